@@ -1,0 +1,82 @@
+"""The errors users meet. Each says four things: the rule, what was got, where it was traced, what to try.
+
+The place is filled in by whoever knows it (`at`), usually the constructor of a node, so a type rule
+need not know about source files.
+"""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Location:
+    """A line of the user's program."""
+
+    file: str
+    line: int
+    function: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file.rpartition('/')[2]}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        """The source text of the line, or nothing where it can't be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+class GraphcError(Exception):
+    """Base of all errors that graphc raises on purpose."""
+
+    def __init__(
+        self, rule: str, *, got: str | None = None, where: Location | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.got = got
+        self.where = where
+        self.hint = hint
+
+    def at(self, where: Location | None) -> Self:
+        """Fill in the user's line unless a more exact one is known already."""
+        if self.where is None:
+            self.where = where
+        return self
+
+    def __str__(self) -> str:
+        lines = [self.rule]
+        if self.got is not None:
+            lines.append(f"  got: {self.got}")
+        if self.where is not None:
+            text = self.where.text
+            lines.append(f'  at:  {self.where.file}, line {self.where.line}' + (f":  {text}" if text else ""))
+        if self.hint is not None:
+            lines.append(f"  try: {self.hint}")
+        return "\n".join(lines)
+
+
+class ShapeError(GraphcError, ValueError):
+    """Shapes that do not fit together."""
+
+
+class DTypeError(GraphcError, TypeError):
+    """A dtype that an op, a layer or an input spec refuses."""
+
+
+class TraceError(GraphcError, RuntimeError):
+    """Python asked something of a symbolic tensor that only a concrete one can answer."""
+
+
+class UnsupportedError(GraphcError, NotImplementedError):
+    """A backend can't do this: the text says what, which backend, and why."""
+
+
+class GraphcIndexError(GraphcError, IndexError):
+    """A gather or scatter met an index outside its axis at run time."""
+
+
+class CompileError(GraphcError, RuntimeError):
+    """graphc's own fault: a pass or a backend broke an invariant."""

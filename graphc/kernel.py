@@ -1,0 +1,293 @@
+"""Kernels: values over named axes. The one description that every backend lowers.
+
+A kernel holds no loops, no nodes and no closures: it is data that can be printed, hashed, compared and tested.
+Which passes over a row are needed follows from `level`; what is loop-invariant follows from `axes`.
+
+    Kernel  axes (parallel, row, contracted), slots, values, stores
+    Value   Load | Const | Inside | Position | Apply | Reduce | Dot
+    Store   slot[index] = value, or += summed over parallel axes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TypeAlias
+
+from .index import Axis, Bound, Gathered, Index
+from .scalar import Number, Recipe, from_bits
+from .types import DType, bool_, int64
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """slots[slot][index], or 0 (never a memory access) where a bound fails. The dtype is the slot's."""
+
+    slot: int
+    index: Index
+    bounds: tuple[Bound, ...]
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    bits: int
+    dtype: DType
+
+    @property
+    def value(self) -> Number:
+        return from_bits(self.bits, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Whether all bounds hold."""
+
+    bounds: tuple[Bound, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return bool_
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The value of an index expression, as int64. Iota, and the index that argmax keeps."""
+
+    index: Index
+
+    @property
+    def dtype(self) -> DType:
+        return int64
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A scalar recipe with one result, applied to earlier values."""
+
+    recipe: Recipe
+    inputs: tuple[int, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.recipe.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Combine a tuple of values over axes, from `init`, and finish the combined tuple to one value.
+
+    `combine` maps (state, state) to state and is associative and commutative, with `init` as its neutral element;
+    a backend may reassociate, split and reorder, and may combine with `init` as often as it likes.
+    The axes are the kernel's row axes, all of them.
+    """
+
+    combine: Recipe
+    init: tuple[Const, ...]
+    finish: Recipe
+    inputs: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.finish.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """The sum over the contracted axes of a · b, accumulated in `dtype`."""
+
+    inputs: tuple[int, int]
+    axes: tuple[Axis, ...]
+    dtype: DType
+
+
+Value: TypeAlias = Load | Const | Inside | Position | Apply | Reduce | Dot
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """slots[slot][index] = value, converted to the slot's dtype.
+
+    With `accumulate`, the value is summed over those parallel axes (on which `index` does not depend) and the sum
+    is stored. With `scatter`, `index` holds gathered terms, several points may meet, and their values are
+    added to what the slot holds.
+    """
+
+    slot: int
+    index: Index
+    value: int
+    accumulate: tuple[Axis, ...] = ()
+    scatter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A buffer of the kernel: element type and number of elements. Its name is for readers only."""
+
+    dtype: DType
+    size: int
+    name: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slot) and (self.dtype, self.size) == (other.dtype, other.size)
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.size))
+
+
+class KernelKind(Enum):
+    """Which lowering a kernel takes. It is derived from the values, never a meaning of its own."""
+
+    LOOP = "loop"
+    REDUCTION = "reduction"
+    CONTRACTION = "contraction"
+    INDEXED = "indexed"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One fused loop nest.
+
+    Parallel axes can run in any order, on any thread. Row axes are those that `Reduce` values run over;
+    a value that varies over them is computed again in each pass over the row that needs it, or kept.
+    Contracted axes belong to the `Dot`. Slots that are stored to come after those that are only loaded;
+    a slot may be both (an update in place): then load and store indices are identical and the load's value
+    is used in no later pass than the store.
+    """
+
+    slots: tuple[Slot, ...]
+    parallel: tuple[Axis, ...]
+    row: tuple[Axis, ...]
+    contracted: tuple[Axis, ...]
+    values: tuple[Value, ...]
+    stores: tuple[Store, ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.slots, self.parallel, self.row, self.contracted, self.values, self.stores))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def kind(self) -> KernelKind:
+        if any(s.scatter for s in self.stores):
+            return KernelKind.INDEXED
+        if any(isinstance(v, Dot) for v in self.values):
+            return KernelKind.CONTRACTION
+        if any(isinstance(v, Reduce) for v in self.values) or any(s.accumulate for s in self.stores):
+            return KernelKind.REDUCTION
+        return KernelKind.LOOP
+
+    @cached_property
+    def axes(self) -> tuple[frozenset[Axis], ...]:
+        """For each value, the axes it varies over."""
+        result: list[frozenset[Axis]] = []
+        for value in self.values:
+            found = frozenset().union(*(i.axes for i in indices(value)), *(result[i] for i in inputs(value)))
+            if isinstance(value, Reduce | Dot):
+                found -= set(value.axes)
+            result.append(found)
+        return tuple(result)
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """For each value, how many reductions must have finished before it can be computed."""
+        result: list[int] = []
+        for value in self.values:
+            below = max((result[i] for i in dependencies(value)), default=0)
+            result.append(below + isinstance(value, Reduce | Dot))
+        return tuple(result)
+
+    @cached_property
+    def dtypes(self) -> tuple[DType, ...]:
+        return tuple(v.dtype for v in self.values)
+
+    @property
+    def written(self) -> frozenset[int]:
+        """The slots that are stored to."""
+        return frozenset(s.slot for s in self.stores)
+
+    @property
+    def loaded(self) -> frozenset[int]:
+        """The slots that are loaded from."""
+        return frozenset(v.slot for v in self.values if isinstance(v, Load))
+
+    def __str__(self) -> str:
+        return print_kernel(self)
+
+
+def inputs(value: Value) -> tuple[int, ...]:
+    """The values it computes with."""
+    return value.inputs if isinstance(value, Apply | Reduce | Dot) else ()
+
+
+def indices(value: Value) -> tuple[Index, ...]:
+    """The index expressions in it."""
+    match value:
+        case Load(index=index, bounds=bounds):
+            return (index, *(b.index for b in bounds))
+        case Inside(bounds=bounds):
+            return tuple(b.index for b in bounds)
+        case Position(index=index):
+            return (index,)
+    return ()
+
+
+def gathered(indexes: Iterable[Index]) -> tuple[Gathered, ...]:
+    return tuple(g for i in indexes for g in i.gathered())
+
+
+def dependencies(value: Value) -> tuple[int, ...]:
+    """All values that must be known first: inputs, and those that its indices gather by."""
+    return (*inputs(value), *(g.value for g in gathered(indices(value))))
+
+
+def print_value(value: Value, kernel: Kernel) -> str:
+    def where(bounds: tuple[Bound, ...]) -> str:
+        return f" where {' and '.join(map(str, bounds))}" if bounds else ""
+
+    def names(numbers: Iterable[int]) -> str:
+        return ", ".join(f"v{i}" for i in numbers)
+
+    match value:
+        case Load(slot=slot, index=index, bounds=bounds):
+            return f"s{slot}[{index}]{where(bounds)}"
+        case Const():
+            return f"{value.value}"
+        case Inside(bounds=bounds):
+            return f"inside{where(bounds)}"
+        case Position(index=index):
+            return f"position {index}"
+        case Apply(recipe=recipe):
+            return f"{recipe.name}({names(value.inputs)})"
+        case Reduce():
+            return f"{value.finish.name}({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
+        case Dot():
+            return f"dot({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """The kernel's stable text."""
+
+    def axes(group: tuple[Axis, ...]) -> str:
+        return ", ".join(f"{a.name}:{a.size}" for a in group)
+
+    lines = [f"kernel {kernel.kind.value} parallel({axes(kernel.parallel)})"]
+    if kernel.row:
+        lines[0] += f" row({axes(kernel.row)})"
+    if kernel.contracted:
+        lines[0] += f" contracted({axes(kernel.contracted)})"
+    for number, slot in enumerate(kernel.slots):
+        name = f"  # {slot.name}" if slot.name else ""
+        lines.append(f"  s{number}: {slot.dtype}[{slot.size}]{name}")
+    for number, value in enumerate(kernel.values):
+        lines.append(f"  v{number}@{kernel.levels[number]} = {print_value(value, kernel)} : {value.dtype}")
+    for s in kernel.stores:
+        sign = "+=" if s.scatter else "="
+        over = f" summed over {', '.join(a.name for a in s.accumulate)}" if s.accumulate else ""
+        lines.append(f"  s{s.slot}[{s.index}] {sign} v{s.value}{over}")
+    return "\n".join(lines)

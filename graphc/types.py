@@ -1,0 +1,181 @@
+"""Data types and the types of graph values: the nouns every other module speaks in.
+
+A `TensorType` is a dtype and a static shape; a `TupleType` is what an op with several results has.
+Nothing here knows about nodes, ops or NumPy computations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from .errors import DTypeError
+
+
+class NumberKind(Enum):
+    """The four families of numbers; promotion and the scalar semantics depend on it."""
+
+    BOOL = 0
+    UNSIGNED = 1
+    SIGNED = 2
+    FLOAT = 3
+
+
+@dataclass(frozen=True)
+class DType:
+    """An element type. There is one instance per type; compare with `is` or `==`."""
+
+    name: str
+    kind: NumberKind
+    bits: int
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, DType) and other.name == self.name)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind is NumberKind.FLOAT
+
+    @property
+    def is_bool(self) -> bool:
+        return self.kind is NumberKind.BOOL
+
+    @property
+    def is_signed(self) -> bool:
+        return self.kind is NumberKind.SIGNED
+
+    @property
+    def is_unsigned(self) -> bool:
+        return self.kind is NumberKind.UNSIGNED
+
+    @property
+    def is_integer(self) -> bool:
+        """Signed or unsigned; bool is no integer."""
+        return self.is_signed or self.is_unsigned
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes in memory. A bool takes one."""
+        return max(self.bits, 8) // 8
+
+    @property
+    def computes_as(self) -> DType:
+        """The type that arithmetic happens in: 16-bit floats compute in float32, others as they are."""
+        return float32 if self.is_float and self.bits == 16 else self
+
+    @cached_property
+    def numpy(self) -> np.dtype:
+        if self.name == "bfloat16":
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(self.name)
+
+    @property
+    def min(self) -> int | float | bool:
+        """The smallest value; −inf for floats."""
+        if self.is_float:
+            return -math.inf
+        return False if self.is_bool else -(1 << (self.bits - 1)) if self.is_signed else 0
+
+    @property
+    def max(self) -> int | float | bool:
+        """The largest value; inf for floats."""
+        if self.is_float:
+            return math.inf
+        return True if self.is_bool else (1 << (self.bits - self.is_signed)) - 1
+
+
+bool_ = DType("bool", NumberKind.BOOL, 1)
+int8 = DType("int8", NumberKind.SIGNED, 8)
+int16 = DType("int16", NumberKind.SIGNED, 16)
+int32 = DType("int32", NumberKind.SIGNED, 32)
+int64 = DType("int64", NumberKind.SIGNED, 64)
+uint8 = DType("uint8", NumberKind.UNSIGNED, 8)
+uint16 = DType("uint16", NumberKind.UNSIGNED, 16)
+uint32 = DType("uint32", NumberKind.UNSIGNED, 32)
+uint64 = DType("uint64", NumberKind.UNSIGNED, 64)
+float16 = DType("float16", NumberKind.FLOAT, 16)
+bfloat16 = DType("bfloat16", NumberKind.FLOAT, 16)
+float32 = DType("float32", NumberKind.FLOAT, 32)
+float64 = DType("float64", NumberKind.FLOAT, 64)
+
+DTYPES: dict[str, DType] = {
+    d.name: d
+    for d in (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16, float32, float64)
+}
+
+DTypeLike: TypeAlias = "DType | str | np.dtype | type"
+
+
+def as_dtype(x: DTypeLike) -> DType:
+    """The `DType` that `x` names: a DType, its name, a NumPy dtype or scalar type, or `bool`, `int`, `float`.
+
+    `float` means float32 and `int` means int64, graphc's defaults. Raises `DTypeError` for anything else.
+    """
+    if isinstance(x, DType):
+        return x
+    if x is float:
+        return float32
+    try:
+        name = x if isinstance(x, str) else np.dtype(x).name
+    except TypeError:
+        name = str(x)
+    found = DTYPES.get(name)
+    if found is None:
+        raise DTypeError("graphc has no such dtype", got=repr(x), hint=f"use one of {', '.join(DTYPES)}")
+    return found
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """dtype and static shape of one tensor."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def with_shape(self, shape: tuple[int, ...]) -> TensorType:
+        return TensorType(self.dtype, shape)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        return TensorType(dtype, self.shape)
+
+
+@dataclass(frozen=True)
+class TupleType:
+    """The type of an op with several results; only `item` nodes consume it."""
+
+    items: tuple[TensorType, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.items))})"
+
+
+Type: TypeAlias = TensorType | TupleType
