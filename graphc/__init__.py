@@ -1,0 +1,1 @@
+"""graphc: a compiled, graph-based deep-learning compiler."""

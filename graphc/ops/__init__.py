@@ -1,0 +1,1 @@
+"""All ops, one declaration each, by family. Importing this module declares them."""
