@@ -1,0 +1,1 @@
+"""What runs graphs: one package per backend, all with the same meaning."""

@@ -1,0 +1,1 @@
+"""The NumPy backend that defines what every op means."""

@@ -1,0 +1,1 @@
+"""The same work in graphc and in its peers, and the results."""

@@ -1,0 +1,1 @@
+"""What changes graphs: rewrites, differentiation, fusion, memory planning."""
