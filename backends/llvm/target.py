@@ -1,0 +1,83 @@
+"""What the code generator must know of a machine: vector width, registers, caches, features.
+
+In: the host, or a triple and CPU name for another machine. Out: one small frozen description, so that
+cross-compilation is a parameter. Nothing else in the backend asks which machine it is on.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from graphc.types import DType
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine to generate code for. Cache sizes are bytes per core (L3: per core that shares it)."""
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    vector_registers: int
+    has_fma: bool
+    l1: int = 32 << 10
+    l2: int = 512 << 10
+    l3: int = 16 << 20
+
+    def lanes(self, dtype: DType) -> int:
+        """Elements of `dtype` in one vector register."""
+        return self.vector_bytes // dtype.itemsize
+
+    @property
+    def is_x86(self) -> bool:
+        return self.triple.startswith(("x86_64", "i686"))
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What object code depends on."""
+        return self.triple, self.cpu, self.features
+
+
+@lru_cache(maxsize=1)
+def host_target() -> Target:
+    """The machine that this process runs on."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    text = features.flatten()
+    if features.get("avx512f"):
+        text += ",-prefer-256-bit"   # else LLVM splits explicit 512-bit vectors in two
+    return describe(llvm.get_process_triple(), llvm.get_host_cpu_name(), text, *_host_caches())
+
+
+def describe(triple: str, cpu: str, features: str, l1: int = 32 << 10, l2: int = 512 << 10, l3: int = 16 << 20) -> Target:
+    """The description of a machine given LLVM's names for it (`features` as in "+avx2,-avx512f")."""
+    have = {f[1:] for f in features.split(",") if f.startswith("+")}
+    if triple.startswith("x86_64"):
+        width, registers = (64, 32) if "avx512f" in have else (32, 16) if "avx" in have else (16, 16)
+        fma = "fma" in have or "avx512f" in have
+    else:   # aarch64 and others with 128-bit vectors and a fused multiply-add in the base architecture
+        width, registers, fma = 16, 32, triple.startswith("aarch64")
+    return Target(triple, cpu, features, width, registers, fma, l1, l2, l3)
+
+
+def _host_caches() -> tuple[int, int, int]:
+    """L1 data, L2 and L3 bytes as Linux reports them for the first processor; typical sizes where it doesn't."""
+    sizes = {1: 32 << 10, 2: 512 << 10, 3: 16 << 20}
+    folder = Path("/sys/devices/system/cpu/cpu0/cache")
+    if folder.is_dir():
+        for entry in sorted(folder.glob("index*")):
+            try:
+                kind = (entry / "type").read_text().strip()
+                level = int((entry / "level").read_text())
+                size = int((entry / "size").read_text().strip().removesuffix("K")) << 10
+            except (OSError, ValueError):
+                continue
+            if kind != "Instruction" and level in sizes:
+                sizes[level] = size
+    sizes[3] //= max(1, min(os.cpu_count() or 1, 8))
+    return sizes[1], sizes[2], sizes[3]

@@ -1,0 +1,186 @@
+"""LLVM IR as text: instructions, blocks and loops of one function.
+
+Knows the grammar of LLVM and the names of types, nothing of kernels. Text is emitted rather than built through
+llvmlite's builder, which costs twenty times more.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from graphc.scalar import from_bits
+from graphc.types import DType
+
+
+def memory_type(dtype: DType) -> str:
+    """The LLVM type of one element in memory; a bool is a byte."""
+    return "i8" if dtype.is_bool else register_type(dtype, 1)
+
+
+def register_type(dtype: DType, lanes: int) -> str:
+    """The LLVM type of a value in registers: a scalar, or a vector of `lanes`; a bool is a bit of a mask."""
+    if dtype.is_float:
+        scalar = {"float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double"}[dtype.name]
+    else:
+        scalar = f"i{dtype.bits}"
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+
+
+def vector_of(scalar: str, lanes: int) -> str:
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+
+
+def constant(bits: int, dtype: DType, lanes: int) -> str:
+    """A constant operand. LLVM writes floats as the hexadecimal bits of the equal double."""
+    if dtype.is_float:
+        double = struct.unpack("<Q", struct.pack("<d", float(from_bits(bits, dtype))))[0]
+        text = f"0x{double:016X}" if dtype.bits >= 32 else f"0xH{bits:04X}"
+    elif dtype.is_bool:
+        text = "true" if bits else "false"
+    else:
+        text = str(from_bits(bits, dtype))
+    return text if lanes == 1 else f"splat ({register_type(dtype, 1)} {text})"
+
+
+def is_constant(operand: str) -> bool:
+    return not operand.startswith("%")
+
+
+def suffix(type_: str) -> str:
+    """How a type is written in the name of an overloaded intrinsic: <8 x float> is v8f32."""
+    if type_.startswith("<"):
+        count, _, element = type_[1:-1].partition(" x ")
+        return f"v{count}{suffix(element)}"
+    return {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64", "ptr": "p0"}.get(type_, type_)
+
+
+@dataclass
+class Loop:
+    """A loop that is being written. Inside, read `index` and `carried` and set `next`; after it, read `results`."""
+
+    index: str
+    carried: list[str]
+    next: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+
+
+class Code:
+    """The body of one function, and the declarations it needs."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.allocas: list[str] = []
+        self.declarations: set[str] = set()
+        self.notes: set[str] = set()   # slow paths taken, for the report
+        self._values = 0
+        self._labels = 0
+        self.block = "entry"
+
+    def name(self, stem: str = "v") -> str:
+        self._values += 1
+        return f"%{stem}{self._values}"
+
+    def label(self, stem: str = "block") -> str:
+        self._labels += 1
+        return f"{stem}{self._labels}"
+
+    def let(self, text: str) -> str:
+        """An instruction with a result; its name."""
+        name = self.name()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        self.lines.append("  " + text)
+
+    def start(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def alloca(self, type_: str, count: int, align: int = 64) -> str:
+        """Stack memory, reserved once on entry."""
+        name = self.name("stack")
+        self.allocas.append(f"  {name} = alloca {type_}, i64 {count}, align {align}")
+        return name
+
+    def call(self, result: str, function: str, *arguments: tuple[str, str], flags: str = "") -> str:
+        """Call a function by its name, declaring it. `arguments` are (type, operand). Returns '' for void."""
+        types = ", ".join(t for t, _ in arguments)
+        self.declarations.add(f"declare {result} @{function}({types})")
+        listed = ", ".join(f"{t} {v}" for t, v in arguments)
+        text = f"call {flags + ' ' if flags else ''}{result} @{function}({listed})"
+        if result == "void":
+            self.do(text)
+            return ""
+        return self.let(text)
+
+    def intrinsic(self, name: str, result: str, *arguments: tuple[str, str], flags: str = "") -> str:
+        """Call an intrinsic that is overloaded on its result type."""
+        return self.call(result, f"llvm.{name}.{suffix(result)}", *arguments, flags=flags)
+
+    def add(self, a: str | int, b: str | int) -> str | int:
+        """Sum of i64 operands; folded where both are known."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        if a == 0:
+            return b
+        if b == 0:
+            return a
+        return self.let(f"add nsw i64 {a}, {b}")
+
+    def multiply(self, a: str | int, b: int) -> str | int:
+        """Product of an i64 operand and a number."""
+        if isinstance(a, int):
+            return a * b
+        return a if b == 1 else 0 if b == 0 else self.let(f"mul nsw i64 {a}, {b}")
+
+    def element(self, pointer: str, type_: str, index: str | int) -> str:
+        """The address of an element."""
+        return pointer if index == 0 else self.let(f"getelementptr {type_}, ptr {pointer}, i64 {index}")
+
+    @contextmanager
+    def loop(
+        self, start: str | int, stop: str | int, step: str | int = 1, carried: Sequence[tuple[str, str]] = ()
+    ) -> Iterator[Loop]:
+        """A counted loop that runs at least once (the caller sees to it). `carried` are (type, first value)."""
+        before, head = self.block, self.label("loop")
+        self.do(f"br label %{head}")
+        self.start(head)
+        loop = Loop(self.name("i"), [self.name("c") for _ in carried])
+        place = len(self.lines)
+        self.lines.extend([""] * (1 + len(carried)))
+        yield loop
+        following = self.let(f"add nuw nsw i64 {loop.index}, {step}")
+        again = self.let(f"icmp slt i64 {following}, {stop}")
+        last, end = self.block, self.label("end")
+        self.do(f"br i1 {again}, label %{head}, label %{end}")
+        self.lines[place] = f"  {loop.index} = phi i64 [ {start}, %{before} ], [ {following}, %{last} ]"
+        for k, ((type_, first), name) in enumerate(zip(carried, loop.carried, strict=True)):
+            self.lines[place + 1 + k] = f"  {name} = phi {type_} [ {first}, %{before} ], [ {loop.next[k]}, %{last} ]"
+        self.start(end)
+        loop.results = list(loop.next)
+
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """A block that is entered where `condition` (i1) holds; no values leave it."""
+        then, end = self.label("then"), self.label("end")
+        self.do(f"br i1 {condition}, label %{then}, label %{end}")
+        self.start(then)
+        yield
+        self.do(f"br label %{end}")
+        self.start(end)
+
+    def function(self, signature: str, attributes: str = "#0") -> str:
+        """The finished function; `signature` is everything between `define` and the attributes."""
+        body = "\n".join([*self.allocas, *self.lines])
+        return f"define {signature} {attributes} {{\nentry:\n{body}\n}}\n"
+
+
+def module(functions: Sequence[str], declarations: set[str]) -> str:
+    """A module of finished functions."""
+    attributes = 'attributes #0 = { nounwind "no-trapping-math"="true" }\n'
+    return "\n".join([*sorted(declarations), "", *functions, attributes])
