@@ -1,0 +1,69 @@
+"""IR text to objects to addresses."""
+
+import ctypes
+
+import pytest
+
+from graphc.backends.llvm import jit
+from graphc.backends.llvm.runtime import runtime_ir
+from graphc.backends.llvm.target import describe, host_target
+from graphc.errors import CompileError, UnsupportedError
+
+TWICE = "define i64 @twice(i64 %x) {\n  %y = shl i64 %x, 1\n  ret i64 %y\n}\n"
+CALLER = """declare i64 @twice(i64)
+define i64 @four(i64 %x) {
+  %y = call i64 @twice(i64 %x)
+  %z = call i64 @twice(i64 %y)
+  ret i64 %z
+}
+"""
+
+
+def function(address):
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)
+
+
+def test_objects_of_one_library_see_each_other():
+    code = jit.load(jit.compile_objects([CALLER, TWICE], host_target()), ["four", "twice"])
+    assert function(code["four"])(5) == 20
+    assert sorted(code) == ["four", "twice"] and len(code) == 2
+
+
+def test_same_symbol_in_two_libraries():
+    other = TWICE.replace("shl i64 %x, 1", "shl i64 %x, 2")
+    first, second = (jit.load([jit.compile_object(t, host_target())], ["twice"]) for t in (TWICE, other))
+    assert (function(first["twice"])(1), function(second["twice"])(1)) == (2, 4)
+
+
+def test_compiling_is_deterministic():
+    assert jit.compile_object(TWICE, host_target()) == jit.compile_object(TWICE, host_target())
+
+
+def test_assembly_is_that_of_the_target():
+    arm = describe("aarch64-unknown-linux-gnu", "generic", "+neon")
+    assert "lsl\tx0, x0, #1" in jit.emit_assembly(TWICE, arm)
+    assert jit.compile_object(TWICE, arm)[18:20] == (183).to_bytes(2, "little")   # ELF's number for AArch64
+
+
+@pytest.mark.parametrize("text, said", [
+    ("define i64 @f(i64 %x) {\n  ret i64 %y\n}", ">   ret i64 %y"),
+    ("define i64 @f(i64 %x) {\n  %a = add i64 %b, 1\n  %b = add i64 %a, 1\n  ret i64 %b\n}", "does not dominate"),
+])  # fmt: skip
+def test_faulty_ir_is_shown(text, said):
+    with pytest.raises(CompileError, match="valid LLVM IR") as caught:
+        jit.compile_object(text, host_target(), verify=True)
+    assert said in str(caught.value)
+
+
+def test_what_does_not_link_is_an_error():
+    for data, said in ((jit.compile_object(CALLER, host_target()), "four"), (b"no object", "object")):
+        with pytest.raises(CompileError, match="link") as caught:
+            jit.load([data], ["four"])
+        assert said in str(caught.value)
+
+
+def test_runtime_compiles_for_aarch64_and_refuses_others():
+    arm = describe("aarch64-unknown-linux-gnu", "generic", "+neon")
+    assert b"graphc_call" in jit.compile_object(runtime_ir(arm.triple), arm, verify=True)
+    with pytest.raises(UnsupportedError, match="Linux"):
+        runtime_ir("x86_64-apple-darwin")
