@@ -31,6 +31,17 @@ def per_dtype(x: Scalar, single: tuple[float, ...], double: tuple[float, ...]) -
     return {float32: single, float64: double}[x.dtype]
 
 
+def nearest(s: Builder, x: Scalar) -> tuple[Scalar, Scalar]:
+    """(k, n): x to the nearest integer k, and an integer n whose low bits are k's (22 of float32, 51 of float64).
+
+    |x| below 2²² or 2⁵¹. Adding 1.5·2²³ pushes the fraction out and leaves k in the low bits of the sum, which
+    is cheaper than conversions that saturate.
+    """
+    magic = 1.5 * 2.0 ** FORMATS[x.dtype].mantissa
+    shifted = x + magic
+    return shifted - magic, s.bitcast(shifted, integer_like(x.dtype))
+
+
 def power_of_two(s: Builder, n: Scalar, dtype: DType) -> Scalar:
     """2ⁿ for an integer n that is a normal exponent of `dtype`; n has the width of `dtype`."""
     form = FORMATS[dtype]

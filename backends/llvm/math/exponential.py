@@ -1,0 +1,90 @@
+"""exp, exp2, log, log2 of float32 as scalar recipes.
+
+A power of two is split off with integer arithmetic on the exponent bits; a minimax polynomial (Remez exchange in 50
+digits, rounded to float32 one coefficient at a time, lowest power first) does the rest.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graphc.ops.functions.formats import LN2, LOG2E, nearest
+from graphc.scalar import Builder, Scalar
+from graphc.types import float32, int32
+
+# eʳ on ±½ ln 2, highest power first; to 2⁻³¹.
+_EXP = (0.000173372173, 0.0013933325, 0.00833786931, 0.0416664816, 0.166666478, 0.5, 1.0, 1.0)
+# 2ᶠ on ±½; to 2⁻³¹.
+_EXP2 = (1.30201252e-05, 0.000154538997, 0.0013342778, 0.00961808302, 0.0555040091, 0.240226507, 0.693147182, 1.0)
+# (log(1 + f) − f + f²/2) / f³ on ±⅓; log(1 + f) to 2⁻³⁰.
+_LOG = (
+    0.117281154, -0.128826827, 0.108220704, -0.121878557, 0.142989531, -0.166800857, 0.199997649, -0.249998108,
+    0.333333343,
+)  # fmt: skip
+# (log2(1 + f) − f/ln 2) / f² on ±⅓; log2(1 + f) to 2⁻³⁰.
+_LOG2 = (
+    0.183567792, -0.191429332, 0.153030008, -0.174345598, 0.206495225, -0.24077943, 0.288531423, -0.360666156,
+    0.48089838, -0.72134757,
+)  # fmt: skip
+
+
+def exp(s: Builder, x: Scalar) -> Scalar:
+    """eˣ."""
+    x = _within(s, x, -104.0, 89.0)   # beyond, the result is 0 or inf all the same
+    k, n = nearest(s, x * LOG2E)
+    hi, lo = LN2[float32]
+    r = s.fma(k, -lo, s.fma(k, -hi, x))
+    return _scaled(s, s.polynomial(r, _EXP), n)
+
+
+def exp2(s: Builder, x: Scalar) -> Scalar:
+    """2ˣ."""
+    x = _within(s, x, -151.0, 129.0)
+    k, n = nearest(s, x)
+    f = x - k
+    return _scaled(s, s.polynomial(f, _EXP2), n)
+
+
+def _within(s: Builder, x: Scalar, low: float, high: float) -> Scalar:
+    """x within bounds; NaN stays, since it compares as false."""
+    x = s.select(s.coerce(low, x.dtype) > x, low, x)
+    return s.select(s.coerce(high, x.dtype) < x, high, x)
+
+
+def _scaled(s: Builder, p: Scalar, n: Scalar) -> Scalar:
+    """p·2ⁿ for −152 < n < 130, in two factors: 2ⁿ itself may be no normal number. Only the last product rounds."""
+    half = n >> 1
+    return p * _power(s, half) * _power(s, n - half)
+
+
+def _power(s: Builder, n: Scalar) -> Scalar:
+    return s.bitcast((n << 23) + 0x3F800000, float32)
+
+
+def log(s: Builder, x: Scalar) -> Scalar:
+    """log x; the float32 nearest to ln 2 happens to be good to 28 bits, so one product is enough."""
+    e, f = _split(s, x)
+    r = s.fma(s.polynomial(f, _LOG), f, -0.5)
+    return _logarithm(s, x, s.fma(e, math.log(2), s.fma(r, f * f, f)))
+
+
+def log2(s: Builder, x: Scalar) -> Scalar:
+    """log₂ x."""
+    e, f = _split(s, x)
+    r = s.fma(s.polynomial(f, _LOG2), f * f, f * 1.925963033500011e-08)
+    return _logarithm(s, x, s.fma(f, 1.4426950216293335, r) + e)
+
+
+def _split(s: Builder, x: Scalar) -> tuple[Scalar, Scalar]:
+    """(e, f) with x = 2ᵉ (1 + f) and f from −⅓ to ⅓, for positive finite x; subnormal ones are scaled up first."""
+    tiny = x < 2.0**-126
+    bits = s.bitcast(s.select(tiny, x * 2.0**23, x), int32)
+    e = (bits - 0x3F2AAAAB) >> 23   # the bits of ⅔, the low end of 1 + f
+    f = s.bitcast(bits - (e << 23), float32) - 1
+    return s.cast(e, float32) - s.select(tiny, s.coerce(23.0, float32), 0.0), f
+
+
+def _logarithm(s: Builder, x: Scalar, y: Scalar) -> Scalar:
+    """y, the logarithm of x, put right for x that are not positive and finite."""
+    y = s.select(x < math.inf, y, x)
+    return s.select(x > 0, y, s.select(s.eq(x, 0), s.coerce(-math.inf, float32), math.nan))
