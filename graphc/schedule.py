@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .errors import Location
+from .ir import Literal
 from .kernel import Kernel
 from .types import TensorType
 
@@ -56,9 +57,11 @@ class ScheduleStep:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All steps of a program. `prepare` runs before the first call and whenever a Variable it reads changed."""
+    """All steps of a program. `constants` are the contents of the CONSTANT buffers, by position. `prepare` runs before the first call and whenever
+    a Variable it reads changed."""
 
     buffers: tuple[Buffer, ...]
+    constants: tuple[Literal, ...]
     prepare: tuple[ScheduleStep, ...]
     steps: tuple[ScheduleStep, ...]
     arena_bytes: int

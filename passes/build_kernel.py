@@ -1,0 +1,261 @@
+"""From a group of nodes to a finished `Kernel`.
+
+In: a domain, members in topological order and those of them to store. Splits axes until every index is affine,
+traces the stores, then drops what nothing needs, merges axes that are walked contiguously, and names axes and
+values canonically, so that equal work gives equal kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from graphc import ops
+from graphc.index import Axis, Floor, Index, Mod, flatten
+from graphc.ir import Node
+from graphc.kernel import (
+    Apply,
+    Bound,
+    Dot,
+    Inside,
+    Kernel,
+    Load,
+    Position,
+    Reduce,
+    Slot,
+    Store,
+    Value,
+    dependencies,
+    indices,
+)
+from graphc.op import Kind
+
+from .kernel_tracer import Cut, Domain, KernelTracer, describe
+
+MOST_SPLITS = 16
+
+
+def build_kernel(
+    domain: Domain, members: Sequence[Node], absorbed: Iterable[Node], stored: Sequence[Node]
+) -> tuple[Kernel, tuple[Node, ...]]:
+    """The kernel that computes `members` and stores `stored`, and the node that each of its slots holds.
+
+    `absorbed` are nodes that are traced through and never stored. Raises Cut where the group is no loop nest.
+    """
+    inside = {*members, *absorbed}
+    for _ in range(MOST_SPLITS):
+        tracer = KernelTracer(domain, inside)
+        for node in members:
+            tracer.home(node)
+        stores = [store_of(tracer, node) for node in stored]
+        split = _find_split(tracer, stores)
+        if split is None:
+            break
+        domain = domain.split(*split)
+    return finish_kernel(tracer, stores)
+
+
+def store_of(tracer: KernelTracer, node: Node) -> tuple[Node, Index, int, tuple[Axis, ...]]:
+    """What storing a member takes: (node, position, value number, axes summed over)."""
+    at = tracer.home(node)
+    place = flatten(at, node.shape)
+    if node.op.kind is Kind.REDUCTION:
+        over, _ = tracer.reduced_axes(node)
+        if over and over != tracer.row_axes:
+            return (
+                node,
+                place,
+                accumulated_value(tracer, node, over),
+                _ordered(over - tracer.row_axes, tracer.axes),
+            )
+    return node, place, tracer.value(node, at), ()
+
+
+def accumulated_value(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
+    """The value that a sum over parallel axes adds up: an element, or a row's sum."""
+    row = tracer.row_axes
+    if node.op is not ops.sum or (over & row and not row <= over):
+        raise Cut(f"{describe(node)} reduces other axes than the kernel's row")
+    if row and row <= over:
+        return tracer.reduce(node)
+    x = node.inputs[0]
+    return tracer.converted(tracer.value(x, tracer.home(x)), x.dtype.computes_as)
+
+
+def _ordered(axes: set[Axis], order: Iterable[Axis]) -> tuple[Axis, ...]:
+    return tuple(a for a in order if a in axes)
+
+
+def _find_split(
+    tracer: KernelTracer, stores: Sequence[tuple[Node, Index, int, tuple[Axis, ...]]]
+) -> tuple[int, int] | None:
+    """An axis to split, and the inner size, that resolves a division somewhere."""
+    numbers = {a: n for n, a in enumerate(tracer.axes)}
+    for index in [i for v in tracer.values for i in indices(v)] + [s[1] for s in stores]:
+        for division in index.divisions():
+            found = _split_for(division)
+            if found is not None and found[0] in numbers:
+                return numbers[found[0]], found[1]
+    return None
+
+
+def _split_for(division: Floor | Mod) -> tuple[Axis, int] | None:
+    """In (c·axis + rest) // k with 0 ≤ rest < c and c·inner = k, axis = inner·outer + inner axis resolves it."""
+    for term, c in division.index.terms:
+        if not isinstance(term, Axis) or c <= 0 or division.divisor % c:
+            continue
+        inner = division.divisor // c
+        low, high = division.index.without(term).range()
+        if low >= 0 and high < c and 1 < inner < term.size and term.size % inner == 0:
+            return term, inner
+    return None
+
+
+def finish_kernel(
+    tracer: KernelTracer, stores: Sequence[tuple[Node, Index, int, tuple[Axis, ...]]], scatter: bool = False
+) -> tuple[Kernel, tuple[Node, ...]]:
+    """Keep what the stores need, number values and slots anew, loaded slots first."""
+    needed: set[int] = set()
+    pending = [s[2] for s in stores] + [g.value for s in stores for g in s[1].gathered()]
+    while pending:
+        number = pending.pop()
+        if number not in needed:
+            needed.add(number)
+            pending.extend(dependencies(tracer.values[number]))
+    order = sorted(needed)
+    numbers = {old: new for new, old in enumerate(order)}
+    loaded = _unique(v.slot for n in order if isinstance(v := tracer.values[n], Load))
+    nodes = [tracer.slots[s] for s in loaded]
+    slots = {old: new for new, old in enumerate(loaded)}
+    values = tuple(_renumber(tracer.values[n], numbers, slots) for n in order)
+    finished = []
+    for node, place, value, over in stores:
+        finished.append(Store(len(nodes), place.renumber(numbers), numbers[value], over, scatter))
+        nodes.append(node)
+    described = tuple(Slot(n.dtype, n.tensor_type.size, slot_name(n)) for n in nodes)
+    kernel = Kernel(described, tracer.parallel, tracer.row, tracer.contracted, values, tuple(finished))
+    return canonical(kernel), tuple(nodes)
+
+
+def slot_name(node: Node) -> str:
+    """What a reader calls the node: its own name for inputs and variables, else its op's."""
+    return str(node.attrs.get("name", node.op.name))
+
+
+def _unique(numbers: Iterable[int]) -> list[int]:
+    return list(dict.fromkeys(numbers))
+
+
+def _renumber(value: Value, numbers: Mapping[int, int], slots: Mapping[int, int]) -> Value:
+    match value:
+        case Load():
+            bounds = tuple(replace(b, index=b.index.renumber(numbers)) for b in value.bounds)
+            return replace(value, slot=slots[value.slot], index=value.index.renumber(numbers), bounds=bounds)
+        case Inside():
+            return Inside(tuple(replace(b, index=b.index.renumber(numbers)) for b in value.bounds))
+        case Position():
+            return Position(value.index.renumber(numbers))
+        case Apply() | Reduce():
+            return replace(value, inputs=tuple(numbers[i] for i in value.inputs))
+        case Dot():
+            return replace(value, inputs=(numbers[value.inputs[0]], numbers[value.inputs[1]]))
+    return value
+
+
+def canonical(kernel: Kernel) -> Kernel:
+    """Axes of size 1 dropped, contiguous neighbours merged, the rest named i0, i1, …, r0, …, k0, …"""
+    parallel = [a for a in kernel.parallel if a.size != 1]
+    row = [a for a in kernel.row if a.size != 1] or list(kernel.row[:1])
+    contracted = [a for a in kernel.contracted if a.size != 1] or list(kernel.contracted[:1])
+    table: dict[Axis, Index] = {}
+    all_indices = [i for v in kernel.values for i in indices(v)] + [s.index for s in kernel.stores]
+    for group in (parallel, row, contracted):
+        _merge(group, all_indices, [set(s.accumulate) for s in kernel.stores], table)
+    names: dict[Axis, Axis] = {}
+    for letter, group in (("i", parallel), ("r", row), ("k", contracted)):
+        for n, axis in enumerate(group):
+            names[axis] = Axis(f"{letter}{n}", axis.size)
+    return _rename(kernel, table, names, (tuple(parallel), tuple(row), tuple(contracted)))
+
+
+def _merge(
+    group: list[Axis], all_indices: list[Index], summed: list[set[Axis]], table: dict[Axis, Index]
+) -> None:
+    """Merge pairs (outer, inner) of a group that every index walks as one: coefficient(outer) = coefficient(inner)
+    · size(inner) everywhere. `table` collects what a merged axis is to be replaced by; `all_indices` follows."""
+    merged = True
+    while merged:
+        merged = False
+        for outer in group:
+            for inner in group:
+                if outer is inner or not _walks_as_one(outer, inner, all_indices, summed):
+                    continue
+                whole = Axis(f"{outer.name}{inner.name}", outer.size * inner.size)
+                step = {outer: Index(), inner: Index.of(whole)}
+                for axis in list(table):
+                    table[axis] = table[axis].substitute(step)
+                table.update(step)
+                all_indices[:] = [i.substitute(step) for i in all_indices]
+                for over in summed:
+                    if outer in over:
+                        over -= {outer, inner}
+                        over.add(whole)
+                group[group.index(inner)] = whole
+                group.remove(outer)
+                merged = True
+                break
+            if merged:
+                break
+
+
+def _walks_as_one(
+    outer: Axis, inner: Axis, all_indices: Iterable[Index], summed: Iterable[set[Axis]]
+) -> bool:
+    for index in all_indices:
+        if outer in index.axes or inner in index.axes:
+            if not (index.is_linear_in(outer) and index.is_linear_in(inner)):
+                return False
+            if index.coefficient(outer) != index.coefficient(inner) * inner.size:
+                return False
+    return all((outer in over) == (inner in over) for over in summed)
+
+
+def _rename(
+    kernel: Kernel,
+    table: Mapping[Axis, Index],
+    names: Mapping[Axis, Axis],
+    groups: tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axis, ...]],
+) -> Kernel:
+    """Substitute merged axes, then names, everywhere."""
+    final = {
+        axis: index.substitute({a: Index.of(n) for a, n in names.items()}) for axis, index in table.items()
+    }
+    for axis, name in names.items():
+        final[axis] = Index(((name, 1),)) if name.size != 1 else Index()
+
+    def move(index: Index) -> Index:
+        return index.substitute(final)
+
+    def move_bounds(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
+        return tuple(replace(b, index=move(b.index)) for b in bounds)
+
+    new_axes = tuple(tuple(names[a] for a in group) for group in groups)
+    values: list[Value] = []
+    for value in kernel.values:
+        match value:
+            case Load():
+                value = replace(value, index=move(value.index), bounds=move_bounds(value.bounds))
+            case Inside():
+                value = Inside(move_bounds(value.bounds))
+            case Position():
+                value = Position(move(value.index))
+            case Reduce():
+                value = replace(value, axes=new_axes[1])
+            case Dot():
+                value = replace(value, axes=new_axes[2])
+        values.append(value)
+    stores = []
+    for s in kernel.stores:
+        over = {a for axis in s.accumulate for a in (final[axis].axes if axis in final else {axis})}
+        stores.append(replace(s, index=move(s.index), accumulate=tuple(a for a in new_axes[0] if a in over)))
+    return Kernel(kernel.slots, *new_axes, tuple(values), tuple(stores))

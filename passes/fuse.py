@@ -1,0 +1,382 @@
+"""Fusion: a graph's nodes → kernels, in an order that can run, each with the reasons for its borders.
+
+In topological order a node tries to join the group of one of its producers, the latest first; a trial traces it
+at the group's indices and a `Cut` says why it can't. Views, constants and cheap functions of one stored tensor are
+absorbed by every reader. Then groups that read the same large buffer, and small ones, merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from graphc import ops
+from graphc.index import Axis, axes_size
+from graphc.ir import Graph, Node
+from graphc.kernel import Kernel
+from graphc.op import Kind
+
+from .build_kernel import build_kernel, store_of
+from .kernel_tracer import Cut, Domain, KernelTracer, describe, scalar_recipe
+
+CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
+LARGE_SUM = (
+    1 << 14
+)  # a sum over everything of more elements is shared by threads, so nothing can use it in its kernel
+SHARED_BYTES = 1 << 12  # groups merge to save reading at least this much twice
+SMALL = 1 << 10  # groups of at most this many elements merge to save a kernel
+MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
+
+
+@dataclass(frozen=True)
+class FusedKernel:
+    """A kernel, the node that each slot holds, the nodes it computes, and why it wasn't fused with others."""
+
+    kernel: Kernel
+    slots: tuple[Node, ...]
+    nodes: tuple[Node, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes that will share a kernel."""
+
+    domain: Domain
+    tracer: KernelTracer
+    members: list[Node] = field(default_factory=list)
+    absorbed: set[Node] = field(default_factory=set)
+    needs: set[Group] = field(default_factory=set)
+    reasons: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def over(domain: Domain) -> Group:
+        return Group(domain, KernelTracer(domain, set()))
+
+    @property
+    def size(self) -> int:
+        return axes_size(self.tracer.axes)
+
+    @property
+    def contracts(self) -> bool:
+        return bool(self.domain.contracted)
+
+    def loads(self) -> set[Node]:
+        return {n for n in self.tracer.slots if n not in self.tracer.members}
+
+    def depends_on(self, other: Group) -> bool:
+        """Whether it must run after `other`, directly or through others."""
+        seen: set[Group] = set()
+        pending = [self]
+        while pending:
+            group = pending.pop()
+            if group is other:
+                return True
+            for g in group.needs:
+                if g not in seen:
+                    seen.add(g)
+                    pending.append(g)
+        return False
+
+
+def fuse(graph: Graph) -> tuple[FusedKernel, ...]:
+    """All kernels that compute the graph's results, in a runnable order.
+
+    Results that are inputs, variables or constants need no kernel here; the schedule copies them.
+    """
+    fusion = _Fusion(graph)
+    fusion.place_all()
+    fusion.merge_all()
+    return fusion.finish()
+
+
+class _Fusion:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.results = set(graph.results)
+        self.number = {n: i for i, n in enumerate(graph.nodes)}
+        self.owner: dict[Node, Group] = {}
+        self.groups: list[Group] = []
+        self._absorbable: dict[Node, bool] = {}
+
+    # Placing nodes
+
+    def is_absorbable(self, node: Node) -> bool:
+        """Whether every reader traces through the node, so that it has no memory of its own."""
+        found = self._absorbable.get(node)
+        if found is None:
+            found = self._absorbable[node] = node not in self.results and self._costs_nothing(node)
+        return found
+
+    def _costs_nothing(self, node: Node) -> bool:
+        kind = node.op.kind
+        if kind in (Kind.VIEW, Kind.POSITION):
+            return True
+        if node.op is ops.constant:
+            return node.tensor_type.size == 1
+        if kind is not Kind.ELEMENTWISE or scalar_recipe(node).cost > CHEAP:
+            return False
+        sources = {s for i in node.inputs for s in self._sources(i) if s.tensor_type.size > 1}
+        return len(sources) <= 1 and all(s.op.kind is Kind.SOURCE for s in self._sources_of(node))
+
+    def _sources(self, node: Node) -> set[Node]:
+        """The stored nodes that an absorbable node reads, or the node itself."""
+        return self._sources_of(node) if self.is_absorbable(node) else {node}
+
+    def _sources_of(self, node: Node) -> set[Node]:
+        return set().union(*(self._sources(i) for i in node.inputs)) if node.inputs else set()
+
+    def place_all(self) -> None:
+        for node in self.graph.nodes:
+            if node.op.kind is Kind.SOURCE or self.is_absorbable(node) or node.tensor_type.size == 0:
+                continue
+            self.place(node)
+
+    def surroundings(self, node: Node) -> tuple[set[Group], set[Node]]:
+        """The groups that a node reads from, and the absorbable nodes in between."""
+        producers: set[Group] = set()
+        absorbed: set[Node] = set()
+        pending = list(node.inputs)
+        while pending:
+            n = pending.pop()
+            if n in self.owner:
+                producers.add(self.owner[n])
+            elif self.is_absorbable(n) and n not in absorbed:
+                absorbed.add(n)
+                pending.extend(n.inputs)
+        return producers, absorbed
+
+    def place(self, node: Node) -> None:
+        """Join the latest producer that takes the node, or start a group."""
+        producers, absorbed = self.surroundings(node)
+        reasons = []
+        for group in sorted(producers, key=self.groups.index, reverse=True):
+            others = producers - {group}
+            try:
+                if any(o.depends_on(group) for o in others):
+                    raise Cut(f"{describe(node)} also reads what depends on that kernel")
+                self.join(group, node, absorbed)
+            except Cut as cut:
+                reasons.append(str(cut))
+                continue
+            group.needs |= others
+            self.owner[node] = group
+            return
+        group = self.start(node, absorbed)
+        group.needs = set(producers)
+        group.reasons = reasons
+        self.owner[node] = group
+        self.groups.append(group)
+
+    def start(self, node: Node, absorbed: set[Node]) -> Group:
+        """A new group for a node that can't join any."""
+        if node.op.kind is Kind.CONTRACTION:
+            lowering = node.op.contraction
+            assert lowering is not None
+            types = tuple(i.type for i in node.inputs)
+            domain = Domain.over(node.shape, lowering.sizes(*types, **node.attrs))
+        else:
+            domain = Domain.over(node.inputs[0].shape if node.op.kind is Kind.REDUCTION else node.shape)
+        group = Group.over(domain)
+        if node.op.push is None:
+            self.join(group, node, absorbed)
+        else:
+            group.members.append(node)
+            group.absorbed |= absorbed
+        return group
+
+    # Joining
+
+    def join(self, group: Group, node: Node, absorbed: set[Node]) -> None:
+        """Make the node a member, or raise Cut and leave the group as it was."""
+        if any(m.op.push is not None for m in group.members) or (node.op.push is not None and group.members):
+            raise Cut("a scatter is a kernel of its own")
+        if node.op.kind is Kind.CONTRACTION and group.members:
+            raise Cut(f"{describe(node)} starts a kernel of its own")
+        tracer = group.tracer
+        fresh = (absorbed | {node}) - tracer.members
+        mark = tracer.mark()
+        tracer.members |= fresh
+        try:
+            if node.op.kind is Kind.REDUCTION:
+                self._join_reduction(group, node)
+            else:
+                tracer.value(node, tracer.home(node))
+            if len(group.tracer.slots) > MOST_SLOTS:
+                raise Cut(f"the kernel would touch more than {MOST_SLOTS} buffers")
+        except Cut:
+            group.tracer.members -= fresh
+            group.tracer.rollback(mark)
+            raise
+        group.members.append(node)
+        group.absorbed |= absorbed
+
+    def _join_reduction(self, group: Group, node: Node) -> None:
+        """Give the group the reduction's axes as its row, or make the node a sum over parallel axes."""
+        tracer = group.tracer
+        over, kept = tracer.reduced_axes(node)
+        row = tracer.row_axes
+        if group.contracts:
+            raise Cut(f"{describe(node)} reduces a contraction's result")
+        if not over or over == row:
+            tracer.value(node, tracer.home(node))
+            return
+        everything = {a for a in tracer.axes if a.size != 1}
+        summed_at_the_end = node.op is ops.sum and (over != everything or group.size > LARGE_SUM)
+        wanted_inside = self._is_spread_again(node)
+        if (
+            over | kept == everything
+            and (not row or wanted_inside)
+            and not (over == everything and summed_at_the_end)
+        ):
+            try:
+                self._rebuild(group, node, over)
+                return
+            except Cut:
+                if not summed_at_the_end:
+                    raise
+        store_of(tracer, node)  # raises Cut where it is no sum, or its axes cross the row's
+
+    def _is_spread_again(self, node: Node) -> bool:
+        """Whether something of the reduced tensor's size reads the result."""
+        size = node.inputs[0].tensor_type.size
+        pending, seen = [node], {node}
+        while pending:
+            for user in self.graph.users[pending.pop()]:
+                if user in seen:
+                    continue
+                seen.add(user)
+                if not self.is_absorbable(user):
+                    if user.tensor_type.size >= size:
+                        return True
+                    if user.tensor_type.size == node.tensor_type.size:
+                        pending.append(user)
+                else:
+                    pending.append(user)
+        return False
+
+    def _rebuild(self, group: Group, node: Node, over: set[Axis]) -> None:
+        """Trace the group again with other row axes; earlier sums over the old row become sums at the end."""
+        numbers = {n for n, a in enumerate(group.tracer.axes) if a in over}
+        domain = group.domain.reducing(numbers)
+        tracer = KernelTracer(domain, set(group.tracer.members))
+        for member in [*group.members, node]:
+            tracer.home(member)
+            store_of(tracer, member)
+        group.domain, group.tracer = domain, tracer
+
+    # Merging
+
+    def merge_all(self) -> None:
+        """Merge pairs of groups until no pair is left that gains by it and can be one kernel."""
+        tried: set[tuple[int, int]] = set()
+        changed = True
+        while changed:
+            changed = False
+            for a, b in self._candidates():
+                if (id(a), id(b)) in tried:
+                    continue
+                tried.add((id(a), id(b)))
+                merged = self._merged(a, b)
+                if merged is not None:
+                    self._replace(a, b, merged)
+                    changed = True
+                    break
+
+    def _candidates(self) -> Iterable[tuple[Group, Group]]:
+        """Pairs that share a large buffer, and pairs of small groups, the earlier group first."""
+        order = {g: i for i, g in enumerate(self.groups)}
+        touching: dict[Node, list[Group]] = {}
+        for group in self.groups:
+            for node in [*group.loads(), *group.members]:
+                if node.tensor_type.nbytes >= SHARED_BYTES:
+                    touching.setdefault(node, []).append(group)
+        pairs = {
+            (a, b) if order[a] < order[b] else (b, a)
+            for groups in touching.values() for a in groups for b in groups if a is not b
+        }  # fmt: skip
+        small = [g for g in self.groups if g.size <= SMALL and not g.contracts]
+        pairs |= {(a, b) for a in small for b in small if order[a] < order[b] and a.size == b.size}
+        return sorted(pairs, key=lambda p: (order[p[0]], order[p[1]]))
+
+    def _merged(self, a: Group, b: Group) -> Group | None:
+        """Both as one group, or None. Members join anew, in topological order."""
+        if (a.contracts and b.contracts) or self._path_between(a, b):
+            return None
+        wide = max((a, b), key=lambda g: (g.contracts, g.size))
+        unsplit = Domain.over(wide.domain.dims, wide.domain.contracted)
+        group = Group.over(unsplit)
+        members = sorted({*a.members, *b.members}, key=self.number.__getitem__)
+        if wide.contracts:  # the contraction comes first: an epilogue can't start before it
+            members.sort(key=lambda n: n.op.kind is not Kind.CONTRACTION)
+        try:
+            for node in members:
+                self.join(group, node, (a.absorbed | b.absorbed))
+        except Cut as cut:
+            b.reasons.append(f"not merged with a neighbour: {cut}")
+            return None
+        group.needs = (a.needs | b.needs) - {a, b}
+        group.reasons = a.reasons + b.reasons
+        return group
+
+    def _path_between(self, a: Group, b: Group) -> bool:
+        """Whether a third group must run between the two."""
+        return any(g is not a and g.depends_on(a) for g in b.needs) or any(
+            g is not b and g.depends_on(b) for g in a.needs
+        )
+
+    def _replace(self, a: Group, b: Group, merged: Group) -> None:
+        place = max(self.groups.index(a), self.groups.index(b))
+        self.groups[place] = merged
+        self.groups = [g for g in self.groups if g is not a and g is not b]
+        for node in merged.members:
+            self.owner[node] = merged
+        for group in self.groups:
+            if group.needs & {a, b}:
+                group.needs = (group.needs - {a, b}) | {merged}
+
+    # Finishing
+
+    def finish(self) -> tuple[FusedKernel, ...]:
+        loaded = {n for g in self.groups for n in self._reads(g)}
+        kernels: list[tuple[Group, FusedKernel]] = []
+        for group in self.groups:
+            stored = [n for n in group.members if n in self.results or n in loaded]
+            for kernel, slots in self._lower(group, stored):
+                nodes = tuple(sorted({*group.members, *group.absorbed}, key=self.number.__getitem__))
+                kernels.append(
+                    (group, FusedKernel(kernel, slots, nodes, tuple(dict.fromkeys(group.reasons))))
+                )
+        return tuple(k for _, k in self._in_order(kernels))
+
+    def _reads(self, group: Group) -> set[Node]:
+        """The nodes that a group loads."""
+        if group.members[0].op.push is None:
+            return group.loads()
+        scatter = group.members[0]
+        return set().union(*(self._sources(i) for i in scatter.inputs))
+
+    def _lower(self, group: Group, stored: Sequence[Node]) -> list[tuple[Kernel, tuple[Node, ...]]]:
+        members = group.members
+        if members[0].op.push is not None:
+            from .scatter import build_scatter
+
+            return build_scatter(members[0], group.absorbed)
+        domain = Domain.over(group.domain.dims, group.domain.contracted).reducing(group.domain.reduced)
+        return [build_kernel(domain, members, group.absorbed, stored)]
+
+    def _in_order(self, kernels: Sequence[tuple[Group, FusedKernel]]) -> list[tuple[Group, FusedKernel]]:
+        """Producers first; among those that can run, one that writes a variable's new value waits, so that
+        readers of the old value go before it and it can be written in place."""
+        updates = {u for u in self.graph.updates if u is not None}
+        waiting = list(kernels)
+        done: set[Group] = set()
+        order: list[tuple[Group, FusedKernel]] = []
+        while waiting:
+            ready = [k for k in waiting if k[0].needs <= done]
+            chosen = next((k for k in ready if not updates & set(k[0].members)), ready[0])
+            for item in [k for k in waiting if k[0] is chosen[0]]:  # a scatter has two kernels, kept in order
+                order.append(item)
+                waiting.remove(item)
+            done.add(chosen[0])
+        return order

@@ -1,0 +1,60 @@
+"""When a kernel may write a variable's new value over its old one.
+
+In: a kernel, the slot that holds the old value and the slot that takes the new one. Out: whether both may be the
+same memory, and the kernel with one slot for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphc.kernel import Dot, Kernel, Load, Reduce, dependencies, inputs
+
+
+def can_update_in_place(kernel: Kernel, loaded: int, stored: int) -> bool:
+    """Whether slot `stored` may share the memory of slot `loaded`.
+
+    Yes where the store goes to the very index that every load of the old value is from, so that no other point of
+    the kernel reads it, and no later pass over the row needs the load again. A sum that is complete only when the
+    kernel has ended may start in its destination, so it never shares.
+    """
+    (store,) = (s for s in kernel.stores if s.slot == stored)
+    if store.accumulate or store.scatter:
+        return False
+    loads = {n for n, v in enumerate(kernel.values) if isinstance(v, Load) and v.slot == loaded}
+    same_index = all(kernel.values[n].index == store.index for n in loads)  # type: ignore[union-attr]
+    return same_index and max(_passes(kernel, loads), default=0) <= kernel.levels[store.value]
+
+
+def _passes(kernel: Kernel, loads: set[int]) -> set[int]:
+    """The passes over the row in which any of `loads` is needed."""
+    roots = [(kernel.levels[s.value], s.value) for s in kernel.stores]
+    for number, value in enumerate(kernel.values):
+        if isinstance(value, Reduce | Dot):
+            roots += [(kernel.levels[number] - 1, i) for i in inputs(value)]
+    return {level for level, root in roots if loads & _computed_with(kernel, root)}
+
+
+def _computed_with(kernel: Kernel, root: int) -> set[int]:
+    """What the pass that needs `root` computes: everything below it, up to finished reductions."""
+    found: set[int] = set()
+    pending = [root]
+    while pending:
+        number = pending.pop()
+        if number not in found:
+            found.add(number)
+            if not isinstance(kernel.values[number], Reduce | Dot):
+                pending.extend(dependencies(kernel.values[number]))
+    return found
+
+
+def share_slot(kernel: Kernel, loaded: int, stored: int) -> tuple[Kernel, tuple[int, ...]]:
+    """The kernel with slot `stored` dropped in favour of `loaded`, and the old number of each new slot."""
+    order = [n for n in range(len(kernel.slots)) if n not in (loaded, stored)]
+    order.insert(sum(1 for n in order if n not in kernel.written), loaded)
+    numbers = {old: new for new, old in enumerate(order)}
+    numbers[stored] = numbers[loaded]
+    values = tuple(replace(v, slot=numbers[v.slot]) if isinstance(v, Load) else v for v in kernel.values)
+    stores = tuple(replace(s, slot=numbers[s.slot]) for s in kernel.stores)
+    slots = tuple(kernel.slots[n] for n in order)
+    return replace(kernel, slots=slots, values=values, stores=stores), tuple(order)

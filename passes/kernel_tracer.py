@@ -1,0 +1,395 @@
+"""Traces a group of nodes at symbolic indices, which turns them into one kernel's values.
+
+In: member nodes and the axes they share. Out: values, and for each member its *home*: the index, in kernel axes,
+at which its elements are computed and stored. What can't be one loop nest raises `Cut` with the reason.
+Views vanish here: they only change the index at which their input is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from graphc import ops
+from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
+from graphc.ir import Node
+from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Value, indices, inputs
+from graphc.op import Kind, Op
+from graphc.scalar import Builder, Recipe, Scalar, Step, record, to_bits
+from graphc.types import DType, bool_, int64
+
+EXPENSIVE = 8  # recipes of this cost are not computed a second time at another index of the same domain
+
+Indices = tuple[Index, ...]
+
+
+class Cut(Exception):
+    """The nodes can't share a kernel; says why."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The iteration space of a group.
+
+    `dims` is the shape it started from; `factors[d]` splits dimension d into axes, outermost first, so that
+    reshapes inside the group become affine; `reduced` are the numbers of the axes (in order over all factors)
+    that reductions run over; `contracted` the sizes of a contraction's summed axes.
+    """
+
+    dims: tuple[int, ...]
+    factors: tuple[tuple[int, ...], ...]
+    reduced: frozenset[int] = frozenset()
+    contracted: tuple[int, ...] = ()
+
+    @staticmethod
+    def over(shape: tuple[int, ...], contracted: tuple[int, ...] = ()) -> Domain:
+        return Domain(shape, tuple((size,) for size in shape), frozenset(), contracted)
+
+    def axes(self) -> tuple[Axis, ...]:
+        sizes = [f for group in self.factors for f in group]
+        return tuple(Axis(f"{'r' if n in self.reduced else 'i'}{n}", size) for n, size in enumerate(sizes))
+
+    def split(self, axis: int, inner: int) -> Domain:
+        """Axis number `axis` split in two, the inner one of size `inner`."""
+        factors, number = [], 0
+        for group in self.factors:
+            new: list[int] = []
+            for size in group:
+                new += [size // inner, inner] if number == axis else [size]
+                number += 1
+            factors.append(tuple(new))
+        reduced = {n + (n > axis) for n in self.reduced} | ({axis + 1} if axis in self.reduced else set())
+        return Domain(self.dims, tuple(factors), frozenset(reduced), self.contracted)
+
+    def reducing(self, reduced: Iterable[int]) -> Domain:
+        return Domain(self.dims, self.factors, frozenset(reduced), self.contracted)
+
+
+class KernelTracer:
+    """Values of a growing group of member nodes. `members` may be added to; what was traced stays valid, since a
+    node that was loaded before is never a member later (nodes join in topological order)."""
+
+    def __init__(self, domain: Domain, members: set[Node]) -> None:
+        self.domain = domain
+        self.members = members
+        self.axes = domain.axes()
+        self.row = tuple(a for n, a in enumerate(self.axes) if n in domain.reduced)
+        self.parallel = tuple(a for n, a in enumerate(self.axes) if n not in domain.reduced)
+        self.contracted = tuple(Axis(f"k{n}", size) for n, size in enumerate(domain.contracted))
+        self.at = self._dimension_indices()
+        self.values: list[Value] = []
+        self.value_axes: list[frozenset[Axis]] = []
+        self.slots: list[Node] = []
+        self.homes: dict[Node, Indices] = {}
+        self._numbers: dict[Value, int] = {}
+        self._memo: dict[tuple[Node, Indices, tuple[Bound, ...]], int] = {}
+        self._slot_numbers: dict[Node, int] = {}
+
+    def _dimension_indices(self) -> Indices:
+        result, number = [], 0
+        for group in self.domain.factors:
+            axes = self.axes[number : number + len(group)]
+            result.append(flatten([Index.of(a) for a in axes], [a.size for a in axes]))
+            number += len(group)
+        return tuple(result)
+
+    # Homes
+
+    def home(self, node: Node) -> Indices:
+        """The index of the node's elements in kernel axes: a bijection between its elements and the full domain,
+        or the parallel axes alone. Any choice is correct; this one keeps indices affine."""
+        found = self.homes.get(node)
+        if found is None:
+            found = self.homes[node] = self._find_home(node)
+        return found
+
+    def _find_home(self, node: Node) -> Indices:
+        shape = node.shape
+        if node.op.kind is Kind.ELEMENTWISE:
+            for i in node.inputs:
+                if self._is_inside(i):
+                    return self.home(i)
+        elif node.op.kind is Kind.REDUCTION:
+            x = self.home(node.inputs[0])
+            return tuple(index for d, index in enumerate(x) if d not in node.attrs["axes"])
+        elif node.op in (ops.permute, ops.reshape) and self._is_inside(node.inputs[0]):
+            x, source = self.home(node.inputs[0]), node.inputs[0].shape
+            if node.op is ops.permute:
+                return tuple(x[a] for a in node.attrs["axes"])
+            return unflatten(flatten(x, source), shape)
+        if shape == self.domain.dims:
+            return self.at
+        size = node.tensor_type.size
+        for axes in (self.axes, self.parallel):
+            if size == axes_size(axes):
+                return unflatten(flatten([Index.of(a) for a in axes], [a.size for a in axes]), shape)
+        raise Cut(f"{describe(node)} has another iteration space than {list(self.domain.dims)}")
+
+    def _is_inside(self, node: Node) -> bool:
+        """Whether the node is a member, or a rearrangement of one, with a home of its own."""
+        while node.op in (ops.permute, ops.reshape) and node not in self.homes:
+            node = node.inputs[0]
+        return node in self.homes and node in self.members
+
+    # Values
+
+    def value(self, node: Node, index: Indices, bounds: tuple[Bound, ...] = ()) -> int:
+        """The number of the value that `node` has at `index`, computed where `bounds` hold (anything elsewhere)."""
+        key = (node, index, bounds)
+        number = self._memo.get(key)
+        if number is None:
+            number = self._memo[key] = self._trace(node, index, bounds)
+        return number
+
+    def _trace(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
+        op = node.op
+        if op is ops.constant and node.tensor_type.size == 1 and node.dtype.bits != 16:
+            return self.constant(node.attrs["value"].array.reshape(()).item(), node.dtype)
+        if op.kind is Kind.POSITION:
+            position = self.add(Position(op.position(index, **node.attrs)))  # type: ignore[misc]
+            return self.converted(position, node.dtype.computes_as)
+        if node not in self.members:
+            return self.add(Load(self.slot(node), flatten(index, node.shape), bounds, node.dtype))
+        match op.kind:
+            case Kind.ELEMENTWISE:
+                return self._elementwise(node, index, bounds)
+            case Kind.VIEW:
+                return self._pieces(node, op.pull(index, *_types(node), **node.attrs), bounds)  # type: ignore[misc]
+            case Kind.INDEXED:
+                pieces = op.pull(index, self._reader(node, bounds), *_types(node), **node.attrs)  # type: ignore[misc]
+                return self._pieces(node, pieces, bounds)
+            case Kind.REDUCTION:
+                return self._reduction(node, index, bounds)
+            case Kind.CONTRACTION:
+                return self._contraction(node, index, bounds)
+        raise Cut(f"{describe(node)} has a kernel of its own")
+
+    def add(self, value: Value) -> int:
+        """The number of a value; equal values have one."""
+        number = self._numbers.get(value)
+        if number is None:
+            axes = frozenset().union(
+                *(i.axes for i in indices(value)), *(self.value_axes[i] for i in inputs(value))
+            )
+            if isinstance(value, Reduce | Dot):
+                axes -= set(value.axes)
+            number = self._numbers[value] = len(self.values)
+            self.values.append(value)
+            self.value_axes.append(axes)
+        return number
+
+    def slot(self, node: Node) -> int:
+        """The number of the slot that holds a node's elements."""
+        number = self._slot_numbers.get(node)
+        if number is None:
+            number = self._slot_numbers[node] = len(self.slots)
+            self.slots.append(node)
+        return number
+
+    def constant(self, value: Any, dtype: DType) -> int:
+        return self.add(Const(to_bits(value, dtype), dtype))
+
+    def apply(self, recipe: Recipe, *numbers: int) -> int:
+        if not recipe.steps and recipe.results[0] < len(numbers):  # the recipe hands a parameter through
+            return numbers[recipe.results[0]]
+        return self.add(Apply(recipe, numbers))
+
+    def converted(self, number: int, dtype: DType) -> int:
+        """The value as another dtype: 16-bit floats are widened before they are computed with."""
+        source = self.values[number].dtype
+        if source is dtype:
+            return number
+        return self.apply(record("cast", _cast, (source,), {"dtype": dtype}), number)
+
+    def _elementwise(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
+        recipe = scalar_recipe(node)
+        if recipe.cost >= EXPENSIVE and self.homes.get(node, index) != index and not bounds:
+            spanned = frozenset().union(*(i.axes for i in index))
+            if spanned >= set(self.axes):
+                raise Cut(f"{describe(node)} would be computed again at another index")
+        numbers = [self.value(i, index, bounds) for i in node.inputs]
+        wide = [self.converted(n, dtype) for n, dtype in zip(numbers, recipe.params, strict=True)]
+        return self.apply(recipe, *wide)
+
+    def _pieces(self, node: Node, pieces: Sequence[Any], bounds: tuple[Bound, ...]) -> int:
+        """The first piece whose bounds hold; the last is what remains, and its bounds only guard its loads."""
+        possible = [p for p in pieces[:-1] if not any(b.never for b in p.bounds)] + [pieces[-1]]
+        result: int | None = None
+        for piece in reversed(possible):
+            limits = tuple(b for b in piece.bounds if not b.always)
+            number = self.value(node.inputs[piece.input], piece.index, bounds + limits)
+            if result is None or not limits:
+                result = number
+            else:
+                number, result = self._widened(number), self._widened(result)
+                mask = self.add(Inside(limits))
+                result = self.apply(_select_recipe(self.values[number].dtype), mask, number, result)
+        assert result is not None
+        return result
+
+    def _widened(self, number: int) -> int:
+        return self.converted(number, self.values[number].dtype.computes_as)
+
+    def _reader(self, node: Node, bounds: tuple[Bound, ...]) -> Any:
+        """`read` for an op that gathers: an element of an index tensor as a term."""
+
+        def read(position: int, index: Indices, size: int) -> Index:
+            number = self.converted(self.value(node.inputs[position], index, bounds), int64)
+            return Index(((Gathered(number, size, self.value_axes[number]), 1),))
+
+        return read
+
+    def _reduction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
+        if bounds:
+            raise Cut(f"{describe(node)} is used inside a pad or concat")
+        if index != self.home(node):
+            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+        over, _ = self.reduced_axes(node)
+        if over and over != self.row_axes:
+            raise Cut(
+                f"{describe(node)} is summed over parallel axes and complete only when the kernel has ended"
+            )
+        return self.reduce(node, bool(over))
+
+    @property
+    def row_axes(self) -> set[Axis]:
+        """The row axes that indices can mention: those longer than 1."""
+        return {a for a in self.row if a.size != 1}
+
+    def reduce(self, node: Node, over_row: bool = True) -> int:
+        """The value of a reduction over the row axes; or over nothing but axes of size 1, which just passes on."""
+        x = node.inputs[0]
+        at = self.home(x)
+        number = self.converted(self.value(x, at), x.dtype.computes_as)
+        parts = reduction_recipes(node.op, x.dtype.computes_as)
+        lifted = []
+        for lift in parts.lift:
+            if len(lift.params) == 2:
+                reduced = node.attrs["axes"]
+                place = flatten([at[d] for d in reduced], [x.shape[d] for d in reduced])
+                lifted.append(self.apply(lift, number, self.add(Position(place))))
+            else:
+                lifted.append(self.apply(lift, number))
+        if not over_row:
+            return self.apply(parts.finish, *lifted)
+        return self.add(Reduce(parts.combine, parts.init, parts.finish, tuple(lifted), self.row))
+
+    def reduced_axes(self, node: Node) -> tuple[set[Axis], set[Axis]]:
+        """The kernel axes that a reduction node runs over, and those it keeps. Axes of size 1 are in neither."""
+        at = self.home(node.inputs[0])
+        reduced = node.attrs["axes"]
+        if any(True for index in at for _ in index.divisions()):
+            raise Cut(f"{describe(node)} reduces across a reshape")
+        over = set().union(*(at[d].axes for d in reduced)) if reduced else set()
+        kept = (
+            set().union(*(i.axes for d, i in enumerate(at) if d not in reduced))
+            if len(at) > len(reduced)
+            else set()
+        )
+        if over & kept:
+            raise Cut(f"{describe(node)} reduces across a reshape")
+        return over, kept
+
+    def _contraction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
+        if bounds or index != self.home(node):
+            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+        contracted = tuple(Index.of(a) for a in self.contracted)
+        lowering = node.op.contraction
+        assert lowering is not None
+        pieces = lowering.operands(index, contracted, *_types(node), **node.attrs)
+        a, b = (self.value(node.inputs[p.input], p.index, p.bounds) for p in pieces)
+        dtype = node.dtype.computes_as
+        narrow = node.dtype if dtype is not node.dtype else dtype
+        a, b = self.converted(a, narrow), self.converted(b, narrow)
+        return self.add(Dot((a, b), self.contracted, dtype))
+
+    # Trials
+
+    def mark(self) -> tuple[int, int, int, int]:
+        """A point to return to with `rollback`."""
+        return len(self.values), len(self._memo), len(self.slots), len(self.homes)
+
+    def rollback(self, mark: tuple[int, int, int, int]) -> None:
+        """Forget everything that was traced since `mark`. Dicts keep insertion order, so the newest go first."""
+        values, memo, slots, homes = mark
+        del self.values[values:], self.value_axes[values:], self.slots[slots:]
+        for table, size in (
+            (self._numbers, values), (self._memo, memo), (self._slot_numbers, slots), (self.homes, homes),
+        ):  # fmt: skip
+            while len(table) > size:  # type: ignore[arg-type]
+                table.popitem()  # type: ignore[attr-defined]
+
+
+def _types(node: Node) -> tuple[Any, ...]:
+    return tuple(i.type for i in node.inputs)
+
+
+def describe(node: Node) -> str:
+    """How a reason names a node."""
+    return f"{node.op.name} {node.type}"
+
+
+def _cast(s: Builder, x: Scalar, dtype: DType) -> Scalar:
+    return s.cast(x, dtype)
+
+
+def _select(s: Builder, mask: Scalar, a: Scalar, b: Scalar) -> Scalar:
+    return s.select(mask, a, b)
+
+
+def _select_recipe(dtype: DType) -> Recipe:
+    return record("select", _select, (bool_, dtype, dtype))
+
+
+def scalar_recipe(node: Node) -> Recipe:
+    """The recipe of an elementwise node at its compute dtypes."""
+    assert node.op.scalar is not None
+    return record(node.op.name, node.op.scalar, [i.dtype.computes_as for i in node.inputs], node.attrs)
+
+
+@dataclass(frozen=True)
+class ReductionRecipes:
+    """A monoid as recipes, for elements of one dtype. `lift` has a recipe for each component of the state, of the
+    element alone or of the element and its position."""
+
+    init: tuple[Const, ...]
+    lift: tuple[Recipe, ...]
+    combine: Recipe
+    finish: Recipe
+
+
+@lru_cache(maxsize=1024)
+def reduction_recipes(op: Op, dtype: DType) -> ReductionRecipes:
+    """Record a reduction op's monoid for elements of `dtype`."""
+    monoid = op.monoid
+    assert monoid is not None
+    builder = Builder((dtype, int64))
+    state = _as_tuple(monoid.lift(builder, *builder.params))
+    dtypes = tuple(x.dtype for x in state)
+    lift = tuple(_without_position(builder.finish(f"{op.name}.lift", [x])) for x in state)
+    init = tuple(Const(to_bits(v, d), d) for v, d in zip(monoid.init(dtype), dtypes, strict=True))
+    builder = Builder(dtypes + dtypes)
+    n = len(dtypes)
+    joined = _as_tuple(monoid.combine(builder, builder.params[:n], builder.params[n:]))
+    combine = builder.finish(f"{op.name}.combine", joined)
+    builder = Builder(dtypes)
+    finish = builder.finish(op.name, [monoid.finish(builder, builder.params)])
+    return ReductionRecipes(init, lift, combine, finish)
+
+
+def _as_tuple(x: Any) -> tuple[Any, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def _without_position(lift: Recipe) -> Recipe:
+    """A lift recipe with the parameter for the position taken out, where it ignores it."""
+    if 1 in lift.results or any(1 in s.inputs for s in lift.steps):
+        return lift
+
+    def move(number: int) -> int:
+        return number - (number > 1)
+
+    steps = tuple(Step(s.prim, tuple(map(move, s.inputs)), s.dtype, s.bits) for s in lift.steps)
+    return Recipe(lift.name, lift.params[:1], steps, tuple(map(move, lift.results)))

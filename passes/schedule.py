@@ -1,0 +1,232 @@
+"""From an optimized graph to a `Schedule`: kernels in order, every buffer at its place.
+
+Decides where each node's elements live: outputs go straight to the caller's memory, a variable's new value over
+its old one where no reader is left, the rest to the arena. Knows nothing of backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from graphc.errors import Location
+from graphc.index import Axis, Index
+from graphc.ir import Graph, Literal, Node
+from graphc.kernel import Kernel, Load, Slot, Store
+from graphc.op import Kind
+from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
+from graphc.types import TensorType
+
+from .build_kernel import slot_name
+from .fuse import FusedKernel, fuse
+from .in_place import can_update_in_place, share_slot
+from .plan_memory import Life, plan_memory, rounded
+from .split_prepare import split_prepare
+
+
+@dataclass(eq=False)
+class _Place:
+    """A buffer that is being planned."""
+
+    type: TensorType
+    space: Space
+    position: int = 0
+    name: str = ""
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class _Task:
+    """A step that is being planned."""
+
+    kernel: Kernel
+    places: list[_Place]
+    nodes: Sequence[Node] = ()
+    reasons: Sequence[str] = ()
+
+
+def schedule(graph: Graph) -> Schedule:
+    """Plan a whole graph."""
+    prepare, main = split_prepare(graph)
+    planner = _Planner(graph)
+    planner.plan_prepare(prepare, main)
+    planner.plan_main(main)
+    return planner.finish()
+
+
+class _Planner:
+    def __init__(self, graph: Graph) -> None:
+        self.places: dict[Node, _Place] = {}
+        self.outputs: list[_Place] = []
+        self.constants: list[_Place] = []
+        self.literals: list[Literal] = []
+        self.prepare: list[_Task] = []
+        self.main: list[_Task] = []
+        self.inputs = [
+            _Place(n.tensor_type, Space.INPUT, i, slot_name(n)) for i, n in enumerate(graph.inputs)
+        ]
+        self.variables = [
+            _Place(n.tensor_type, Space.VARIABLE, i, slot_name(n)) for i, n in enumerate(graph.variables)
+        ]
+        self.places.update(zip(graph.inputs, self.inputs, strict=True))
+        self.places.update(zip(graph.variables, self.variables, strict=True))
+
+    def place(self, node: Node, space: Space = Space.ARENA) -> _Place:
+        """Where a node lives; decided at the first question."""
+        found = self.places.get(node)
+        if found is None:
+            if node.op.kind is Kind.SOURCE:  # inputs and variables are known: this is a constant
+                found = _Place(node.tensor_type, Space.CONSTANT, len(self.constants), "constant")
+                self.constants.append(found)
+                self.literals.append(node.attrs["value"])
+            else:
+                found = _Place(node.tensor_type, space, name=slot_name(node))
+            self.places[node] = found
+        return found
+
+    def plan_prepare(self, prepare: Graph, main: Graph) -> None:
+        """The prepare graph's outputs are the main graph's inputs beyond the caller's."""
+        self.places.update(zip(prepare.variables, self.variables, strict=True))
+        for node in prepare.outputs:
+            self.place(node, Space.PREPARED)
+        for node in main.inputs[len(self.inputs) :]:
+            source = prepare.outputs[main.inputs.index(node) - len(self.inputs)]
+            self.places[node] = self.places[source]
+        for fused in fuse(prepare):
+            places = [self.place(n, Space.PREPARED) for n in fused.slots]
+            self.prepare.append(_Task(fused.kernel, places, fused.nodes, fused.reasons))
+
+    def plan_main(self, graph: Graph) -> None:
+        kernels = fuse(graph)
+        self.places.update(zip(graph.variables, self.variables, strict=True))
+        computed = {n for k in kernels for n in _stored(k)}
+        early: list[_Task] = []
+        late: list[_Task] = []
+        self._place_updates(graph, kernels, computed, early, late)
+        self._place_outputs(graph, computed, early, late)
+        self.main = early + [self._task(k) for k in kernels] + late
+
+    def _place_updates(
+        self,
+        graph: Graph,
+        kernels: Sequence[FusedKernel],
+        computed: set[Node],
+        early: list[_Task],
+        late: list[_Task],
+    ) -> None:
+        """Give each variable's new value the variable's own memory where that is safe, else copy it at the end."""
+        taken: set[Node] = set()
+        for variable, new in zip(graph.variables, graph.updates, strict=True):
+            if new is None or new is variable or new.tensor_type.size == 0:
+                continue
+            own = self.places[variable]
+            if new in computed and new not in taken and self._safe_in_place(graph, kernels, variable, new):
+                self.places[new] = own
+                taken.add(new)
+            elif new in computed:
+                late.append(copy_task(self.place(new), own, new))
+            else:  # a source; an old value of another variable must be saved before that one changes
+                saved = _Place(new.tensor_type, Space.ARENA, name=slot_name(new))
+                early.append(copy_task(self.place(new), saved, new))
+                late.append(copy_task(saved, own, new))
+
+    def _safe_in_place(self, graph: Graph, kernels: Sequence[FusedKernel], variable: Node, new: Node) -> bool:
+        writers = [i for i, k in enumerate(kernels) if new in _stored(k)]
+        if len(writers) != 1:  # a scatter writes its base first
+            return False
+        (writer,) = writers
+        if any(variable in _loaded(k) for k in kernels[writer + 1 :]):
+            return False
+        fused = kernels[writer]
+        if variable not in _loaded(fused):
+            return True
+        return can_update_in_place(fused.kernel, fused.slots.index(variable), fused.slots.index(new))
+
+    def _place_outputs(
+        self, graph: Graph, computed: set[Node], early: list[_Task], late: list[_Task]
+    ) -> None:
+        """A computed node is written straight to its output; sources and repeated nodes are copied."""
+        for position, node in enumerate(graph.outputs):
+            output = _Place(node.tensor_type, Space.OUTPUT, position, f"output {position}")
+            self.outputs.append(output)
+            if node.tensor_type.size == 0:
+                continue
+            if node not in computed:  # copied first, before an update overwrites a variable
+                early.append(copy_task(self.place(node), output, node))
+            elif node in self.places:
+                late.append(copy_task(self.places[node], output, node))
+            else:
+                self.places[node] = output
+
+    def _task(self, fused: FusedKernel) -> _Task:
+        """A kernel on its places; a value that is updated in place has one slot."""
+        kernel, places = fused.kernel, [self.place(n) for n in fused.slots]
+        for stored in sorted(kernel.written, reverse=True):
+            if places[stored] in places[:stored]:
+                loaded = places.index(places[stored])
+                if loaded in kernel.loaded:
+                    kernel, order = share_slot(kernel, loaded, stored)
+                    places = [places[n] for n in order]
+        return _Task(kernel, places, fused.nodes, fused.reasons)
+
+    # The finished schedule
+
+    def finish(self) -> Schedule:
+        arena = self._plan_arena()
+        prepared = self._plan_prepared()
+        used = dict.fromkeys([*self.inputs, *self.variables, *self.outputs, *self.constants])
+        used.update(dict.fromkeys(p for t in (*self.prepare, *self.main) for p in t.places))
+        numbers = {place: n for n, place in enumerate(used)}
+        buffers = tuple(Buffer(n, p.type, p.space, p.position, p.offset, p.name) for p, n in numbers.items())
+
+        def steps(tasks: Iterable[_Task]) -> tuple[ScheduleStep, ...]:
+            return tuple(_step(t, tuple(numbers[p] for p in t.places)) for t in tasks)
+
+        return Schedule(buffers, tuple(self.literals), steps(self.prepare), steps(self.main), arena, prepared)
+
+    def _plan_arena(self) -> int:
+        first: dict[_Place, int] = {}
+        last: dict[_Place, int] = {}
+        for number, task in enumerate(self.main):
+            for place in task.places:
+                if place.space is Space.ARENA:
+                    first.setdefault(place, number)
+                    last[place] = number
+        lives = [Life(p.type.nbytes, first[p], last[p]) for p in first]
+        offsets, size = plan_memory(lives)
+        for place, offset in zip(first, offsets, strict=True):
+            place.offset = offset
+        return size
+
+    def _plan_prepared(self) -> int:
+        size = 0
+        for place in dict.fromkeys(p for t in self.prepare for p in t.places if p.space is Space.PREPARED):
+            place.offset = size
+            size += rounded(place.type.nbytes)
+        return size
+
+
+def _stored(fused: FusedKernel) -> set[Node]:
+    return {fused.slots[s] for s in fused.kernel.written}
+
+
+def _loaded(fused: FusedKernel) -> set[Node]:
+    return {fused.slots[s] for s in fused.kernel.loaded}
+
+
+def _step(task: _Task, buffers: tuple[int, ...]) -> ScheduleStep:
+    names = tuple(n.op.name for n in task.nodes) or ("copy",)
+    lines: dict[Location, None] = dict.fromkeys(n.loc for n in task.nodes if n.loc is not None)
+    return ScheduleStep(task.kernel, buffers, names, tuple(lines), tuple(task.reasons))
+
+
+def copy_task(source: _Place, to: _Place, node: Node) -> _Task:
+    """A step that copies a whole buffer."""
+    size = source.type.size
+    axis = Axis("i0", size)
+    index = Index.of(axis)
+    slots = (Slot(source.type.dtype, size, source.name), Slot(to.type.dtype, size, to.name))
+    load = Load(0, index, (), source.type.dtype)
+    parallel = (axis,) if size != 1 else ()
+    kernel = Kernel(slots, parallel, (), (), (load,), (Store(1, index, 0),))
+    return _Task(kernel, [source, to])
