@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from graphc import ops
 from graphc.index import Axis, Floor, Index, Mod, flatten
@@ -35,6 +36,15 @@ from .kernel_tracer import Cut, Domain, KernelTracer, describe
 MOST_SPLITS = 16
 
 
+class PlannedStore(NamedTuple):
+    """A store in the making: a member's value, by its number in the tracer, at a position of the member's buffer."""
+
+    node: Node
+    position: Index
+    value: int
+    accumulate: tuple[Axis, ...]
+
+
 def build_kernel(
     domain: Domain, members: Sequence[Node], absorbed: Iterable[Node], stored: Sequence[Node]
 ) -> tuple[Kernel, tuple[Node, ...]]:
@@ -48,27 +58,24 @@ def build_kernel(
         for node in members:
             tracer.home(node)
         stores = [store_of(tracer, node) for node in stored]
-        split = _find_split(tracer, stores)
+        used = [i for v in tracer.values for i in indices(v)]
+        split = find_split(tracer, [*used, *(s.position for s in stores)])
         if split is None:
             break
         domain = domain.split(*split)
     return finish_kernel(tracer, stores)
 
 
-def store_of(tracer: KernelTracer, node: Node) -> tuple[Node, Index, int, tuple[Axis, ...]]:
-    """What storing a member takes: (node, position, value number, axes summed over)."""
+def store_of(tracer: KernelTracer, node: Node) -> PlannedStore:
+    """What storing a member takes. Raises Cut where the kernel can't compute it."""
     at = tracer.home(node)
-    place = flatten(at, node.shape)
+    position = flatten(at, node.shape)
     if node.op.kind is Kind.REDUCTION:
         over, _ = tracer.reduced_axes(node)
         if over and over != tracer.row_axes:
-            return (
-                node,
-                place,
-                accumulated_value(tracer, node, over),
-                _ordered(over - tracer.row_axes, tracer.axes),
-            )
-    return node, place, tracer.value(node, at), ()
+            summed = _ordered(over - tracer.row_axes, tracer.axes)
+            return PlannedStore(node, position, accumulated_value(tracer, node, over), summed)
+    return PlannedStore(node, position, tracer.value(node, at), ())
 
 
 def accumulated_value(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
@@ -86,16 +93,13 @@ def _ordered(axes: set[Axis], order: Iterable[Axis]) -> tuple[Axis, ...]:
     return tuple(a for a in order if a in axes)
 
 
-def _find_split(
-    tracer: KernelTracer, stores: Sequence[tuple[Node, Index, int, tuple[Axis, ...]]]
-) -> tuple[int, int] | None:
-    """An axis to split, and the inner size, that resolves a division somewhere."""
+def find_split(tracer: KernelTracer, positions: Iterable[Index]) -> tuple[int, int] | None:
+    """The number of an axis to split, and the inner size, so that a division in `positions` is resolved."""
     numbers = {a: n for n, a in enumerate(tracer.axes)}
-    for index in [i for v in tracer.values for i in indices(v)] + [s[1] for s in stores]:
-        for division in index.divisions():
-            found = _split_for(division)
-            if found is not None and found[0] in numbers:
-                return numbers[found[0]], found[1]
+    for division in (d for index in positions for d in index.divisions()):
+        found = _split_for(division)
+        if found is not None and found[0] in numbers:
+            return numbers[found[0]], found[1]
     return None
 
 
@@ -112,11 +116,11 @@ def _split_for(division: Floor | Mod) -> tuple[Axis, int] | None:
 
 
 def finish_kernel(
-    tracer: KernelTracer, stores: Sequence[tuple[Node, Index, int, tuple[Axis, ...]]], scatter: bool = False
+    tracer: KernelTracer, stores: Sequence[PlannedStore], scatter: bool = False
 ) -> tuple[Kernel, tuple[Node, ...]]:
     """Keep what the stores need, number values and slots anew, loaded slots first."""
     needed: set[int] = set()
-    pending = [s[2] for s in stores] + [g.value for s in stores for g in s[1].gathered()]
+    pending = [s.value for s in stores] + [g.value for s in stores for g in s.position.gathered()]
     while pending:
         number = pending.pop()
         if number not in needed:

@@ -16,7 +16,7 @@ from graphc.ir import Graph, Node
 from graphc.kernel import Kernel
 from graphc.op import Kind
 
-from .build_kernel import build_kernel, store_of
+from .build_kernel import build_kernel, find_split, store_of
 from .kernel_tracer import Cut, Domain, KernelTracer, describe, scalar_recipe
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
@@ -193,7 +193,7 @@ class _Fusion:
             raise Cut("a scatter is a kernel of its own")
         if node.op.kind is Kind.CONTRACTION and group.members:
             raise Cut(f"{describe(node)} starts a kernel of its own")
-        tracer = group.tracer
+        domain, tracer = group.domain, group.tracer
         fresh = (absorbed | {node}) - tracer.members
         mark = tracer.mark()
         tracer.members |= fresh
@@ -205,19 +205,21 @@ class _Fusion:
             if len(group.tracer.slots) > MOST_SLOTS:
                 raise Cut(f"the kernel would touch more than {MOST_SLOTS} buffers")
         except Cut:
-            group.tracer.members -= fresh
-            group.tracer.rollback(mark)
+            tracer.members -= fresh
+            tracer.rollback(mark)
+            group.domain, group.tracer = domain, tracer
             raise
         group.members.append(node)
         group.absorbed |= absorbed
 
     def _join_reduction(self, group: Group, node: Node) -> None:
         """Give the group the reduction's axes as its row, or make the node a sum over parallel axes."""
+        if group.contracts:
+            raise Cut(f"{describe(node)} reduces a contraction's result")
+        self._resolve_reshapes(group, node)
         tracer = group.tracer
         over, kept = tracer.reduced_axes(node)
         row = tracer.row_axes
-        if group.contracts:
-            raise Cut(f"{describe(node)} reduces a contraction's result")
         if not over or over == row:
             tracer.value(node, tracer.home(node))
             return
@@ -255,12 +257,22 @@ class _Fusion:
                     pending.append(user)
         return False
 
+    def _resolve_reshapes(self, group: Group, node: Node) -> None:
+        """Split axes so that the reduced and the kept dimensions of the reduction's input lie on different axes."""
+        while True:
+            split = find_split(group.tracer, group.tracer.home(node.inputs[0]))
+            if split is None:
+                return
+            self._trace_again(group, group.domain.split(*split), group.members)
+
     def _rebuild(self, group: Group, node: Node, over: set[Axis]) -> None:
-        """Trace the group again with other row axes; earlier sums over the old row become sums at the end."""
+        """Give the group other row axes; earlier sums over the old row become sums at the end."""
         numbers = {n for n, a in enumerate(group.tracer.axes) if a in over}
-        domain = group.domain.reducing(numbers)
+        self._trace_again(group, group.domain.reducing(numbers), [*group.members, node])
+
+    def _trace_again(self, group: Group, domain: Domain, members: Sequence[Node]) -> None:
         tracer = KernelTracer(domain, set(group.tracer.members))
-        for member in [*group.members, node]:
+        for member in members:
             tracer.home(member)
             store_of(tracer, member)
         group.domain, group.tracer = domain, tracer
@@ -362,8 +374,7 @@ class _Fusion:
             from .scatter import build_scatter
 
             return build_scatter(members[0], group.absorbed)
-        domain = Domain.over(group.domain.dims, group.domain.contracted).reducing(group.domain.reduced)
-        return [build_kernel(domain, members, group.absorbed, stored)]
+        return [build_kernel(group.domain, members, group.absorbed, stored)]
 
     def _in_order(self, kernels: Sequence[tuple[Group, FusedKernel]]) -> list[tuple[Group, FusedKernel]]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that

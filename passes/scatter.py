@@ -9,7 +9,7 @@ from graphc.ir import Node
 from graphc.kernel import Kernel
 from graphc.types import int64
 
-from .build_kernel import finish_kernel
+from .build_kernel import PlannedStore, finish_kernel
 from .kernel_tracer import Domain, Indices, KernelTracer
 
 
@@ -21,7 +21,7 @@ def build_scatter(node: Node, absorbed: Iterable[Node]) -> list[tuple[Kernel, tu
 def _copy_base(node: Node, absorbed: set[Node]) -> tuple[Kernel, tuple[Node, ...]]:
     tracer = KernelTracer(Domain.over(node.shape), absorbed)
     number = tracer.value(node.inputs[0], tracer.at)
-    return finish_kernel(tracer, [(node, flatten(tracer.at, node.shape), number, ())])
+    return finish_kernel(tracer, [PlannedStore(node, flatten(tracer.at, node.shape), number, ())])
 
 
 def _add_updates(node: Node, absorbed: set[Node]) -> tuple[Kernel, tuple[Node, ...]]:
@@ -35,4 +35,4 @@ def _add_updates(node: Node, absorbed: set[Node]) -> tuple[Kernel, tuple[Node, .
 
     assert node.op.push is not None
     place = node.op.push(tracer.at, read, *(i.type for i in node.inputs), **node.attrs)
-    return finish_kernel(tracer, [(node, flatten(place, node.shape), number, ())], scatter=True)
+    return finish_kernel(tracer, [PlannedStore(node, flatten(place, node.shape), number, ())], scatter=True)
