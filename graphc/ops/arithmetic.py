@@ -1,0 +1,304 @@
+"""Elementwise arithmetic: sums and products, division, powers, signs, extremes, rounding.
+
+Integers wrap around. All gradients are with respect to floats; at a point where a function has a kink the rule
+says which subgradient it takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops
+from ..ir import Node
+from ..op import Kind, Op
+from . import functions, rules
+from .rules import ANY, FLOATS, NUMBERS, no_gradient
+from .values import masked, ones_like, scaled, zeros_like
+
+add: Op = Op(
+    "add",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("add", NUMBERS),
+    reference=np.add,
+    vjp=lambda g, y, a, b: (g, g),
+    scalar=lambda s, a, b: a + b,
+)
+
+subtract: Op = Op(
+    "subtract",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("subtract", NUMBERS),
+    reference=np.subtract,
+    vjp=lambda g, y, a, b: (g, negative(g)),
+    scalar=lambda s, a, b: a - b,
+)
+
+multiply: Op = Op(
+    "multiply",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("multiply", NUMBERS),
+    reference=np.multiply,
+    vjp=lambda g, y, a, b: (multiply(g, b), multiply(g, a)),
+    scalar=lambda s, a, b: a * b,
+)
+
+divide: Op = Op(
+    "divide",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("divide", FLOATS),
+    reference=np.divide,
+    vjp=lambda g, y, a, b: (divide(g, b), negative(divide(multiply(g, y), b))),
+    scalar=lambda s, a, b: a / b,
+)
+
+negative: Op = Op(
+    "negative",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("negative", NUMBERS),
+    reference=np.negative,
+    vjp=lambda g, y, x: (negative(g),),
+    scalar=lambda s, x: -x,
+)
+
+
+def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """NumPy's, which gives 0 for an integer divided by 0 and wraps MIN // −1."""
+    return np.floor_divide(a, b)
+
+
+def _remainder_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    """a − b·⌊a/b⌋, whose floor is constant."""
+    return g, negative(multiply(g, floor_divide(a, b)))
+
+
+floor_divide: Op = Op(
+    "floor_divide",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("floor_divide", NUMBERS),
+    reference=_floor_divide,
+    vjp=no_gradient,
+    scalar=functions.floor_divide,
+)
+
+remainder: Op = Op(
+    "remainder",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("remainder", NUMBERS),
+    reference=np.remainder,
+    vjp=_remainder_vjp,
+    scalar=functions.remainder,
+)
+
+
+# Powers and roots
+
+
+def _power(x: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """NumPy refuses negative integer powers; here they are 1/xⁿ towards zero, and 0 where x is 0."""
+    if x.dtype.kind != "i":
+        return np.power(x, n)
+    whole = np.power(x, np.maximum(n, 0))
+    inverse = np.where(x == 1, 1, np.where(x == -1, np.where(n & 1, -1, 1), 0)).astype(x.dtype)
+    return np.where(n < 0, inverse, whole)
+
+
+def _power_vjp(g: Node, y: Node, x: Node, n: Node) -> tuple[Node, Node]:
+    """n·xⁿ⁻¹, which is 0 for n = 0 also where x is 0; and xⁿ·log x, which is 0 at x = 0 for n ≥ 0.
+
+    The exponent and the base are replaced before the function that would not be finite is applied, so that
+    second derivatives stay finite as well.
+    """
+    constant = ops.equal(n, zeros_like(n))
+    slope = multiply(n, power(x, ops.select(constant, ones_like(n), subtract(n, ones_like(n)))))
+    at_zero = ops.logical_and(ops.equal(x, zeros_like(x)), ops.greater_equal(n, zeros_like(n)))
+    log = ops.log(ops.select(at_zero, ones_like(x), x))
+    return (
+        multiply(g, ops.select(constant, zeros_like(x), slope)),
+        multiply(g, ops.select(at_zero, zeros_like(x), multiply(y, log))),
+    )
+
+
+power: Op = Op(
+    "power",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("power", NUMBERS),
+    reference=_power,
+    vjp=_power_vjp,
+    scalar=functions.pow,
+)
+
+square: Op = Op(
+    "square",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("square", NUMBERS),
+    reference=np.square,
+    vjp=lambda g, y, x: (multiply(g, scaled(x, 2.0)),),
+    scalar=functions.square,
+)
+
+# Infinite at 0, as the derivative is.
+sqrt: Op = Op(
+    "sqrt",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("sqrt", FLOATS),
+    reference=np.sqrt,
+    vjp=lambda g, y, x: (divide(scaled(g, 0.5), y),),
+    scalar=lambda s, x: s.sqrt(x),
+)
+
+rsqrt: Op = Op(
+    "rsqrt",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("rsqrt", FLOATS),
+    reference=lambda x: 1 / np.sqrt(x),
+    vjp=lambda g, y, x: (multiply(scaled(g, -0.5), multiply(y, square(y))),),
+    scalar=functions.rsqrt,
+)
+
+cbrt: Op = Op(
+    "cbrt",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("cbrt", FLOATS),
+    reference=np.cbrt,
+    vjp=lambda g, y, x: (divide(scaled(g, 1 / 3), square(y)),),
+    scalar=functions.cbrt,
+)
+
+reciprocal: Op = Op(
+    "reciprocal",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("reciprocal", FLOATS),
+    reference=lambda x: 1 / x,
+    vjp=lambda g, y, x: (negative(multiply(g, square(y))),),
+    scalar=functions.reciprocal,
+)
+
+
+def _hypot_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    """a/y and b/y; 0 at the origin."""
+    length = ops.select(ops.equal(y, zeros_like(y)), ones_like(y), y)
+    return multiply(g, divide(a, length)), multiply(g, divide(b, length))
+
+
+hypot: Op = Op(
+    "hypot",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("hypot", FLOATS),
+    reference=np.hypot,
+    vjp=_hypot_vjp,
+    scalar=functions.hypot,
+)
+
+
+# Signs
+
+
+# At 0 the subgradient 0.
+abs: Op = Op(
+    "abs",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("abs", NUMBERS),
+    reference=np.abs,
+    vjp=lambda g, y, x: (multiply(g, sign(x)),),
+    scalar=functions.absolute,
+)
+
+sign: Op = Op(
+    "sign",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("sign", NUMBERS),
+    reference=np.sign,
+    vjp=no_gradient,
+    scalar=functions.sign,
+)
+
+
+def _copysign_vjp(g: Node, y: Node, x: Node, sign_of: Node) -> tuple[Node, None]:
+    kept = ops.equal(ops.signbit(x), ops.signbit(sign_of))
+    return ops.select(kept, g, negative(g)), None
+
+
+copysign: Op = Op(
+    "copysign",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("copysign", FLOATS),
+    reference=np.copysign,
+    vjp=_copysign_vjp,
+    scalar=functions.copysign,
+)
+
+
+# Extremes
+
+
+def _share(g: Node, wins: Node, ties: Node) -> Node:
+    return ops.select(wins, g, masked(ties, scaled(g, 0.5)))
+
+
+def _extreme_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    """Where both are equal each gets half, as in JAX and PyTorch. Where one is NaN neither gets anything."""
+    ties = ops.equal(a, b)
+    return _share(g, ops.logical_and(ops.equal(a, y), ops.not_equal(b, y)), ties), _share(
+        g, ops.logical_and(ops.equal(b, y), ops.not_equal(a, y)), ties
+    )
+
+
+# NaN if either is NaN.
+maximum: Op = Op(
+    "maximum",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("maximum", ANY),
+    reference=np.maximum,
+    vjp=_extreme_vjp,
+    scalar=functions.maximum,
+)
+
+minimum: Op = Op(
+    "minimum",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("minimum", ANY),
+    reference=np.minimum,
+    vjp=_extreme_vjp,
+    scalar=functions.minimum,
+)
+
+
+# Rounding; the identity on integers
+
+
+floor: Op = Op(
+    "floor",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("floor", NUMBERS),
+    reference=np.floor,
+    vjp=no_gradient,
+    scalar=functions.floor,
+)
+
+ceil: Op = Op(
+    "ceil",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("ceil", NUMBERS),
+    reference=np.ceil,
+    vjp=no_gradient,
+    scalar=functions.ceil,
+)
+
+trunc: Op = Op(
+    "trunc",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("trunc", NUMBERS),
+    reference=np.trunc,
+    vjp=no_gradient,
+    scalar=functions.trunc,
+)
+
+# Halves to even.
+round: Op = Op(
+    "round",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("round", NUMBERS),
+    reference=lambda x: x if x.dtype.kind in "iu" else np.rint(x),
+    vjp=no_gradient,
+    scalar=functions.round,
+)

@@ -1,0 +1,125 @@
+"""Contractions: sums of products, which matmul, einsum and all linear layers are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..index import Index
+from ..ir import Node
+from ..op import Contraction, Kind, Op, Piece
+from ..types import TensorType
+from . import rules
+from .rules import NUMBERS
+from .values import permuted
+
+Axes = tuple[int, ...]
+Pair = tuple[Axes, Axes]
+Indices = tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """The axes of one input by role: batch and contracted in the order of the attrs, free ones ascending."""
+
+    batch: Axes
+    contracted: Axes
+    free: Axes
+
+    @staticmethod
+    def of(ndim: int, batch: Axes, contracted: Axes) -> _Roles:
+        return _Roles(batch, contracted, tuple(a for a in range(ndim) if a not in (*batch, *contracted)))
+
+
+def _roles(a_ndim: int, b_ndim: int, contract: Pair, batch: Pair) -> tuple[_Roles, _Roles]:
+    return _Roles.of(a_ndim, batch[0], contract[0]), _Roles.of(b_ndim, batch[1], contract[1])
+
+
+def _dot_general_type(a: TensorType, b: TensorType, contract: Pair, batch: Pair) -> TensorType:
+    rules.require("dot_general", NUMBERS, a, b)
+    if a.dtype is not b.dtype:
+        raise DTypeError("dot_general needs inputs of equal dtypes", got=f"{a} and {b}")
+    for x, side in ((a, 0), (b, 1)):
+        axes = (*contract[side], *batch[side])
+        if len(set(axes)) != len(axes) or any(not 0 <= i < x.ndim for i in axes):
+            raise ShapeError("dot_general needs distinct axes of its inputs", got=f"axes {axes} of {x}")
+    for what, (of_a, of_b) in (("contracted", contract), ("batch", batch)):
+        if tuple(a.shape[i] for i in of_a) != tuple(b.shape[i] for i in of_b):
+            raise ShapeError(
+                f"dot_general needs {what} axes of equal sizes", got=f"axes {of_a} of {a}, {of_b} of {b}"
+            )
+    left, right = _roles(a.ndim, b.ndim, contract, batch)
+    kept = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
+    return TensorType(a.dtype, tuple(kept))
+
+
+def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> np.ndarray:
+    """As one batched matrix product; floats are multiplied and added in float64."""
+    left, right = _roles(a.ndim, b.ndim, contract, batch)
+    shape = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
+    batches, m, k, n = (
+        int(np.prod([x.shape[i] for i in axes], dtype=np.int64))
+        for x, axes in ((a, left.batch), (a, left.free), (a, left.contracted), (b, right.free))
+    )
+    wide = np.float64 if a.dtype.kind == "f" else a.dtype
+    rows = a.transpose(left.batch + left.free + left.contracted).reshape(batches, m, k).astype(wide)
+    columns = b.transpose(right.batch + right.contracted + right.free).reshape(batches, k, n).astype(wide)
+    return (rows @ columns).reshape(shape).astype(a.dtype)
+
+
+def _dot_general_vjp(g: Node, y: Node, a: Node, b: Node, contract: Pair, batch: Pair) -> tuple[Node, Node]:
+    left, right = _roles(len(a.shape), len(b.shape), contract, batch)
+    first = len(left.batch) + len(left.free)
+    return (
+        _input_gradient(g, b, left, right, tuple(range(first, first + len(right.free)))),
+        _input_gradient(g, a, right, left, tuple(range(len(left.batch), first))),
+    )
+
+
+def _input_gradient(g: Node, other: Node, own: _Roles, others: _Roles, others_free: Axes) -> Node:
+    """g times the other input, summed over the other's free axes, which g has at `others_free`.
+
+    The product's axes are the batch, g's remaining axes, which are this input's free ones, and the other's
+    contracted ones in ascending order; a permutation brings them to this input's order.
+    """
+    batch = (tuple(range(len(own.batch))), others.batch)
+    product = dot_general(g, other, contract=(others_free, others.free), batch=batch)
+    ascending = sorted(range(len(others.contracted)), key=lambda i: others.contracted[i])
+    order = (*own.batch, *own.free, *(own.contracted[i] for i in ascending))
+    return permuted(product, tuple(order.index(i) for i in range(len(order))))
+
+
+def _sizes(a: TensorType, b: TensorType, contract: Pair, batch: Pair) -> tuple[int, ...]:
+    return tuple(a.shape[i] for i in contract[0])
+
+
+def _operands(
+    index: Indices, contracted: Indices, a: TensorType, b: TensorType, contract: Pair, batch: Pair
+) -> tuple[Piece, Piece]:
+    left, right = _roles(a.ndim, b.ndim, contract, batch)
+    batches, rest = index[: len(left.batch)], index[len(left.batch) :]
+    return (
+        Piece(0, _at(left, batches, rest[: len(left.free)], contracted)),
+        Piece(1, _at(right, batches, rest[len(left.free) :], contracted)),
+    )
+
+
+def _at(roles: _Roles, batch: Indices, free: Indices, contracted: Indices) -> Indices:
+    where = dict(
+        zip((*roles.batch, *roles.free, *roles.contracted), (*batch, *free, *contracted), strict=True)
+    )
+    return tuple(where[i] for i in range(len(where)))
+
+
+# The product of a and b over pairs of `batch` axes, summed over pairs of `contract` axes.
+# Result axes: batch, free axes of a, free axes of b.
+dot_general: Op = Op(
+    "dot_general",
+    Kind.CONTRACTION,
+    infer=_dot_general_type,
+    reference=_dot_general,
+    vjp=_dot_general_vjp,
+    contraction=Contraction(_sizes, _operands),
+)

@@ -1,0 +1,158 @@
+"""Ops that read or write where an integer tensor says. An index i of an axis must satisfy 0 ≤ i < size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops
+from ..errors import DTypeError, GraphcIndexError, ShapeError
+from ..index import Index
+from ..ir import Node
+from ..op import Kind, Op, Piece, Read
+from ..types import TensorType
+from . import rules
+from .rules import INTEGERS, NUMBERS
+from .values import masked, unreduced, zeros_like
+
+Axes = tuple[int, ...]
+Indices = tuple[Index, ...]
+
+
+def _gather_type(x: TensorType, *indices: TensorType, axes: Axes) -> TensorType:
+    return x.with_shape(_gathered_shape("gather", x, indices, axes))
+
+
+def _gathered_shape(op: str, x: TensorType, indices: tuple[TensorType, ...], axes: Axes) -> tuple[int, ...]:
+    """The indices' common shape, then the axes of x that no index selects from."""
+    rules.check_axes(op, axes, x.ndim)
+    if not indices or len(indices) != len(axes):
+        raise ShapeError(f"{op} needs one index tensor for each axis", got=f"{len(indices)} for axes {axes}")
+    rules.require(f"{op}'s index", INTEGERS, *indices)
+    if any(i.shape != indices[0].shape for i in indices):
+        raise ShapeError(f"{op} needs index tensors of equal shapes", got=" and ".join(map(str, indices)))
+    return indices[0].shape + tuple(s for a, s in enumerate(x.shape) if a not in axes)
+
+
+def _check(index: np.ndarray, size: int, axis: int) -> None:
+    bad = (index < 0) | (index >= size)
+    if bad.any():
+        value = int(index[bad].flat[0])
+        raise GraphcIndexError(f"an index into axis {axis} must lie in 0 ≤ index < {size}", got=str(value))
+
+
+def _checked(x: np.ndarray, indices: tuple[np.ndarray, ...], axes: Axes) -> tuple[np.ndarray, ...]:
+    for axis, index in zip(axes, indices, strict=True):
+        _check(index, x.shape[axis], axis)
+    return tuple(i.astype(np.int64) for i in indices)
+
+
+def _selected_first(ndim: int, axes: Axes) -> Axes:
+    """The permutation that brings `axes` to the front."""
+    return (*axes, *(a for a in range(ndim) if a not in axes))
+
+
+def _gather(x: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
+    where = _checked(x, indices, axes)
+    return x.transpose(_selected_first(x.ndim, axes))[where]
+
+
+def _gather_vjp(g: Node, y: Node, x: Node, *indices: Node, axes: Axes) -> tuple[Node | None, ...]:
+    return scatter_add(zeros_like(x), g, *indices, axes=axes), *(None for _ in indices)
+
+
+def _place(
+    index: Indices, read: Read, first: int, x: TensorType, selector: TensorType, axes: Axes
+) -> Indices:
+    """The element of x that belongs to an index of the gathered shape; index tensors are inputs `first` and on."""
+    picked, rest = index[: selector.ndim], iter(index[selector.ndim :])
+    return tuple(
+        read(first + axes.index(a), picked, size) if a in axes else next(rest)
+        for a, size in enumerate(x.shape)
+    )
+
+
+def _gather_pull(
+    index: Indices, read: Read, x: TensorType, *indices: TensorType, axes: Axes
+) -> tuple[Piece, ...]:
+    return (Piece(0, _place(index, read, 1, x, indices[0], axes)),)
+
+
+# x at the index tensors' elements along `axes`. Result axes: the indices', then those of x that are not in `axes`.
+gather: Op = Op(
+    "gather", Kind.INDEXED, infer=_gather_type, reference=_gather, vjp=_gather_vjp, pull=_gather_pull
+)
+
+
+def _scatter_add_type(x: TensorType, updates: TensorType, *indices: TensorType, axes: Axes) -> TensorType:
+    rules.require("scatter_add", NUMBERS, x)
+    expected = x.with_shape(_gathered_shape("scatter_add", x, indices, axes))
+    if updates.dtype is not x.dtype:
+        raise DTypeError(
+            "scatter_add needs updates of its input's dtype", got=f"{updates.dtype} for {x.dtype}"
+        )
+    if updates.shape != expected.shape:
+        raise ShapeError(
+            "scatter_add's updates have the shape of the gather", got=f"{updates} for {expected}"
+        )
+    return x
+
+
+def _scatter_add(x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
+    where = _checked(x, indices, axes)
+    result = np.array(x)
+    np.add.at(result.transpose(_selected_first(x.ndim, axes)), where, updates)
+    return result
+
+
+def _scatter_add_vjp(
+    g: Node, y: Node, x: Node, updates: Node, *indices: Node, axes: Axes
+) -> tuple[Node | None, ...]:
+    return g, gather(g, *indices, axes=axes), *(None for _ in indices)
+
+
+def _scatter_add_push(
+    index: Indices, read: Read, x: TensorType, updates: TensorType, *indices: TensorType, axes: Axes
+) -> Indices:
+    return _place(index, read, 2, x, indices[0], axes)
+
+
+# x with the updates added at the positions that gather would read; those that meet are summed.
+scatter_add: Op = Op(
+    "scatter_add",
+    Kind.INDEXED,
+    infer=_scatter_add_type,
+    reference=_scatter_add,
+    vjp=_scatter_add_vjp,
+    push=_scatter_add_push,
+)
+
+
+def _pick_type(x: TensorType, index: TensorType) -> TensorType:
+    rules.require("pick's index", INTEGERS, index)
+    if not x.ndim or index.shape != x.shape[:-1]:
+        raise ShapeError("pick needs an index for each row of its input", got=f"{x} and {index}")
+    return x.with_shape(index.shape)
+
+
+def _pick(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    _check(index, x.shape[-1], x.ndim - 1)
+    return np.take_along_axis(x, index[..., None].astype(np.int64), -1)[..., 0]
+
+
+def _pick_vjp(g: Node, y: Node, x: Node, index: Node) -> tuple[Node, None]:
+    """By comparing positions, which fuses where a scatter would need a kernel of its own."""
+    last = len(x.shape) - 1
+    positions = ops.iota(type=x.tensor_type.with_dtype(index.dtype), axis=last)
+    mask = ops.equal(positions, unreduced(index, x.shape, (last,)))
+    return masked(mask, unreduced(g, x.shape, (last,))), None
+
+
+# One element of each row: x[..., index[...]].
+pick: Op = Op(
+    "pick",
+    Kind.INDEXED,
+    infer=_pick_type,
+    reference=_pick,
+    vjp=_pick_vjp,
+    pull=lambda index, read, x, which: (Piece(0, (*index, read(1, index, x.shape[-1]))),),
+)

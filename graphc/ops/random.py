@@ -1,0 +1,71 @@
+"""Random bits as an elementwise op on counters, so that randomness fuses, and is the same on every backend.
+
+Philox4x32-10: J. Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..op import Kind, Op, same_types
+from ..scalar import Builder, Scalar
+from ..types import TensorType, uint32
+from .rules import Family, no_gradient, require
+
+_ROUNDS = 10
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the two key words before each further round
+
+_WORD32 = Family("uint32", lambda d: d is uint32)
+
+
+def _philox_type(
+    key_low: TensorType, key_high: TensorType, counter: TensorType, word: TensorType
+) -> TensorType:
+    common = same_types("philox", (key_low, key_high, counter, word))
+    require("philox", _WORD32, common)
+    return common
+
+
+def _philox_reference(
+    key_low: np.ndarray, key_high: np.ndarray, counter: np.ndarray, word: np.ndarray
+) -> np.ndarray:
+    zero = np.zeros_like(counter)
+    block = (counter, zero, zero, zero)
+    for i in range(_ROUNDS):
+        keys = (
+            key_low + np.uint32(i * _WEYL[0] & 0xFFFFFFFF),
+            key_high + np.uint32(i * _WEYL[1] & 0xFFFFFFFF),
+        )
+        products = [block[2 * j].astype(np.uint64) * np.uint64(_MULTIPLIERS[j]) for j in range(2)]
+        (high0, low0), (high1, low1) = (
+            ((p >> np.uint64(32)).astype(np.uint32), p.astype(np.uint32)) for p in products
+        )
+        block = (high1 ^ block[1] ^ keys[0], low1, high0 ^ block[3] ^ keys[1], low0)
+    return np.select([word == i for i in range(3)], block[:3], block[3])
+
+
+def _philox(s: Builder, key_low: Scalar, key_high: Scalar, counter: Scalar, word: Scalar) -> Scalar:
+    zero = s.const(0, uint32)
+    block = (counter, zero, zero, zero)
+    for i in range(_ROUNDS):
+        keys = (key_low + (i * _WEYL[0] & 0xFFFFFFFF), key_high + (i * _WEYL[1] & 0xFFFFFFFF))
+        (high0, low0), (high1, low1) = (
+            (s.umulhi(block[2 * j], _MULTIPLIERS[j]), block[2 * j] * _MULTIPLIERS[j]) for j in range(2)
+        )
+        block = (high1 ^ block[1] ^ keys[0], low1, high0 ^ block[3] ^ keys[1], low0)
+    result = block[3]
+    for i in (2, 1, 0):
+        result = s.select(s.eq(word, i), block[i], result)
+    return result
+
+
+# Word 0 to 3 (others count as 3) of the block that the counter (counter, 0, 0, 0) gives under the key.
+philox: Op = Op(
+    "philox",
+    Kind.ELEMENTWISE,
+    infer=_philox_type,
+    reference=_philox_reference,
+    vjp=no_gradient,
+    scalar=_philox,
+)
