@@ -1,0 +1,61 @@
+"""What a backend is: it builds a program from what it asks for, and a program bound to variables can be called.
+
+In: an optimized `Graph`, or a `Schedule`. Out: functions on arrays. A backend never changes what a graph means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from graphc.ir import Graph
+from graphc.schedule import Schedule
+from graphc.settings import Settings
+from graphc.storage import Storage
+
+
+class Level(Enum):
+    """How far down a program is lowered before a backend takes it."""
+
+    GRAPH = "graph"
+    SCHEDULE = "schedule"
+
+
+class BoundProgram(Protocol):
+    """A program with its variables' memory."""
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run once. `arrays` are contiguous and of exactly the types of the graph's inputs, and only read.
+
+        The outputs are fresh arrays that belong to the caller. The variables' storages are updated in place, all
+        after the last read of an old value, and their versions rise. Raises GraphcIndexError for an index outside
+        its axis; then no storage has changed.
+        """
+        ...
+
+
+class Program(Protocol):
+    """A built program, independent of any variable's memory: several instances can be bound."""
+
+    def bind(self, variables: Sequence[Storage]) -> BoundProgram:
+        """Attach storages, one for each variable of the graph, in order."""
+        ...
+
+
+class Backend(Protocol):
+    """A way to run programs."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def level(self) -> Level:
+        """Whether `build` takes a Graph or a Schedule."""
+        ...
+
+    def build(self, lowered: Graph | Schedule, settings: Settings) -> Program:
+        """Raises UnsupportedError, which names what, the backend and the reason, for what it can't do."""
+        ...
