@@ -1,0 +1,91 @@
+"""Fusion keeps every graph's meaning and makes the kernels that it promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphc import ops
+from graphc.ir import Graph
+from graphc.kernel import KernelKind
+from graphc.passes.fuse import FusedKernel, fuse
+
+from tests import graphs
+from tests.kernel_interpreter import run_kernel
+
+SAMPLES = graphs.samples()
+
+
+def run_fused(
+    graph: Graph, kernels: tuple[FusedKernel, ...], inputs: list, variables: list
+) -> list[np.ndarray]:
+    """The results, with every node that is stored in an array of its own."""
+    arrays = {n: np.ascontiguousarray(a).reshape(-1) for n, a in zip(graph.inputs, inputs, strict=True)}
+    arrays |= {n: a.reshape(-1) for n, a in zip(graph.variables, variables, strict=True)}
+    for fused in kernels:
+        for node in fused.slots:
+            if node.op is ops.constant:
+                arrays.setdefault(node, node.attrs["value"].array.reshape(-1))
+            arrays.setdefault(node, np.full(node.tensor_type.size, 99, node.dtype.numpy))
+        assert run_kernel(fused.kernel, [arrays[n] for n in fused.slots])
+    return [arrays[n].reshape(n.shape) for n in graph.results]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_fused_kernels_compute_the_graph(name: str) -> None:
+    graph = SAMPLES[name]
+    inputs, variables = graphs.random_arrays(graph)
+    expected = graphs.evaluate(graph, inputs, variables)
+    results = run_fused(graph, fuse(graph), inputs, variables)
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in SAMPLES if n not in ("scatter", "mlp step", "several axes", "any, all")],
+)
+def test_one_kernel(name: str) -> None:
+    assert len(fuse(SAMPLES[name])) == 1
+
+
+def test_training_step_kernels() -> None:
+    kernels = [f.kernel.kind for f in fuse(graphs.mlp_step())]
+    assert kernels.count(KernelKind.CONTRACTION) == 5
+    assert len(kernels) <= 9
+
+
+def test_equal_work_gives_equal_kernels() -> None:
+    x = graphs.source((32, 32))
+    w1, w2 = graphs.source((32, 32)), graphs.source((32, 32), name="other")
+    a = graphs.gelu(graphs.matmul(x, w1))
+    b = graphs.gelu(graphs.matmul(a, w2))
+    first, second = fuse(graphs.graph([x, w1, w2], [b]))
+    assert first.kernel == second.kernel and hash(first.kernel) == hash(second.kernel)
+
+
+def test_reasons_name_what_was_cut() -> None:
+    x = graphs.source((64, 64))
+    h = graphs.matmul(x, x)
+    _, second = fuse(graphs.graph([x], [graphs.softmax(h, 1)]))
+    assert any("reduces a contraction's result" in r for r in second.reasons)
+
+
+def test_a_producer_is_not_computed_twice_at_full_size() -> None:
+    x = graphs.source((16, 16))
+    e = ops.exp(x)
+    kernels = fuse(graphs.graph([x], [ops.add(e, graphs.transposed(e))]))
+    assert len(kernels) == 2 and any("again at another index" in r for r in kernels[1].reasons)
+
+
+def test_no_cycle_between_groups() -> None:
+    """y joins x's kernel only if nothing between them has to run in between."""
+    x, w = graphs.source((8, 8)), graphs.source((8, 8))
+    a = ops.exp(x)
+    b = graphs.matmul(a, w)
+    c = ops.add(a, b)
+    kernels = fuse(graphs.graph([x, w], [c]))
+    seen = {x, w}
+    for fused in kernels:
+        assert all(fused.slots[s] in seen for s in fused.kernel.loaded)
+        seen |= {fused.slots[s] for s in fused.kernel.written}
