@@ -1,7 +1,7 @@
 """A compiled program in this process: its memory, its tables, and the call.
 
-In: a `NativeProgram`, its loaded code, the team, and the Variables' arrays. Out: `call` with the addresses of inputs
-and outputs. Knows no kernel and no Tensor; shapes and dtypes are the caller's business.
+In: a `NativeProgram`, its loaded code, the team, and the Variables' arrays. Out: `call` with the addresses of inputs and
+outputs. Knows no kernel and no Tensor; shapes and dtypes are the caller's business.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ class Instance:
         self._team = team
         self._table = (c_void_p * max(1, len(program.buffers)))()
         self._pointers = memoryview(self._table).cast("B").cast("Q")
-        self._inputs = tuple(b.number for b in program.in_space(Space.INPUT))
-        self._outputs = tuple(b.number for b in program.in_space(Space.OUTPUT))
+        self._arguments = tuple(b.number for s in (Space.INPUT, Space.OUTPUT) for b in program.in_space(s))
         arena, prepared = _memory(program.arena_bytes), _memory(program.prepared_bytes)
         constants = tuple(_aligned(c) for c in program.constants)
         self._keep = (code, variables, arena, prepared, constants)
@@ -52,14 +51,12 @@ class Instance:
         with self._team.lock:
             return self._team.run(self._prepare.address)
 
-    def call(self, inputs: Sequence[int], outputs: Sequence[int]) -> int:
-        """Run once. `inputs`, `outputs`: addresses by position, of C-contiguous memory of the buffers' types.
-        Returns the status, see `native`."""
+    def call(self, addresses: Sequence[int]) -> int:
+        """Run once. `addresses`: of the inputs and then of the outputs, by position; C-contiguous memory of the
+        buffers' types. Returns the status, see `native`."""
         pointers, team = self._pointers, self._team
         with team.lock:
-            for number, pointer in zip(self._inputs, inputs, strict=True):
-                pointers[number] = pointer
-            for number, pointer in zip(self._outputs, outputs, strict=True):
+            for number, pointer in zip(self._arguments, addresses, strict=True):
                 pointers[number] = pointer
             return team.run(self._steps.address)
 

@@ -39,6 +39,15 @@ def test_compiling_is_deterministic():
     assert jit.compile_object(TWICE, host_target()) == jit.compile_object(TWICE, host_target())
 
 
+def test_threads_make_the_same_objects():
+    modules = [TWICE.replace("%x, 1", f"%x, {n % 60}") for n in range(40)]
+    alone = jit.compile_objects(modules, host_target())
+    assert jit.compile_objects(modules, host_target(), threads=3) == alone
+    with pytest.raises(CompileError, match="valid LLVM IR"):
+        jit.compile_objects([*modules, "nonsense"], host_target(), threads=3)
+    assert jit.compile_objects(modules, host_target(), threads=3) == alone
+
+
 def test_assembly_is_that_of_the_target():
     arm = describe("aarch64-unknown-linux-gnu", "generic", "+neon")
     assert "lsl\tx0, x0, #1" in jit.emit_assembly(TWICE, arm)

@@ -64,7 +64,7 @@ def test_barriers_order_tasks(team, grain):
     x, y = np.random.rand(n).astype("f4"), np.empty(n, "f4")
     for _ in range(50):
         y[:] = -1
-        assert run.call([address(x)], [address(y)]) == 0
+        assert run.call([address(x), address(y)]) == 0
         np.testing.assert_array_equal(y, x[::-1])
 
 
@@ -76,7 +76,7 @@ def test_every_unit_is_done_once(team, grain, serial):
     p = program(kernels.MARK, [TaskSpec("mark", (0, 1), 200, grain, serial)] * 3, buffers)
     run = instance(p, team, (count, who))
     for times in range(1, 20):
-        assert run.call([], []) == 0
+        assert run.call([]) == 0
         assert (count == 3 * times).all()
     assert len(set(who)) <= (1 if serial else team.threads)
     if serial:
@@ -88,9 +88,9 @@ def test_sequential_program_stays_on_the_calling_thread():
     buffers = [buffer(0, int64, 9, Space.VARIABLE, 0), buffer(1, int64, 9, Space.VARIABLE, 1)]
     count, who = np.zeros(9, "i8"), np.zeros(9, "i8")
     run = instance(program(kernels.MARK, [TaskSpec("mark", (0, 1), 9)], buffers, sequential=True), never, (count, who))
-    assert run.call([], []) == 0
+    assert run.call([]) == 0
     assert set(who) == {threading.get_ident()}
-    assert threads_of_this_process() == threads_of_this_process(lambda: run.call([], []))
+    assert threads_of_this_process() == threads_of_this_process(lambda: run.call([]))
 
 
 def threads_of_this_process(after=lambda: None):
@@ -104,7 +104,7 @@ def test_threads_end_with_stop():
     run = instance(chain(10, 3, 1), team)
     x, y = np.zeros(10, "f4"), np.zeros(10, "f4")
     for _ in range(3):
-        run.call([address(x)], [address(y)])
+        run.call([address(x), address(y)])
         assert threads_of_this_process() == before + 3
         team.stop()
         for _ in range(1000):
@@ -124,7 +124,7 @@ def test_prepare_runs_its_own_table(team):
     for _ in range(3):
         weights += 1
         assert run.prepare() == 0
-        assert run.call([address(x)], [address(y)]) == 0
+        assert run.call([address(x), address(y)]) == 0
         np.testing.assert_array_equal(y, 2 * weights + 1)
 
 
@@ -136,14 +136,14 @@ def test_bad_index_names_the_task_and_is_forgotten(team, bad):
     tasks = [TaskSpec("gather", (0, 1, 2), 50, 8), TaskSpec("gather", (0, 1, 3), 100, 8)]
     run = instance(program(kernels.GATHER, tasks, buffers, arena_bytes=400, constants=(table,)), team)
     index, y = np.arange(100) % 8, np.empty(100, "f4")
-    assert run.call([address(index)], [address(y)]) == 0
+    assert run.call([address(index), address(y)]) == 0
     for position, task in ((70, 1), (30, 0)):
         wrong = index.copy()
         wrong[position] = bad
-        assert run.call([address(wrong)], [address(y)]) == task + 1
+        assert run.call([address(wrong), address(y)]) == task + 1
         assert run.bad_index == bad
         assert y[position] == 0
-    assert run.call([address(index)], [address(y)]) == 0
+    assert run.call([address(index), address(y)]) == 0
     np.testing.assert_array_equal(y, table[index])
 
 
@@ -156,7 +156,7 @@ def test_calls_from_many_threads_are_serialized(team):
         x, y = np.random.default_rng(seed).random(n, "f4"), np.empty(n, "f4")
         for i in range(100):
             which = (run, other)[i % 2]
-            which.call([address(x)], [address(y)])
+            which.call([address(x), address(y)])
             if not np.array_equal(y, x if which is other else x[::-1]):
                 failures.append(seed)
 
@@ -178,7 +178,7 @@ run = instance(chain(300, 5, 4), team)
 x, y = np.arange(300, dtype="f4"), np.empty(300, "f4")
 def check():
     y[:] = 0
-    return run.call([address(x)], [address(y)]) == 0 and np.array_equal(y, x[::-1])
+    return run.call([address(x), address(y)]) == 0 and np.array_equal(y, x[::-1])
 assert check()
 busy = threading.Thread(target=lambda: [check() for _ in range(20000)], daemon=True)
 if sys.argv[1] == "busy":
@@ -235,7 +235,7 @@ def test_libm_is_there(team):
     buffers = [buffer(0, float64, 5, Space.INPUT), buffer(1, float64, 5, Space.OUTPUT)]
     run = instance(program(kernels.SINE, [TaskSpec("sine", (0, 1), 5)], buffers), team)
     x, y = np.linspace(0, 1, 5), np.empty(5)
-    run.call([address(x)], [address(y)])
+    run.call([address(x), address(y)])
     np.testing.assert_allclose(y, np.sin(x), rtol=1e-15)
 
 
@@ -249,7 +249,7 @@ def test_instance_keeps_what_it_uses(team):
     gc.collect()
     junk = [np.full(8, 7, "f4") for _ in range(1000)]
     x, y = np.zeros(8, "f4"), np.empty(8, "f4")
-    run.call([address(x)], [address(y)])
+    run.call([address(x), address(y)])
     np.testing.assert_array_equal(y, np.arange(8))
     del junk
 
@@ -257,7 +257,7 @@ def test_instance_keeps_what_it_uses(team):
 def test_wrong_number_of_addresses_is_an_error(team):
     run = instance(chain(10, 3, 1), team)
     with pytest.raises(ValueError, match="shorter"):
-        run.call([], [0])
+        run.call([0])
     assert not team.lock.locked()
 
 
