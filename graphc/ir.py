@@ -180,7 +180,7 @@ class Graph:
         )
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """The nodes as a `networkx.MultiDiGraph`; each has its number as key and `op`, `type`, `attrs`, `loc`, `node`."""
+        """As a `networkx.MultiDiGraph`: numbers with the attributes `op`, `type`, `attrs`, `loc` and `node`."""
         import networkx
 
         result = networkx.MultiDiGraph()

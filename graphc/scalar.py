@@ -390,19 +390,22 @@ class Builder:
                 wanted.add(number)
                 pending.extend(self._steps[number - n].inputs)
         numbers = {i: i for i in range(n)}
-        steps = []
+        steps: list[Step] = []
         for number in sorted(wanted):
             old = self._steps[number - n]
             numbers[number] = n + len(steps)
             steps.append(Step(old.prim, tuple(numbers[i] for i in old.inputs), old.dtype, old.bits))
-        return Recipe(name, tuple(p.dtype for p in self.params), tuple(steps), tuple(numbers[r.number] for r in results))
+        params = tuple(p.dtype for p in self.params)
+        return Recipe(name, params, tuple(steps), tuple(numbers[r.number] for r in results))
 
 
 ScalarFunction: TypeAlias = Callable[..., Any]
 
 
 @lru_cache(maxsize=4096)
-def _record(name: str, function: ScalarFunction, params: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> Recipe:
+def _record(
+    name: str, function: ScalarFunction, params: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]
+) -> Recipe:
     builder = Builder(params)
     result = function(builder, *builder.params, **dict(attrs))
     return builder.finish(name, result if isinstance(result, tuple) else (result,))

@@ -243,7 +243,7 @@ def _rename(
     def move_bounds(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
         return tuple(replace(b, index=move(b.index)) for b in bounds)
 
-    new_axes = tuple(tuple(names[a] for a in group) for group in groups)
+    parallel, row, contracted = (tuple(names[a] for a in group) for group in groups)
     values: list[Value] = []
     for value in kernel.values:
         match value:
@@ -254,12 +254,12 @@ def _rename(
             case Position():
                 value = Position(move(value.index))
             case Reduce():
-                value = replace(value, axes=new_axes[1])
+                value = replace(value, axes=row)
             case Dot():
-                value = replace(value, axes=new_axes[2])
+                value = replace(value, axes=contracted)
         values.append(value)
     stores = []
     for s in kernel.stores:
         over = {a for axis in s.accumulate for a in (final[axis].axes if axis in final else {axis})}
-        stores.append(replace(s, index=move(s.index), accumulate=tuple(a for a in new_axes[0] if a in over)))
-    return Kernel(kernel.slots, *new_axes, tuple(values), tuple(stores))
+        stores.append(replace(s, index=move(s.index), accumulate=tuple(a for a in parallel if a in over)))
+    return Kernel(kernel.slots, parallel, row, contracted, tuple(values), tuple(stores))

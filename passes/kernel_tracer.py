@@ -318,8 +318,8 @@ class KernelTracer:
         for table, size in (
             (self._numbers, values), (self._memo, memo), (self._slot_numbers, slots), (self.homes, homes),
         ):  # fmt: skip
-            while len(table) > size:  # type: ignore[arg-type]
-                table.popitem()  # type: ignore[attr-defined]
+            while len(table) > size:
+                table.popitem()
 
 
 def _types(node: Node) -> tuple[Any, ...]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
 from graphc.storage import Storage
-
 from tests.kernel_interpreter import run_kernel
 
 

@@ -9,7 +9,6 @@ from graphc import ops
 from graphc.ir import Graph
 from graphc.kernel import KernelKind
 from graphc.passes.fuse import FusedKernel, fuse
-
 from tests import graphs
 from tests.kernel_interpreter import run_kernel
 
