@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.ops.functions.formats import copysign, nearest
 from graphc.scalar import Builder, Scalar
-from graphc.types import float32, int32
+from graphc.types import float32
 
 # erf(x)/x − 1 as a polynomial of x² up to 1, highest power first; to 2⁻²⁹.
 _SMALL = (7.80690389e-05, -0.00079978531, 0.0051871622, -0.0268533472, 0.112835787, -0.37612626, 0.128379166)

@@ -46,7 +46,7 @@ def _in_quadrant(s: Builder, r: Scalar, quadrant: Scalar, sign: Scalar) -> Scala
 
 def _reduce(s: Builder, a: Scalar) -> tuple[Scalar, Scalar]:
     """(r, quadrant) with a ≡ r + quadrant·π/2 modulo 2π and |r| ≤ π/4; of the quadrant two bits count."""
-    k, near_quadrant = nearest(s, a * (2 / math.pi))
+    k, near_quadrant = nearest(s, a, 2 / math.pi)
     near = a
     for part in _HALF_PI:
         near = s.fma(k, -part, near)

@@ -31,14 +31,14 @@ def per_dtype(x: Scalar, single: tuple[float, ...], double: tuple[float, ...]) -
     return {float32: single, float64: double}[x.dtype]
 
 
-def nearest(s: Builder, x: Scalar) -> tuple[Scalar, Scalar]:
-    """(k, n): x to the nearest integer k, and an integer n whose low bits are k's (22 of float32, 51 of float64).
+def nearest(s: Builder, x: Scalar, scale: float = 1.0) -> tuple[Scalar, Scalar]:
+    """(k, n): x·scale to the nearest integer k, and an integer n whose low bits are k's (22 of float32, 51 of float64).
 
-    |x| below 2²² or 2⁵¹. Adding 1.5·2²³ pushes the fraction out and leaves k in the low bits of the sum, which
-    is cheaper than conversions that saturate.
+    |k| stays below 2²² or 2⁵¹. Adding 1.5·2²³ pushes the fraction out and leaves k in the low bits of the sum,
+    which is cheaper than conversions that saturate.
     """
     magic = 1.5 * 2.0 ** FORMATS[x.dtype].mantissa
-    shifted = x + magic
+    shifted = x + magic if scale == 1 else s.fma(x, scale, magic)
     return shifted - magic, s.bitcast(shifted, integer_like(x.dtype))
 
 
