@@ -80,3 +80,13 @@ class GraphcIndexError(GraphcError, IndexError):
 
 class CompileError(GraphcError, RuntimeError):
     """graphc's own fault: a pass or a backend broke an invariant."""
+
+
+class ParseError(GraphcError, ValueError):
+    """Text that is no graph. `line` and `column` count from 1; the message shows the place."""
+
+    def __init__(self, rule: str, *, text: str, line: int, column: int) -> None:
+        source = (text.splitlines() or [""])[min(line, max(len(text.splitlines()), 1)) - 1]
+        super().__init__(f"line {line}, column {column}: {rule}\n    {source}\n    {' ' * (column - 1)}^")
+        self.line = line
+        self.column = column

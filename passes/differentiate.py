@@ -1,0 +1,122 @@
+"""Reverse-mode differentiation: nodes in, nodes of their gradients out. It knows no op: each brings its `vjp`.
+
+Rules are built of ops that have rules, so gradients can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from graphc.errors import CompileError, UnsupportedError
+from graphc.ir import Node, located, topological_order
+from graphc.op import Kind
+from graphc.ops import add
+from graphc.types import TensorType
+
+
+def differentiate(outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+    """Gradients of sum(outputs · cotangents) with respect to each of `wrt`; None where no gradient flows.
+
+    `cotangents` have the outputs' types, a gradient has the type of its node. Only nodes on a path of floats from
+    `wrt` to `outputs` are visited. `wrt` may hold inner nodes; a path that runs through one of them counts for
+    those before it as well. New nodes carry the user's line of the node they are the gradient of.
+    Raises UnsupportedError where the path meets an op without a gradient rule.
+
+        %0 = exp(%x)               →    %1 = multiply(%g, %0)       for outputs %0, wrt %x, cotangents %g
+    """
+    active = _active_nodes(outputs, wrt)
+    cotangent = _Cotangents()
+    for output, g in zip(outputs, cotangents, strict=True):
+        if g.type != output.type:
+            raise CompileError("a cotangent has its output's type", got=f"{g.type} for {output.type}")
+        if output in active:
+            cotangent.add(output, g)
+    targets = set(wrt)
+    for node in reversed(active):
+        g = cotangent.of(node)
+        if g is None or not any(i in active for i in node.inputs):
+            continue
+        with located(node.loc):
+            _pass_on(node, g, cotangent, active)
+        if node not in targets:
+            cotangent.forget(node)
+    return [_tensor(cotangent.of(node)) for node in wrt]
+
+
+def _active_nodes(outputs: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, None]:
+    """The nodes that gradients flow through: they depend on `wrt`, outputs depend on them, and they are floats.
+
+    In topological order; the dict serves as an ordered set.
+    """
+    targets = set(wrt)
+    active: dict[Node, None] = {}
+    for node in topological_order(outputs):
+        if _carries_gradients(node) and (node in targets or any(i in active for i in node.inputs)):
+            active[node] = None
+    return active
+
+
+def _carries_gradients(node: Node) -> bool:
+    types = (node.type,) if isinstance(node.type, TensorType) else node.type.items
+    return any(t.dtype.is_float for t in types)
+
+
+class _Cotangents:
+    """What has flowed to each node so far; for a node with several results, to each of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[Node, Node | list[Node | None]] = {}
+
+    def of(self, node: Node) -> Node | tuple[Node | None, ...] | None:
+        g = self._known.get(node)
+        return tuple(g) if isinstance(g, list) else g
+
+    def add(self, node: Node, g: Node) -> None:
+        known = self._known.get(node)
+        assert not isinstance(known, list)
+        self._known[node] = g if known is None else add(known, g)
+
+    def add_item(self, node: Node, index: int, g: Node) -> None:
+        assert not isinstance(node.type, TensorType)
+        items = self._known.setdefault(node, [None] * len(node.type.items))
+        assert isinstance(items, list)
+        known = items[index]
+        items[index] = g if known is None else add(known, g)
+
+    def forget(self, node: Node) -> None:
+        self._known.pop(node)
+
+
+def _tensor(g: Node | tuple[Node | None, ...] | None) -> Node | None:
+    assert not isinstance(g, tuple)
+    return g
+
+
+def _pass_on(
+    node: Node, g: Node | tuple[Node | None, ...], cotangent: _Cotangents, active: Container[Node]
+) -> None:
+    """Pass a node's cotangent on to those of its inputs that are active."""
+    if node.op.kind is Kind.ITEM:
+        assert isinstance(g, Node)
+        cotangent.add_item(node.inputs[0], node.attrs["index"], g)
+        return
+    if node.op.vjp is None:
+        raise UnsupportedError(
+            f"{node.op.name} has no gradient rule",
+            got=repr(node),
+            where=node.loc,
+            hint="keep it off the path from the parameters to the loss, or put gx.stop_gradient around it",
+        )
+    gradients = node.op.vjp(g, node, *node.inputs, **node.attrs)
+    if len(gradients) != len(node.inputs):
+        raise _broken(node, f"{len(gradients)} gradients for {len(node.inputs)} inputs")
+    for i, gradient in zip(node.inputs, gradients, strict=True):
+        if gradient is None or i not in active:
+            continue
+        if gradient.type != i.type:
+            raise _broken(node, f"a {gradient.type} for a {i.type}")
+        cotangent.add(i, gradient)
+
+
+def _broken(node: Node, got: str) -> CompileError:
+    return CompileError(f"the gradient rule of {node.op.name} gives each input its type", got=got, where=node.loc)
