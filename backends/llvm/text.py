@@ -138,6 +138,12 @@ class Code:
             return a * b
         return a if b == 1 else 0 if b == 0 else self.let(f"mul nsw i64 {a}, {b}")
 
+    def minimum(self, a: str | int, b: str | int) -> str | int:
+        """The smaller of two i64 operands, signed."""
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        return self.call("i64", "llvm.smin.i64", ("i64", str(a)), ("i64", str(b)))
+
     def element(self, pointer: str, type_: str, index: str | int) -> str:
         """The address of an element."""
         return pointer if index == 0 else self.let(f"getelementptr {type_}, ptr {pointer}, i64 {index}")
@@ -180,7 +186,7 @@ class Code:
         return f"define {signature} {attributes} {{\nentry:\n{body}\n}}\n"
 
 
-def module(functions: Sequence[str], declarations: set[str]) -> str:
-    """A module of finished functions."""
+def module(functions: Sequence[str], declarations: set[str], *more: str) -> str:
+    """A module of finished functions, and more text that they rely on."""
     attributes = 'attributes #0 = { nounwind "no-trapping-math"="true" }\n'
-    return "\n".join([*sorted(declarations), "", *functions, attributes])
+    return "\n".join([*sorted(declarations), "", *functions, *more, attributes])

@@ -1,0 +1,224 @@
+"""The values of a kernel as LLVM operands, scalar or vector: recipes, loads, stores.
+
+In: a kernel, its vector axis, and a place (`Frame` or `Chunk`). Out: operands, each computed once per place.
+What this must not know: loop orders, sweeps, tiles; whoever writes loops opens the frames and calls `prepare`
+before an inner loop, so that nothing is computed again inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from graphc.errors import CompileError
+from graphc.index import Index
+from graphc.kernel import Apply, Const, Inside, Load, Position, Store, Value, dependencies, indices
+from graphc.types import bool_
+
+from .memory import Memory
+from .places import Chunk, Frame, Operand, Places
+from .text import constant, memory_type, register_type
+
+
+class Values(Places):
+    """Emits the values of one kernel into one function, in which %s0, %s1, … are the addresses of its slots."""
+
+    def varies(self, number: int) -> bool:
+        """Whether a value differs between lanes."""
+        return self.lanes > 1 and self.axis in self.kernel.axes[number]
+
+    def needed(self, roots: Iterable[int], done: Iterable[int] = ()) -> tuple[int, ...]:
+        """All values that `roots` are computed from, in order; those of `done` are taken as known."""
+        known, found, pending = set(done), set[int](), list(roots)
+        while pending:
+            number = pending.pop()
+            if number not in found:
+                found.add(number)
+                if number not in known:
+                    pending.extend(dependencies(self.kernel.values[number]))
+        return tuple(sorted(found))
+
+    # ---- computing ahead -------------------------------------------------------------------------------------
+
+    def prepare(self, frame: Frame, numbers: Sequence[int], stores: Sequence[Store] = ()) -> None:
+        """Compute here what of `numbers`, and of the addresses of `stores`, is known here."""
+        splats = {i for n in numbers if self.varies(n) for i in dependencies(self.kernel.values[n])}
+        splats |= {s.value for s in stores if self.axis in s.index.axes}
+        for number in numbers:
+            value = self.kernel.values[number]
+            known = frame.find(number) is not None
+            if not self.varies(number) and (known or self._is_known(frame, number)):
+                self.scalar(frame, number)
+                if number in splats and self.lanes > 1:
+                    self.splat(frame, number)
+            else:
+                for index in indices(value):
+                    self.prepare_index(frame, index, value.bounds if isinstance(value, Load) else ())
+        for store in stores:
+            self.prepare_index(frame, store.index)
+
+    def prepare_chunk(self, chunk: Chunk, numbers: Iterable[int]) -> None:
+        """Compute here those of the varying `numbers` that do not vary over axes further in."""
+        for number in numbers:
+            if self.varies(number) and self._is_known(chunk.frame, number):
+                self.vector(chunk, number)
+
+    def _is_known(self, frame: Frame, number: int) -> bool:
+        """Whether a value can be computed in a frame, or in a chunk there."""
+        value = self.kernel.values[number]
+        return isinstance(value, _POINTWISE) and self.kernel.axes[number] - {self.axis} <= frame.axes.keys()
+
+    # ---- values ----------------------------------------------------------------------------------------------
+
+    def scalar(self, frame: Frame, number: int) -> str:
+        found = frame.find(number)
+        if found is None:
+            found = frame.known[number] = self._scalar(frame, self.kernel.values[number])
+        return str(found)
+
+    def _scalar(self, frame: Frame, value: Value) -> str:
+        match value:
+            case Const(bits=bits, dtype=dtype):
+                return constant(bits, dtype, 1)
+            case Apply(recipe=recipe, inputs=inputs):
+                return self.scalars.recipe(recipe, tuple(self.scalar(frame, i) for i in inputs))[0]
+            case Load():
+                return self._scalar_load(frame, value)
+            case Inside(bounds=bounds):
+                return self.holds(frame, bounds) or "true"
+            case Position(index=index):
+                return str(self.index(frame, index))
+        raise CompileError("a value is used before it is reduced", got=f"{value} in\n{self.kernel}")
+
+    def vector(self, chunk: Chunk, number: int) -> str:
+        """A value in all lanes. Lanes from the chunk's count on hold anything."""
+        if self.lanes == 1:
+            return self.scalar(chunk.frame, number)
+        if not self.varies(number):
+            return self.splat(chunk.frame, number)
+        found = chunk.find(number)
+        if found is None:
+            found = chunk.known[number] = self._vector(chunk, self.kernel.values[number])
+        return found
+
+    def splat(self, frame: Frame, number: int) -> str:
+        """A value that does not differ between lanes, in all of them."""
+        key = ("splat", number)
+        found = frame.find(key)
+        if found is None:
+            value = self.scalar(frame, number)
+            found = frame.known[key] = self.vectors.splat(value, self.kernel.dtypes[number])
+        return str(found)
+
+    def _vector(self, chunk: Chunk, value: Value) -> str:
+        match value:
+            case Apply(recipe=recipe, inputs=inputs):
+                return self.vectors.recipe(recipe, tuple(self.vector(chunk, i) for i in inputs))[0]
+            case Load():
+                return self._vector_load(chunk, value)
+            case Inside(bounds=bounds):
+                return self.mask(chunk, bounds) or "splat (i1 true)"
+            case Position(index=index):
+                return self.lane_indices(chunk, index, 64)
+        raise CompileError("a value is used before it is reduced", got=f"{value} in\n{self.kernel}")
+
+    # ---- loads -----------------------------------------------------------------------------------------------
+
+    def address(self, slot: int, at: Operand, constant: int = 0) -> str:
+        """The address of an element; `constant` becomes the displacement of the access."""
+        type_ = memory_type(self.kernel.slots[slot].dtype)
+        return self.code.element(self.code.element(f"%s{slot}", type_, at), type_, constant)
+
+    def _scalar_load(self, frame: Frame, load: Load) -> str:
+        where = self.holds(frame, load.bounds)
+        at = self.index(frame, load.index, load.bounds)
+        zero = constant(0, load.dtype, 1)
+        if self.kernel.slots[load.slot].size == 0:
+            return zero
+        if where is None:
+            return Memory(self.code, 1).load(self.address(load.slot, at), load.dtype)
+        at = self.code.let(f"select i1 {where}, i64 {at}, i64 0")  # element 0 is there, and is not used
+        loaded = Memory(self.code, 1).load(self.address(load.slot, at), load.dtype)
+        t = register_type(load.dtype, 1)
+        return self.code.let(f"select i1 {where}, {t} {loaded}, {t} {zero}")
+
+    def _vector_load(self, chunk: Chunk, load: Load) -> str:
+        stride, mask = self.stride(load.index), self.mask(chunk, load.bounds)
+        if self.kernel.slots[load.slot].size == 0:
+            return self.vectors.constant(0, load.dtype)
+        if stride in (1, -1) and (mask is None or load.dtype.itemsize >= 4):
+            return self._neighbours(chunk, load, stride, mask)
+        if mask is None and stride is not None:
+            self.code.notes.add("loads with a stride, lane by lane")
+            at, fixed = self.first(chunk, load.index)
+            lanes = range(chunk.count)
+            return self.memory.load_each(
+                [self.address(load.slot, at, fixed + i * stride) for i in lanes], load.dtype
+            )
+        return self._gather(chunk, load, mask)
+
+    def _neighbours(self, chunk: Chunk, load: Load, stride: int, mask: str | None) -> str:
+        """Neighbouring elements, in order or reversed."""
+        at, fixed = self.first(chunk, load.index, load.bounds)
+        if stride == 1:
+            return self.memory.load(self.address(load.slot, at, fixed), load.dtype, chunk.count, mask)
+        # The last valid lane lies lowest.
+        pointer = self.address(load.slot, at, fixed - (chunk.count - 1))
+        mask = None if mask is None else self.memory.reverse(mask, bool_, chunk.count)
+        return self.memory.reverse(
+            self.memory.load(pointer, load.dtype, chunk.count, mask), load.dtype, chunk.count
+        )
+
+    def _gather(self, chunk: Chunk, load: Load, mask: str | None) -> str:
+        """Elements anywhere. Lanes where the mask is off read element 0, which is there, and become 0."""
+        self.code.notes.add("loads gathered lane by lane")
+        at = self.lane_indices(chunk, load.index, 64, load.bounds)
+        t = f"<{self.lanes} x i64>"
+        if mask is not None:
+            at = self.code.let(f"select {self.memory.mask_type} {mask}, {t} {at}, {t} zeroinitializer")
+        places = [self.code.let(f"extractelement {t} {at}, i64 {lane}") for lane in range(chunk.count)]
+        loaded = self.memory.load_each([self.address(load.slot, p) for p in places], load.dtype)
+        if mask is None:
+            return loaded
+        v, zero = self.vectors.type(load.dtype), self.vectors.constant(0, load.dtype)
+        return self.code.let(f"select {self.memory.mask_type} {mask}, {v} {loaded}, {v} {zero}")
+
+    # ---- stores ----------------------------------------------------------------------------------------------
+
+    def store_scalar(self, frame: Frame, store: Store) -> None:
+        """Store a value that does not differ between lanes."""
+        dtype = self.kernel.slots[store.slot].dtype
+        x = self.scalars.cast(self.scalar(frame, store.value), self.kernel.dtypes[store.value], dtype)
+        Memory(self.code, 1).store(self.address(store.slot, self.index(frame, store.index)), x, dtype)
+
+    def store(self, chunk: Chunk, store: Store) -> None:
+        """Store the valid lanes."""
+        if self.lanes == 1 or self.axis not in store.index.axes:
+            self.store_scalar(chunk.frame, store)
+        else:
+            dtype = self.kernel.slots[store.slot].dtype
+            x = self.vectors.cast(self.vector(chunk, store.value), self.kernel.dtypes[store.value], dtype)
+            self.store_lanes(chunk, store.slot, store.index, x)
+
+    def store_lanes(self, chunk: Chunk, slot: int, index: Index, x: str) -> None:
+        """Store the valid lanes of a vector of the slot's dtype."""
+        stride, dtype = self.stride(index), self.kernel.slots[slot].dtype
+        if stride is None:
+            self.code.notes.add("stores scattered lane by lane")
+            at = self.lane_indices(chunk, index, 64)
+            lanes = [
+                self.code.let(f"extractelement <{self.lanes} x i64> {at}, i64 {i}")
+                for i in range(chunk.count)
+            ]
+            return self.memory.store_each([self.address(slot, lane) for lane in lanes], x, dtype)
+        place, fixed = self.first(chunk, index)
+        if stride == 1:
+            return self.memory.store(self.address(slot, place, fixed), x, dtype, chunk.count)
+        if stride == -1:
+            pointer = self.address(slot, place, fixed - (chunk.count - 1))
+            return self.memory.store(pointer, self.memory.reverse(x, dtype, chunk.count), dtype, chunk.count)
+        self.code.notes.add("stores with a stride, lane by lane")
+        pointers = [self.address(slot, place, fixed + i * stride) for i in range(chunk.count)]
+        return self.memory.store_each(pointers, x, dtype)
+
+
+_POINTWISE = (Const, Apply, Load, Inside, Position)
