@@ -1,0 +1,57 @@
+"""What a kernel becomes: the text of one LLVM module, the tasks in it, and the memory they want besides the slots.
+
+In: the bodies of functions. Out: functions with the native ABI, see `native`. Knows no lowering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc.kernel import Slot
+
+from .text import Code
+
+PARAMETERS = "ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %task, ptr %context"
+
+
+@dataclass(frozen=True)
+class NativeTask:
+    """One function of a kernel. `slots` are slots of the kernel, and behind them its scratch memory; the function
+    counts its own slots in this order. Tasks of a kernel run one after the other. `prepares`: depends on nothing
+    but its first slot's contents, so it may run once for many calls."""
+
+    symbol: str
+    slots: tuple[int, ...]
+    units: int
+    grain: int = 1
+    serial: bool = False
+    prepares: bool = False
+
+
+@dataclass(frozen=True)
+class NativeKernel:
+    """A kernel's machine-dependent form. `plans` and `notes` are for the report: what was chosen, what is slow."""
+
+    ir: str
+    tasks: tuple[NativeTask, ...]
+    scratch: tuple[Slot, ...] = ()
+    plans: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def finish_function(name: str, code: Code, slots: Sequence[int]) -> str:
+    """The text of a task's function whose body is `code`: it finds the addresses of the slots of its task first.
+    Slot number k of the kernel is %s<k>."""
+    prologue = []
+    for place, k in enumerate(slots):
+        prologue += [
+            f"  %n{k} = getelementptr i32, ptr %slots, i64 {place}",
+            f"  %b{k} = load i32, ptr %n{k}",
+            f"  %w{k} = sext i32 %b{k} to i64",
+            f"  %p{k} = getelementptr ptr, ptr %buffers, i64 %w{k}",
+            f"  %s{k} = load ptr, ptr %p{k}",
+        ]
+    code.lines[:0] = prologue
+    code.do("ret void")
+    return code.function(f"void @{name}({PARAMETERS})")
