@@ -1,7 +1,7 @@
 """A compiled program in this process: its memory, its tables, and the call.
 
-In: a `NativeProgram`, its loaded code, the team, and the Variables' arrays. Out: `call` with the addresses of inputs and
-outputs. Knows no kernel and no Tensor; shapes and dtypes are the caller's business.
+In: a `NativeProgram`, its loaded code, the team, and the Variables' arrays. Out: `call` with the addresses of inputs
+and outputs. Knows no kernel and no Tensor; shapes and dtypes are the caller's business.
 """
 
 from __future__ import annotations

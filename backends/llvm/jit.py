@@ -25,7 +25,7 @@ from .target import Target
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
 
-_compiling = threading.Lock()   # the option below belongs to the process
+_compiling = threading.Lock()  # the option below belongs to the process
 
 
 def compile_object(ir: str, target: Target, *, level: int = 1, verify: bool = False) -> bytes:
@@ -54,7 +54,7 @@ def compile_objects(
     with _compiling, _without_strength_reduction():
         if threads <= 1:
             return tuple(compile_one(ir) for ir in modules)
-        from concurrent.futures import ThreadPoolExecutor   # imports logging: 8 ms
+        from concurrent.futures import ThreadPoolExecutor  # imports logging: 8 ms
 
         with ThreadPoolExecutor(threads) as pool:
             return tuple(pool.map(compile_one, modules))
@@ -103,7 +103,7 @@ def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
     return Code(tracker, names)
 
 
-_numbers = itertools.count()   # LLVM never takes the name of a library twice
+_numbers = itertools.count()  # LLVM never takes the name of a library twice
 
 
 @lru_cache(maxsize=1)

@@ -34,12 +34,12 @@ NO_TEAM = -1
 
 
 class TaskFlags(IntFlag):
-    SERIAL = 1    # thread 0 does all units
-    BARRIER = 2   # all threads meet before this task: it reads or overwrites what earlier tasks touched
+    SERIAL = 1  # thread 0 does all units
+    BARRIER = 2  # all threads meet before this task: it reads or overwrites what earlier tasks touched
 
 
 class ContextFlags(IntFlag):
-    SEQUENTIAL = 1   # so little work that waking the team would cost more
+    SEQUENTIAL = 1  # so little work that waking the team would cost more
 
 
 class Task(ctypes.Structure):
@@ -47,10 +47,10 @@ class Task(ctypes.Structure):
 
     _fields_ = (
         ("function", c_void_p),
-        ("slots", c_void_p),    # i32[]
+        ("slots", c_void_p),  # i32[]
         ("units", c_int64),
-        ("grain", c_int64),     # units handed out at a time
-        ("flags", c_int64),     # TaskFlags
+        ("grain", c_int64),  # units handed out at a time
+        ("flags", c_int64),  # TaskFlags
     )
 
 
@@ -58,14 +58,14 @@ class Context(ctypes.Structure):
     """A running instance."""
 
     _fields_ = (
-        ("buffers", c_void_p),     # ptr[]
-        ("tasks", c_void_p),       # Task[]
+        ("buffers", c_void_p),  # ptr[]
+        ("tasks", c_void_p),  # Task[]
         ("task_count", c_int64),
-        ("flags", c_int64),        # ContextFlags
-        ("counters", c_void_p),    # i64[task_count]: the next unit to hand out
-        ("team", c_void_p),        # the team that runs it now
+        ("flags", c_int64),  # ContextFlags
+        ("counters", c_void_p),  # i64[task_count]: the next unit to hand out
+        ("team", c_void_p),  # the team that runs it now
         ("status", c_int64),
-        ("bad_index", c_int64),    # the value of the index that `status` is about
+        ("bad_index", c_int64),  # the value of the index that `status` is about
     )
 
 
@@ -74,21 +74,21 @@ class Team(ctypes.Structure):
     Zeros mean that the team is not started: what a forked child finds (MADV_WIPEONFORK)."""
 
     _fields_ = (
-        ("sequence", c_int32),     # counts regions; workers wait for it to change
+        ("sequence", c_int32),  # counts regions; workers wait for it to change
         ("_0", c_char * 60),
-        ("arrived", c_int32),      # threads that have come to the barrier
+        ("arrived", c_int32),  # threads that have come to the barrier
         ("_1", c_char * 60),
-        ("phase", c_int32),        # counts barriers; those who came early wait for it to change
+        ("phase", c_int32),  # counts barriers; those who came early wait for it to change
         ("_2", c_char * 60),
         ("region_sleepers", c_int32),
         ("_3", c_char * 60),
         ("barrier_sleepers", c_int32),
         ("_4", c_char * 60),
-        ("joined", c_int32),       # workers that have taken a number
-        ("threads", c_int32),      # 0: not started
-        ("spin", c_int32),         # pauses before a waiting thread sleeps
-        ("left", c_int32),         # workers that have ended
-        ("context", c_void_p),     # what this region runs; null: workers leave
+        ("joined", c_int32),  # workers that have taken a number
+        ("threads", c_int32),  # 0: not started
+        ("spin", c_int32),  # pauses before a waiting thread sleeps
+        ("left", c_int32),  # workers that have ended
+        ("context", c_void_p),  # what this region runs; null: workers leave
     )
 
 

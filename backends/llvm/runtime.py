@@ -25,8 +25,8 @@ from .native import NO_TEAM, Context, ContextFlags, Task, TaskFlags, Team
 class Platform:
     """What the runtime must know of an operating system and processor."""
 
-    futex: int           # system call number
-    pause: str           # what a spinning thread does
+    futex: int  # system call number
+    pause: str  # what a spinning thread does
     declaration: str
 
 

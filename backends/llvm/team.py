@@ -18,13 +18,14 @@ from pathlib import Path
 from graphc.errors import CompileError
 
 from . import jit
+from .cache import ObjectCache, cache_key
 from .native import NO_TEAM
 from .native import Team as Shared
 from .runtime import runtime_ir
-from .target import host_target
+from .target import Target
 
-SPIN = 4000                # pauses before a waiting thread sleeps: a region 0.1 ms after the last finds it awake
-MADV_WIPEONFORK = 18       # Linux 4.14; the mmap module has no name for it
+SPIN = 4000  # pauses before a waiting thread sleeps: a region 0.1 ms after the last finds it awake
+MADV_WIPEONFORK = 18  # Linux 4.14; the mmap module has no name for it
 SYMBOLS = ("graphc_call", "graphc_team_start", "graphc_team_stop")
 
 
@@ -83,22 +84,32 @@ class Team:
     def after_fork(self) -> None:
         """In a forked child: no thread holds the lock, and no worker has come along."""
         self.lock = threading.Lock()
-        ctypes.memset(self._page, 0, ctypes.sizeof(Shared))   # where the system could not wipe it
+        ctypes.memset(self._page, 0, ctypes.sizeof(Shared))  # where the system could not wipe it
 
 
-@lru_cache(maxsize=1)
-def _process_team() -> Team:
-    target = host_target()
-    team = Team(jit.compile_object(runtime_ir(target.triple), target), 1)
-    os.register_at_fork(after_in_child=team.after_fork)
+def runtime_object(target: Target, cache: ObjectCache) -> bytes:
+    """The object file of the runtime."""
+    text = runtime_ir(target.triple)
+    return cache.fetch(cache_key("runtime", text, target.key), lambda: jit.compile_object(text, target))
+
+
+def process_team(runtime: bytes, threads: int = 0) -> Team:
+    """This process's team. `runtime`: what `runtime_object` gives for the host. `threads`: at most so many;
+    0 for as many as the process may use."""
+    with _creating:
+        team = _process_team(runtime)
+    usable = usable_threads()
+    team.resize(min(threads, usable) if threads else usable)
     return team
 
 
-def process_team(threads: int = 0) -> Team:
-    """This process's team. `threads`: at most so many; 0 for as many as the process may use."""
-    team = _process_team()
-    usable = usable_threads()
-    team.resize(min(threads, usable) if threads else usable)
+_creating = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _process_team(runtime: bytes) -> Team:
+    team = Team(runtime, 1)
+    os.register_at_fork(after_in_child=team.after_fork)
     return team
 
 

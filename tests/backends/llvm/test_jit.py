@@ -51,7 +51,7 @@ def test_threads_make_the_same_objects():
 def test_assembly_is_that_of_the_target():
     arm = describe("aarch64-unknown-linux-gnu", "generic", "+neon")
     assert "lsl\tx0, x0, #1" in jit.emit_assembly(TWICE, arm)
-    assert jit.compile_object(TWICE, arm)[18:20] == (183).to_bytes(2, "little")   # ELF's number for AArch64
+    assert jit.compile_object(TWICE, arm)[18:20] == (183).to_bytes(2, "little")  # ELF's number for AArch64
 
 
 @pytest.mark.parametrize("text, said", [

@@ -170,9 +170,9 @@ def test_calls_from_many_threads_are_serialized(team):
 
 FORK = """
 import os, sys, threading, numpy as np
-from tests.backends.llvm.test_runtime import chain, instance, address
+from tests.backends.llvm.test_runtime import RUNTIME, chain, instance, address
 from graphc.backends.llvm.team import process_team
-team = process_team()
+team = process_team(RUNTIME)
 team.resize(3)
 run = instance(chain(300, 5, 4), team)
 x, y = np.arange(300, dtype="f4"), np.empty(300, "f4")
@@ -203,9 +203,9 @@ def test_calls_survive_fork(parent):
 
 
 def test_process_team_is_one_and_bounded():
-    team = process_team()
-    assert process_team(1) is team and team.threads == 1
-    assert process_team(10**6) is team and team.threads == usable_threads()
+    team = process_team(RUNTIME)
+    assert process_team(RUNTIME, 1) is team and team.threads == 1
+    assert process_team(RUNTIME, 10**6) is team and team.threads == usable_threads()
 
 
 @pytest.mark.parametrize("files, cgroup, expected", [

@@ -1,0 +1,200 @@
+"""The object cache: compiled code kept on disk between processes.
+
+In: a key and bytes. Out: the same bytes, or None. Whatever is wrong with the disk, a directory or an entry, the
+caller just compiles; the first thing that goes wrong is reported once. Knows nothing of kernels.
+
+An entry is a file named by its key: magic, SHA-256 of key and payload, payload. Entries are written to a temporary file
+and renamed, so that processes need no lock. The directory must belong to the user and be writable by nobody else, since
+its contents are executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from graphc.settings import Settings
+
+MAGIC = b"graphc object 1\n"
+LIMIT = 512 << 20  # bytes that the directory may hold
+DAY = 24 * 3600.0  # seconds
+
+
+def cache_folder(settings: Settings) -> Path | None:
+    """Where the cache lives: `cache_dir`, else graphc's folder in the user's cache directory. None: it is off."""
+    if not settings.cache:
+        return None
+    if settings.cache_dir:
+        return Path(settings.cache_dir).absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (base if base.is_absolute() else Path.home() / ".cache") / "graphc"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def cache_key(*parts: object) -> str:
+    """A name for what is made from `parts` (printed exactly, so let them be text, numbers, tuples, bytes) by this
+    version of graphc and LLVM."""
+    text = repr((*parts, _llvm_version(), source_digest()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """SHA-256 over the sources of the core and of this backend. What the other folders decide is in the kernel's text,
+    and so in the key. Contents rather than times: a source restored or installed with an old date is another source."""
+    import graphc
+
+    core = Path(graphc.__file__).parent
+    digest = hashlib.sha256()
+    for path in (*sorted(core.glob("*.py")), *sorted((core / "backends" / "llvm").rglob("*.py"))):
+        data = path.read_bytes()
+        digest.update(f"{path.name} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _llvm_version() -> tuple[object, ...]:
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    return llvmlite.__version__, *llvm.llvm_version_info
+
+
+class ObjectCache:
+    """Bytes by key in one directory. `problem`: why it does not work (fully), or None."""
+
+    def __init__(self, folder: Path | None, limit: int = LIMIT) -> None:
+        """`folder` None: nothing is found and nothing is kept."""
+        self.folder = folder
+        self.limit = limit
+        self.problem: str | None = None
+        self.hits = 0
+        self.misses = 0
+        self._written = 0
+        self._usable = folder is not None and self._prepare(folder)
+        self._writable = self._usable
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under the key, or None if there is nothing, or nothing sound."""
+        found = self._read(key) if self._usable else None
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return found
+
+    def put(self, key: str, payload: bytes) -> None:
+        """Keep the payload, if the disk allows. Another process may do the same at the same time."""
+        if self.folder is None or not self._writable:
+            return
+        temporary = None
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self.folder)  # mode 0600
+            with open(descriptor, "wb") as file:
+                file.write(MAGIC + _checksum(key, payload) + payload)
+            os.replace(temporary, self.folder / key)
+        except OSError as error:
+            self._writable = False
+            self._report(f"nothing can be written to {self.folder}: {error.strerror}")
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            return
+        self._written += len(payload)
+        if self._written == len(payload) or self._written > self.limit // 8:
+            self._written = len(payload)
+            self._evict(self.folder)
+
+    def fetch(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """What was put under the key; if there is nothing, what `make` makes, which is then kept."""
+        found = self.get(key)
+        if found is None:
+            found = make()
+            self.put(key, found)
+        return found
+
+    def _prepare(self, folder: Path) -> bool:
+        """Make the directory, or see whether it can be trusted."""
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            found = folder.stat()
+        except OSError as error:
+            return self._report(f"{folder} can't be made: {error.strerror}")
+        if not stat.S_ISDIR(found.st_mode):
+            return self._report(f"{folder} is no directory")
+        if found.st_uid != os.geteuid():
+            return self._report(f"{folder} belongs to another user")
+        if found.st_mode & 0o022:
+            return self._report(f"others may write to {folder}; chmod 700 makes it safe")
+        return True
+
+    def _read(self, key: str) -> bytes | None:
+        """The payload of an entry that is sound and ours."""
+        assert self.folder is not None
+        try:
+            descriptor = os.open(self.folder / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                    return None
+                with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                    data = file.read()
+                if status.st_mtime < time.time() - DAY:  # the time of last use, to the day, says what to evict
+                    os.utime(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None
+        start = len(MAGIC) + hashlib.sha256().digest_size
+        payload = data[start:]
+        return payload if data[:start] == MAGIC + _checksum(key, payload) else None
+
+    def _evict(self, folder: Path) -> None:
+        """If there is more than the limit, delete what was not used for longest until a fifth is free; and temporary
+        files that processes left when they were killed."""
+        now = time.time()
+        entries = []
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if not entry.name.startswith(".new-"):
+                        entries.append((status.st_mtime, status.st_size, entry.path))
+                    elif status.st_mtime < now - DAY:
+                        os.unlink(entry.path)
+        total = sum(size for _, size, _ in entries)
+        if total <= self.limit:
+            return
+        for _, size, path in sorted(entries):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            total -= size
+            if total <= self.limit * 4 // 5:
+                return
+
+    def _report(self, problem: str) -> bool:
+        """Say once that the cache does not work. False, for convenience."""
+        if self.problem is None:
+            self.problem = problem
+            warnings.warn(
+                f"compiled code is not kept: {problem} (GRAPHC_CACHE_DIR names another directory, "
+                "GRAPHC_CACHE=0 turns the cache off)", RuntimeWarning, stacklevel=3,
+            )  # fmt: skip
+        return False
+
+
+def _checksum(key: str, payload: bytes) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    digest.update(payload)
+    return digest.digest()
