@@ -1,1 +1,172 @@
-"""graphc: a compiled, graph-based deep-learning compiler."""
+"""graphc: a compiled, graph-based deep-learning compiler.
+
+    import graphc as gx
+
+The array functions carry the names and signatures of the Python array API standard.
+"""
+
+from .types import (
+    DType,
+    TensorType,
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .types import bool_ as bool
+from .errors import (
+    CompileError,
+    DTypeError,
+    GraphcError,
+    GraphcIndexError,
+    ShapeError,
+    TraceError,
+    UnsupportedError,
+)
+from .ir import Graph
+from .frontend.tensor import Tensor
+from .frontend.variable import Variable
+from .frontend.context import using
+from .frontend.spec import Spec, spec
+from .frontend.trace import trace
+from .frontend.gradients import grad, gradients, jvp, stop_gradient, value_and_grad, vjp
+from .frontend.creation import (
+    arange,
+    asarray,
+    astype,
+    empty,
+    empty_like,
+    eye,
+    from_dlpack,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tril,
+    triu,
+    zeros,
+    zeros_like,
+)
+from .frontend.unary import (
+    abs,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cbrt,
+    ceil,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    isfinite,
+    isinf,
+    isnan,
+    log,
+    log1p,
+    log2,
+    log10,
+    negative,
+    positive,
+    reciprocal,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    signbit,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    tan,
+    tanh,
+    trunc,
+)
+from .frontend.binary import (
+    add,
+    atan2,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    copysign,
+    divide,
+    equal,
+    floor_divide,
+    greater,
+    greater_equal,
+    hypot,
+    less,
+    less_equal,
+    logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    multiply,
+    not_equal,
+    pow,
+    remainder,
+    subtract,
+)
+from .frontend.reductions import (
+    all,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
+from .frontend.searching import clip, one_hot, take, take_along_axis, where
+from .frontend.shapes import (
+    broadcast_arrays,
+    broadcast_to,
+    concat,
+    diff,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    meshgrid,
+    moveaxis,
+    pad,
+    permute_dims,
+    repeat,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    swap_axes,
+    tile,
+    unstack,
+)
+from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
+from .compile import compile
+from .executable import Executable
+from . import linalg, nn, optim, random

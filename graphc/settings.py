@@ -60,10 +60,12 @@ class Settings:
         return Settings(**values)  # type: ignore[arg-type]
 
 
+BACKENDS = ("reference", "llvm", "triton")
+
 _WORDS: dict[str, tuple[str, ...]] = {
     "dump": ("graph", "passes", "fuse", "schedule", "llvm-ir", "asm", "triton", "ptx"),
     "log": ("retrace", "cache"),
-    "backend": ("reference", "llvm", "triton"),
+    "backend": BACKENDS,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -179,3 +179,13 @@ class TupleType:
 
 
 Type: TypeAlias = TensorType | TupleType
+
+
+def type_of(array: np.ndarray) -> TensorType:
+    """The type of an array. Raises DTypeError for elements that graphc does not have."""
+    return TensorType(_dtype_of(array.dtype), array.shape)
+
+
+@lru_cache(maxsize=256)
+def _dtype_of(dtype: np.dtype) -> DType:
+    return as_dtype(dtype)

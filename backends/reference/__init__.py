@@ -58,3 +58,6 @@ class BoundReferenceProgram:
             if value is not None:
                 storage.write(value)
         return fresh
+
+
+backend = ReferenceBackend()

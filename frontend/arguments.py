@@ -1,0 +1,190 @@
+"""The arguments of a call: which are inputs of the graph and which are static, and the key that says when two calls
+can share a trace.
+
+Arrays, Tensors and NumPy scalars are inputs, by type. Python numbers, strings, flags and all other objects are
+static, by type and exact value; Variables and modules by identity.
+"""
+
+from __future__ import annotations
+
+import inspect
+import struct
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ShapeError, TraceError
+from graphc.types import TensorType, type_of
+
+from . import pytree
+from .exchange import is_foreign_array, native_array
+from .location import user_location
+from .spec import Spec
+from .tensor import Tensor
+from .variable import Variable
+
+_PLAIN = (np.ndarray, np.generic, Tensor, Variable, bool, int, float, str)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A call's arguments, flattened.
+
+    leaves     one for each: its `TensorType` where it is an input, the value itself where it is static.
+    arrays     the inputs' values, in order; none for arguments that are described by specs.
+    structure  how the leaves make up (args, kwargs); `flat` where they are just the positional arguments.
+    """
+
+    function: Callable[..., Any]
+    leaves: tuple[Any, ...]
+    arrays: tuple[np.ndarray, ...]
+    structure: Any
+    example: tuple[tuple[Any, ...], dict[str, Any]]
+
+    @staticmethod
+    def of(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
+        """Sort the arguments out. Raises TypeError where they don't fit the function's signature."""
+        args, kwargs = _bound(function, tuple(args), kwargs)
+        flat = not kwargs and all(isinstance(a, _PLAIN) for a in args)
+        found, structure = (list(args), len(args)) if flat else pytree.flatten((args, kwargs))
+        leaves, arrays = [], []
+        for leaf in found:
+            described, array = _describe(leaf)
+            leaves.append(described)
+            if array is not None:
+                arrays.append(array)
+        return Arguments(function, tuple(leaves), tuple(arrays), structure, (args, kwargs))
+
+    @property
+    def is_flat(self) -> bool:
+        return isinstance(self.structure, int)
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Equal for calls that can share a trace."""
+        return (self.structure, *(leaf if isinstance(leaf, TensorType) else static_key(leaf) for leaf in self.leaves))
+
+    def rebuild(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """args and kwargs, with other leaves."""
+        if self.is_flat:
+            return tuple(leaves), {}
+        args, kwargs = pytree.unflatten(self.example, leaves)
+        return args, kwargs
+
+    def name(self, number: int) -> str:
+        """What the user calls a leaf: the parameter's name, and the way into it: batch['image'][0]."""
+        return self.names[number]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all leaves."""
+        if self.is_flat:
+            return [parameter_name(self.function, i) for i in range(len(self.leaves))]
+        result = []
+        for place, first, *rest in pytree.paths(self.example):
+            root = parameter_name(self.function, first) if place == 0 else first
+            result.append(root + "".join(f"[{step!r}]" for step in rest))
+        return result
+
+
+def _describe(leaf: Any) -> tuple[Any, np.ndarray | None]:
+    """What a leaf is to the trace, and its elements where it is an array."""
+    if isinstance(leaf, Tensor):
+        if leaf.is_symbolic:
+            raise TraceError("a symbolic tensor can't be an argument outside of its trace", got=repr(leaf), where=user_location())
+        return leaf.type, leaf._array
+    if isinstance(leaf, Spec):
+        return leaf.resolve(None, {}), None
+    if not isinstance(leaf, Variable) and is_foreign_array(leaf):
+        array = native_array(leaf)
+        return type_of(array), array
+    return leaf, None
+
+
+def static_key(value: Any) -> Hashable:
+    """Equal for static values that are the same: 1, True, 1.0 differ, and so do 0.0 and −0.0.
+
+    Raises TraceError for a value that can't be compared, such as a set.
+    """
+    match value:
+        case float():
+            return float, struct.pack("<d", value)
+        case complex():
+            return complex, struct.pack("<dd", value.real, value.imag)
+        case tuple() | frozenset():
+            return type(value), type(value)(map(static_key, value))
+        case Variable():
+            return Variable, id(value)
+    try:
+        hash(value)
+    except TypeError:
+        raise TraceError(
+            "an argument is an array, a container of arrays (dict, list, tuple), or a hashable Python value",
+            got=f"{value!r} of type {type(value).__qualname__}",
+            where=user_location(),
+        ) from None
+    return type(value), value
+
+
+def is_same_static(a: Any, b: Any) -> bool:
+    """Whether two static values are the same, as `static_key` has it."""
+    return a is b or (type(a) is type(b) and static_key(a) == static_key(b))
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _bound(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments in one form, however they were passed: f(1, y=2) is f(1, 2)."""
+    signature = _signature(function) if kwargs else None
+    if signature is None:
+        return args, kwargs
+    bound = signature.bind(*args, **kwargs)
+    return bound.args, bound.kwargs
+
+
+def parameter_name(function: Callable[..., Any], position: int) -> str:
+    """The name of the parameter that a positional argument goes to."""
+    signature = _signature(function)
+    parameters = list(signature.parameters.values()) if signature else []
+    for i, parameter in enumerate(parameters):
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and position >= i:
+            return f"{parameter.name}{position - i}"
+        if i == position:
+            return parameter.name
+    return f"argument{position}"
+
+
+def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:
+    """Compare the positional arguments with their specs, each a Spec, a pytree of them, or None for anything.
+
+    Raises DTypeError or ShapeError that names the argument.
+    """
+    args = arguments.example[0]
+    if len(args) < len(specs):
+        raise ShapeError("there is a spec for each argument", got=f"{len(args)} arguments for {len(specs)} specs",
+                         where=user_location())  # fmt: skip
+    sizes: dict[str | None, int] = {}
+    for i, (arg, wanted) in enumerate(zip(args, specs, strict=False)):
+        if wanted is None:
+            continue
+        name = parameter_name(arguments.function, i)
+        given, described = pytree.flatten(arg), pytree.flatten(wanted)
+        if given[1] != described[1]:
+            raise ShapeError(f"argument {name} has the structure of its spec", got=f"{given[1]} for {described[1]}",
+                             where=user_location())  # fmt: skip
+        for leaf, one in zip(given[0], described[0], strict=True):
+            found = leaf.type if isinstance(leaf, Tensor | Variable) else _describe(leaf)[0]
+            if not isinstance(found, TensorType):
+                raise TraceError(f"argument {name} is declared as an array, {one}", got=repr(leaf), where=user_location())
+            one.check(found, name, sizes)

@@ -1,0 +1,79 @@
+"""Where we are: the settings in force, and the frame that is being traced, if any.
+
+One immutable `Context` holds both, so a compiled function learns with one identity check that neither has changed
+since its last call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from graphc.settings import BACKENDS, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from .tracer import Frame
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Context:
+    settings: Settings
+    frame: Frame | None
+
+
+@lru_cache(maxsize=64)
+def untraced(settings: Settings) -> Context:
+    """The context outside of any trace; equal settings give the same object."""
+    return Context(settings, None)
+
+
+_context: ContextVar[Context] = ContextVar("graphc_context", default=untraced(Settings.from_environment()))
+
+current_context = _context.get
+
+
+def current_frame() -> Frame | None:
+    return _context.get().frame
+
+
+def current_settings() -> Settings:
+    return _context.get().settings
+
+
+@contextmanager
+def entered(frame: Frame) -> Iterator[None]:
+    """Operations inside make nodes of this frame."""
+    token = _context.set(Context(_context.get().settings, frame))
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+@contextmanager
+def using(*, backend: str | None = None, threads: int | None = None) -> Iterator[None]:
+    """Inside, work runs on this backend and at most this many threads (0: all that the process may use).
+
+    It holds for the calling thread, and for what is called inside; functions compiled with an explicit
+    `backend=` keep theirs. Raises SettingsError for a backend that does not exist.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise SettingsError("there is no such backend", got=repr(backend), hint=" or ".join(BACKENDS))
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 0):
+        raise SettingsError("threads is a number of threads, or 0 for all", got=repr(threads))
+    old = _context.get()
+    changes: dict[str, object] = {}
+    if backend is not None:
+        changes["backend"] = backend
+    if threads is not None:
+        changes["threads"] = threads
+    settings = replace(old.settings, **changes)  # type: ignore[arg-type]
+    token = _context.set(untraced(settings) if old.frame is None else Context(settings, old.frame))
+    try:
+        yield
+    finally:
+        _context.reset(token)

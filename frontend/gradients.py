@@ -1,0 +1,263 @@
+"""Gradients of traced values and of functions. Only places the work: the rules are the ops', the pass differentiates.
+
+Forward mode is the vjp of the vjp: v ↦ J^T v is linear, so its own vjp is J.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc import ops
+from graphc.driver import driver
+from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.ir import Node, located
+from graphc.op import Kind, Op
+from graphc.types import TensorType
+
+from . import pytree
+from .context import current_frame
+from .emit import ArrayLike, as_tensor, emit, frame, is_number, operation, wrap
+from .exchange import native_array
+from .location import user_location
+from .tensor import Tensor, concrete
+from .tracer import Frame
+from .variable import Variable
+
+_stop_gradient = Op(
+    "stop_gradient",
+    Kind.ELEMENTWISE,
+    infer=lambda x: x,
+    reference=lambda x: x,
+    vjp=lambda g, y, x: (None,),
+    scalar=lambda s, x: x,
+)
+
+
+@operation
+def stop_gradient(x: ArrayLike, /) -> Tensor:
+    """x, through which no gradient flows."""
+    return emit(_stop_gradient, as_tensor(x))
+
+
+def gradients(loss: Tensor, wrt: Any) -> Any:
+    """d loss / d wrt for traced values.
+
+    loss: a symbolic float tensor of shape (). wrt: a pytree of symbolic tensors and Variables; the result has its
+    structure, with zeros where the loss does not depend on a value.
+    Raises TraceError outside of a trace, and for a Variable whose earlier value, from before an `assign`, the loss
+    has used.
+    """
+    return pytree.unflatten(wrt, [
+        _zeros(w.type) if g is None else g for w, g in zip(pytree.leaves(wrt), _reached(loss, pytree.leaves(wrt)), strict=True)
+    ])  # fmt: skip
+
+
+def reached_gradients(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | None]:
+    """As `gradients` for a list, with None where the loss does not depend on a value."""
+    return _reached(loss, wrt)
+
+
+def _reached(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | None]:
+    if current_frame() is None:
+        raise TraceError(
+            "gx.gradients takes traced values", where=user_location(),
+            hint="call it inside a compiled function, or use gx.grad on a function",
+        )  # fmt: skip
+    loss = as_tensor(loss)
+    if loss.shape or not loss.dtype.is_float:
+        raise ShapeError("a loss is one float", got=str(loss.type), where=user_location(), hint="take its gx.mean or gx.sum")
+    here = frame()
+    nodes = [_target(w, here) for w in wrt]
+    _check_earlier_values(loss, wrt, here)
+    return _differentiate([loss], nodes, [_one(loss)])
+
+
+def _target(x: Any, here: Frame) -> Node:
+    if not isinstance(x, Tensor | Variable):
+        raise TraceError("gradients are taken with respect to tensors and Variables", got=repr(x), where=user_location())
+    if not x.type.dtype.is_float:
+        raise DTypeError("only floats have gradients", got=str(x.type), where=user_location())
+    return here.node(as_tensor(x))
+
+
+def _check_earlier_values(loss: Tensor, wrt: Sequence[Tensor | Variable], here: Frame) -> None:
+    """A Variable's gradient is that of its current value. Where the loss came from an earlier one, zero would be wrong."""
+    assigned = [w for w in wrt if isinstance(w, Variable) and here.earlier_values(w)]
+    for variable in assigned:
+        current, earlier = here.read(variable), set(here.earlier_values(variable))
+        if _depends(here.node(loss), earlier - {current}, stop=current):
+            raise TraceError(
+                f"the loss used the value that {variable.name} had before it was assigned; "
+                "its gradient with respect to the new value says nothing about that",
+                where=user_location(),
+                hint="take gradients before assigning, or compute the loss after",
+            )
+
+
+def _depends(node: Node, on: set[Node], stop: Node) -> bool:
+    """Whether the node depends on one of `on` other than through `stop`."""
+    seen, pending = {stop}, [node]
+    while pending:
+        node = pending.pop()
+        if node in on:
+            return True
+        if node not in seen:
+            seen.add(node)
+            pending.extend(node.inputs)
+    return False
+
+
+def _differentiate(outputs: Sequence[Tensor], wrt: Sequence[Node], cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+    here = frame()
+    with located(user_location()):
+        found = driver().differentiate([here.node(o) for o in outputs], wrt, [here.node(c) for c in cotangents])
+    return [None if g is None else wrap(g) for g in found]
+
+
+def _one(x: Tensor) -> Tensor:
+    return wrap(frame().scalar(1.0, x.dtype))
+
+
+def _zeros(type_: TensorType) -> Tensor:
+    with located(user_location()):
+        return wrap(ops.full(0.0, type_))
+
+
+def _fresh(x: Any) -> Tensor:
+    """x as a node of its own, so that other uses of x are not taken for the differentiated argument."""
+    return _unchanged(as_tensor(x))
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return emit(ops.reshape, x, shape=x.shape)
+
+
+# Functions of functions
+
+
+Function = Callable[..., Any]
+
+
+def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Function:
+    """A function that gives (value, gradients with respect to the arguments `argnums`).
+
+    The function gives a loss of shape (), or (loss, anything else) with `has_aux`. An argument may be a pytree of
+    float tensors and numbers; its gradient has the same structure. With several argnums the gradients are a tuple.
+    """
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def traced(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        places, fresh = _differentiable(args, numbers)
+        result = function(*_replaced(args, fresh), **kwargs)
+        loss = result[0] if has_aux else result
+        grads = gradients(loss, places)
+        return result, grads[0] if isinstance(argnums, int) else tuple(grads)
+
+    return _anywhere(traced, function, numbers)
+
+
+def grad(function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Function:
+    """A function that gives the gradients of a loss; see `value_and_grad`. With `has_aux`, (gradients, the rest)."""
+    both = value_and_grad(function, argnums, has_aux=has_aux)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
+
+    return call
+
+
+def _differentiable(args: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:
+    """The arguments to differentiate, as fresh nodes: as a list, and by position."""
+    fresh = {}
+    for number in numbers:
+        position = number % len(args)
+        leaves = [_fresh(leaf) for leaf in pytree.leaves(args[position])]
+        fresh[position] = pytree.unflatten(args[position], leaves)
+    return [fresh[n % len(args)] for n in numbers], fresh
+
+
+def _replaced(args: Sequence[Any], fresh: dict[int, Any]) -> list[Any]:
+    return [fresh.get(i, a) for i, a in enumerate(args)]
+
+
+def _anywhere(traced: Function, function: Function, numbers: Sequence[int]) -> Function:
+    """`traced` where a trace is going on; elsewhere compiled, with Python numbers to differentiate made arrays."""
+    compiled: list[Function] = []
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if current_frame() is not None:
+            return traced(*args, **kwargs)
+        if not compiled:
+            compiled.append(driver().compile(functools.wraps(function)(traced)))
+        positions = {n % len(args) for n in numbers} if args else set()
+        return compiled[0](*(_as_arrays(a) if i in positions else a for i, a in enumerate(args)), **kwargs)
+
+    return call
+
+
+def _as_arrays(tree: Any) -> Any:
+    return pytree.unflatten(tree, [_as_array(leaf) for leaf in pytree.leaves(tree)])
+
+
+def _as_array(x: Any) -> Any:
+    return concrete(native_array(float(x))) if is_number(x) else x
+
+
+def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """(function(*primals), pullback); `pullback(cotangents)` gives a gradient for each primal.
+
+    Cotangents have the structure of the result, the gradients that of the primals: pytrees of float tensors.
+    """
+    if current_frame() is None:
+        return _concrete_vjp(function, _as_arrays(list(primals)))
+    fresh = [pytree.unflatten(p, [_fresh(leaf) for leaf in pytree.leaves(p)]) for p in primals]
+    result = function(*fresh)
+    wrt = pytree.leaves(fresh)
+
+    def pullback(cotangents: Any) -> tuple[Any, ...]:
+        found = _pulled(result, wrt, cotangents)
+        return tuple(pytree.unflatten(fresh, found))
+
+    return result, pullback
+
+
+def _pulled(result: Any, wrt: Sequence[Tensor], cotangents: Any) -> list[Tensor]:
+    outputs = [as_tensor(r) for r in pytree.leaves(result)]
+    given = [as_tensor(c) for c in pytree.leaves(cotangents)]
+    if [o.type for o in outputs] != [g.type for g in given]:
+        raise ShapeError(
+            "cotangents have the types of the function's results",
+            got=f"{', '.join(str(g.type) for g in given)} for {', '.join(str(o.type) for o in outputs)}",
+            where=user_location(),
+        )
+    here = frame()
+    found = _differentiate(outputs, [here.node(w) for w in wrt], given)
+    return [_zeros(w.type) if g is None else g for w, g in zip(wrt, found, strict=True)]
+
+
+def _concrete_vjp(function: Function, primals: list[Any]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """On concrete values: two compiled functions, of which the second computes what it needs of the first again."""
+    forward = driver().compile(function)
+    backward = driver().compile(lambda primals, cotangents: vjp(function, *primals)[1](cotangents))
+    return forward(*primals), lambda cotangents: tuple(backward(primals, cotangents))
+
+
+def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """(function(*primals), its derivative in the direction of the tangents, which have the primals' structure)."""
+    if len(primals) != len(tangents):
+        raise ShapeError("jvp takes a tangent for each primal", got=f"{len(tangents)} for {len(primals)}", where=user_location())
+    if current_frame() is None:
+        compiled = driver().compile(lambda primals, tangents: jvp(function, primals, tangents))
+        found: tuple[Any, Any] = compiled(_as_arrays(list(primals)), _as_arrays(list(tangents)))
+        return found
+    result, pullback = vjp(function, *primals)
+    # The pullback is linear in its cotangents, so their values don't matter: zeros, which dead-code elimination drops.
+    probes = [_unchanged(_zeros(as_tensor(r).type)) for r in pytree.leaves(result)]
+    pulled = pytree.leaves(pullback(pytree.unflatten(result, probes)))
+    pushed = _pulled(pulled, probes, list(tangents))
+    return result, pytree.unflatten(result, pushed)

@@ -1,0 +1,155 @@
+"""Products of arrays, with the names and signatures of the Python array API standard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc import ops
+from graphc.errors import ShapeError
+from graphc.types import int64
+
+from .binary import multiply
+from .emit import ArrayLike, as_tensor, broadcast_shape, emit, normal_axis, operands, operation, stretch
+from .location import user_location
+from .reductions import sum
+from .shapes import expand_dims, matrix_transpose, moveaxis, permute_dims, squeeze
+from .tensor import Tensor
+from .unary import sqrt, square
+
+
+@operation
+def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """The matrix product of the last two axes, for each element of the others, which broadcast.
+
+    A vector is a row on the left and a column on the right, and the result lacks that axis.
+    """
+    a, b = operands(x1, x2)
+    if not a.shape or not b.shape:
+        raise _mismatch("matmul needs at least one axis", a, b)
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise _mismatch("matmul needs as many columns on the left as rows on the right", a, b)
+    if a.ndim == 1 or b.ndim == 1:
+        return _with_vector(a, b)
+    if b.ndim == 2:   # the left one's leading axes are all rows of one product: no batch axes are needed
+        return emit(ops.dot_general, a, b, contract=((a.ndim - 1,), (0,)), batch=((), ()))
+    leading = broadcast_shape(a.shape[:-2], b.shape[:-2])
+    a, b = stretch(a, leading + a.shape[-2:]), stretch(b, leading + b.shape[-2:])
+    n = len(leading)
+    axes = tuple(range(n))
+    return emit(ops.dot_general, a, b, contract=((n + 1,), (n,)), batch=(axes, axes))
+
+
+def _with_vector(a: Tensor, b: Tensor) -> Tensor:
+    if b.ndim == 1:
+        return emit(ops.dot_general, a, b, contract=((a.ndim - 1,), (0,)), batch=((), ()))
+    return squeeze(matmul(expand_dims(a, 0), b), -2) if b.ndim > 2 else emit(
+        ops.dot_general, a, b, contract=((0,), (0,)), batch=((), ())
+    )
+
+
+@operation
+def tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
+    """Products summed over pairs of axes: the last n of x1 with the first n of x2, or as named."""
+    a, b = operands(x1, x2)
+    if isinstance(axes, int):
+        left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    else:
+        left = [normal_axis(i, a.ndim) for i in axes[0]]
+        right = [normal_axis(i, b.ndim) for i in axes[1]]
+    if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
+        raise _mismatch("tensordot needs axes of equal sizes", a, b)
+    return emit(ops.dot_general, a, b, contract=(tuple(left), tuple(right)), batch=((), ()))
+
+
+@operation
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
+    """Products summed over one axis of both."""
+    return sum(multiply(x1, x2), axis=axis)
+
+
+@operation
+def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """All products of an element of one vector and one of the other."""
+    a, b = operands(x1, x2)
+    return multiply(expand_dims(a, 1), b)
+
+
+@operation
+def trace(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
+    """The sum of the diagonal of the last two axes."""
+    return sum(diagonal(x, offset=offset), axis=-1)
+
+
+@operation
+def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
+    """The diagonal of the last two axes, or one `offset` places above it."""
+    from .creation import iota
+
+    x = as_tensor(x)
+    rows, columns = x.shape[-2:]
+    first, right = max(-offset, 0), max(offset, 0)
+    count = max(0, min(rows - first, columns - right))
+    places = iota(count, int64)
+    found = emit(ops.gather, x, places + first, places + right, axes=(x.ndim - 2, x.ndim - 1))
+    return moveaxis(found, 0, -1)
+
+
+@operation
+def vector_norm(
+    x: ArrayLike, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False
+) -> Tensor:
+    """The Euclidean norm over these axes."""
+    return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
+
+
+@operation
+def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
+    """Einstein's sum of one or two arrays: letters name axes, and those missing on the right are summed over.
+
+    The right side must be given ("ij,jk->ik"); a letter may stand once in each array.
+    """
+    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    xs = list(operands(*arrays))
+    if not arrow or len(terms) != len(xs) or len(xs) > 2 or any(
+        len(set(t)) < len(t) or len(t) != x.ndim for t, x in zip(terms, xs, strict=True)
+    ) or len(set(result)) < len(result) or not set(result) <= set(inputs):
+        raise ShapeError("einsum takes one or two arrays, a letter for each axis, and the result's letters",
+                         got=f"{subscripts!r} for {', '.join(str(x.type) for x in xs)}", where=user_location())  # fmt: skip
+    if len(xs) == 1:
+        return _arranged(_summed(xs[0], terms[0], set(result)), result)
+    (a, s), (b, t) = (
+        _summed(x, term, set(result) | set(other)) for x, term, other in zip(xs, terms, terms[::-1], strict=True)
+    )
+    batch = [c for c in s if c in t and c in result]
+    contract = [c for c in s if c in t and c not in result]
+    if any(a.shape[s.index(c)] != b.shape[t.index(c)] for c in batch + contract):
+        raise _mismatch(f"einsum {subscripts!r} needs equal sizes for equal letters", a, b)
+    product = emit(
+        ops.dot_general, a, b,
+        contract=(tuple(s.index(c) for c in contract), tuple(t.index(c) for c in contract)),
+        batch=(tuple(s.index(c) for c in batch), tuple(t.index(c) for c in batch)),
+    )  # fmt: skip
+    letters = "".join([*batch, *(c for c in s if c not in t), *(c for c in t if c not in s)])
+    return _arranged((product, letters), result)
+
+
+def _summed(x: Tensor, letters: str, kept: set[str]) -> tuple[Tensor, str]:
+    """Without the axes that no other place needs."""
+    gone = [i for i, c in enumerate(letters) if c not in kept]
+    return (sum(x, axis=gone) if gone else x), "".join(c for c in letters if c in kept)
+
+
+def _arranged(named: tuple[Tensor, str], result: str) -> Tensor:
+    x, letters = named
+    return permute_dims(x, [letters.index(c) for c in result])
+
+
+def _mismatch(rule: str, a: Tensor, b: Tensor) -> ShapeError:
+    return ShapeError(rule, got=f"{a.type} and {b.type}", where=user_location(), hint="gx.matrix_transpose exchanges the last two axes")
+
+
+__all__ = [
+    "diagonal", "einsum", "matmul", "matrix_transpose", "outer", "tensordot", "trace", "vecdot",
+    "vector_norm",
+]  # fmt: skip

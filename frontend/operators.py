@@ -1,0 +1,187 @@
+"""The operators of Tensor and Variable: each is an array function.
+
+The functions are imported below the class, since they need it; `frontend/__init__.py` imports this module first.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import ShapeError
+from graphc.types import TensorType
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+class Operators:
+    """What Tensor and Variable have in common: a type, operators, indexing, and a few methods for convenience."""
+
+    __slots__ = ()
+
+    # NumPy must not try `array * tensor` itself, element by element; it returns NotImplemented and ours runs.
+    __array_ufunc__ = None
+
+    # Compared element by element, hashed by identity, as in PyTorch.
+    __hash__ = object.__hash__
+
+    @property
+    @abstractmethod
+    def type(self) -> TensorType:
+        """dtype and shape."""
+
+    @property
+    def ndim(self) -> int:
+        return self.type.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.type.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.type.nbytes
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix. Raises ShapeError for other ranks."""
+        if self.ndim != 2:
+            raise ShapeError(".T is for matrices", got=str(self.type), hint="gx.matrix_transpose or gx.permute_dims")
+        return shapes.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        return shapes.matrix_transpose(self)
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a tensor of rank 0 has no length")
+        return self.type.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The slices along the first axis."""
+        return iter([self[i] for i in range(len(self))])
+
+    def __contains__(self, item: object) -> bool:
+        raise TypeError("`in` is not defined for tensors: use gx.any(x == value)")
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return indexing.index(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        indexing.reject_assignment(self, key, value)
+
+    def __pos__(self) -> Tensor:
+        return unary.positive(self)
+
+    def __neg__(self) -> Tensor:
+        return unary.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return unary.abs(self)
+
+    def __invert__(self) -> Tensor:
+        return binary.bitwise_invert(self)
+
+    def __add__(self, other: Any) -> Tensor:
+        return binary.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return binary.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return binary.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return binary.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return binary.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return binary.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return binary.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return binary.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return binary.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return binary.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return binary.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return binary.remainder(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return binary.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return binary.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return linalg.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return linalg.matmul(other, self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return binary.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return binary.bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return binary.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return binary.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return binary.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return binary.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return binary.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return binary.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return binary.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return binary.bitwise_right_shift(other, self)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return binary.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return binary.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return binary.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return binary.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return binary.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return binary.greater_equal(self, other)
+
+
+from . import binary, indexing, linalg, shapes, unary  # noqa: E402 - see above

@@ -1,0 +1,152 @@
+"""Array functions that reduce axes, with the names and signatures of the Python array API standard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from graphc import ops
+from graphc.op import Op
+from graphc.types import DType, DTypeLike, as_dtype, bool_, int64, uint64
+
+from .binary import divide, not_equal, subtract
+from .emit import ArrayLike, as_tensor, cast, emit, float_dtype, normal_axes, operation
+from .searching import where
+from .shapes import reshape
+from .tensor import Tensor
+from .unary import exp, isfinite, log, sqrt, square
+
+Axis = int | Sequence[int] | None
+
+
+def _reduce(op: Op, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    axes = normal_axes(axis, x.ndim)
+    return _kept(emit(op, x, axes=axes), x, axes, keepdims)
+
+
+def _kept(result: Tensor, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """With the reduced axes back as axes of size 1, where wanted."""
+    return reshape(result, [1 if a in axes else s for a, s in enumerate(x.shape)]) if keepdims else result
+
+
+def _accumulator(x: Tensor, dtype: DTypeLike | None) -> DType:
+    """What sums are kept in: small integers and bools widen to 64 bits, floats stay."""
+    if dtype is not None:
+        return as_dtype(dtype)
+    return x.dtype if x.dtype.is_float else uint64 if x.dtype.is_unsigned else int64
+
+
+@operation
+def sum(x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False) -> Tensor:
+    """The sum; bools and integers are summed in 64 bits."""
+    x = as_tensor(x)
+    return _reduce(ops.sum, cast(x, _accumulator(x, dtype)), axis, keepdims)
+
+
+@operation
+def prod(x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False) -> Tensor:
+    """The product; bools and integers are multiplied in 64 bits."""
+    x = as_tensor(x)
+    return _reduce(ops.prod, cast(x, _accumulator(x, dtype)), axis, keepdims)
+
+
+@operation
+def max(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest element; NaN if there is one. Raises ShapeError for no elements."""
+    x = as_tensor(x)
+    return _reduce(ops.max, x, axis, keepdims)
+
+
+@operation
+def min(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest element; NaN if there is one. Raises ShapeError for no elements."""
+    x = as_tensor(x)
+    return _reduce(ops.min, x, axis, keepdims)
+
+
+@operation
+def any(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether any element is true, that is not 0."""
+    return _reduce(ops.any, _truth(as_tensor(x)), axis, keepdims)
+
+
+@operation
+def all(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether all elements are true, that is not 0."""
+    return _reduce(ops.all, _truth(as_tensor(x)), axis, keepdims)
+
+
+@operation
+def count_nonzero(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """How many elements are not 0, as int64."""
+    return sum(_truth(as_tensor(x)), axis=axis, keepdims=keepdims)
+
+
+def _truth(x: Tensor) -> Tensor:
+    return x if x.dtype is bool_ else not_equal(x, 0)
+
+
+@operation
+def argmax(x: ArrayLike, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first largest element along an axis, or among all in row-major order; int64."""
+    return _reduce(ops.argmax, as_tensor(x), axis, keepdims)
+
+
+@operation
+def argmin(x: ArrayLike, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first smallest element along an axis, or among all in row-major order; int64."""
+    return _reduce(ops.argmin, as_tensor(x), axis, keepdims)
+
+
+@operation
+def mean(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The arithmetic mean; of integers in float32."""
+    x = as_tensor(x)
+    x = cast(x, float_dtype(x))
+    return divide(_reduce(ops.sum, x, axis, keepdims), float(_count(x, axis)))
+
+
+@operation
+def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """The variance: squared distances from the mean, summed and divided by their number − correction."""
+    x = as_tensor(x)
+    distances = subtract(x, mean(x, axis=axis, keepdims=True))
+    divisor = _count(x, axis) - correction
+    return divide(_reduce(ops.sum, square(distances), axis, keepdims), float(divisor))
+
+
+@operation
+def std(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """The standard deviation: the square root of the variance."""
+    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def _count(x: Tensor, axis: Axis) -> int:
+    return math.prod(x.shape[a] for a in normal_axes(axis, x.ndim))
+
+
+@operation
+def logsumexp(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))), without overflow: the largest element is taken out first."""
+    x = as_tensor(x)
+    x = cast(x, float_dtype(x))
+    largest = shift_for_exp(x, axis)
+    total = _reduce(ops.sum, exp(subtract(x, largest)), axis, keepdims=True)
+    result = log(total) + largest
+    axes = normal_axes(axis, x.ndim)
+    return result if keepdims else reshape(result, [s for a, s in enumerate(x.shape) if a not in axes])
+
+
+def shift_for_exp(x: Tensor, axis: Axis) -> Tensor:
+    """What to subtract before exp: the largest element along the axes, kept as axes of size 1, or 0 where that is
+    infinite (inf − inf would be NaN). A constant for gradients, since the result does not depend on it."""
+    from .gradients import stop_gradient
+
+    largest = stop_gradient(_reduce(ops.max, x, axis, keepdims=True))
+    return where(isfinite(largest), largest, 0.0)
+
+
+__all__ = [
+    "all", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min", "prod", "std",
+    "sum", "var",
+]  # fmt: skip

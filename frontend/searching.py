@@ -1,0 +1,95 @@
+"""Array functions that choose elements, with the names and signatures of the Python array API standard."""
+
+from __future__ import annotations
+
+from graphc import ops
+from graphc.errors import DTypeError
+from graphc.types import int64
+
+from .binary import add, less, maximum, minimum
+from .emit import ArrayLike, as_tensor, broadcast, emit, normal_axis, operands, operation, require
+from .location import user_location
+from .promotion import Number
+from .shapes import expand_dims, moveaxis, reshape
+from .tensor import Tensor
+
+
+@operation
+def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 where the condition holds, x2 elsewhere. Both sides are computed."""
+    mask = as_tensor(condition)
+    require(mask.dtype, mask.dtype.is_bool, "where", "a bool condition: compare first, as in x != 0")
+    return emit(ops.select, *broadcast(mask, *operands(x1, x2)))
+
+
+@operation
+def clip(x: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
+    """x, but at least min and at most max. NaN stays. The dtype is x's."""
+    x = as_tensor(x)
+    for bound, choose in ((min, maximum), (max, minimum)):
+        if bound is not None:
+            (limit,) = operands(bound, dtype=x.dtype)
+            x = choose(x, limit)
+    return x
+
+
+@operation
+def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Tensor:
+    """The slices of x at these positions along an axis; negative positions count from the end.
+
+    The result has the indices' axes in place of that axis. A position outside raises IndexError at run time.
+    """
+    x, indices = as_tensor(x), as_tensor(indices)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    place = normal_axis(axis, x.ndim)
+    found = emit(ops.gather, x, positions(indices, x.shape[place]), axes=(place,))
+    n = indices.ndim
+    return moveaxis(found, list(range(n)), list(range(place, place + n))) if place else found
+
+
+@operation
+def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> Tensor:
+    """Elements of x at positions that differ for each place: result[i, j] = x[i, indices[i, j]] for the last axis."""
+    x, indices = as_tensor(x), as_tensor(indices)
+    place = normal_axis(axis, x.ndim)
+    grid = []
+    for a, size in enumerate(x.shape):
+        if a == place:
+            grid.append(positions(indices, size))
+        else:
+            places = emit(ops.iota, type=indices.type.with_shape((size,)).with_dtype(int64), axis=0)
+            grid.append(expand_dims(places, [b for b in range(x.ndim) if b != a]))
+    return emit(ops.gather, x, *broadcast(*grid), axes=tuple(range(x.ndim)))
+
+
+@operation
+def one_hot(x: ArrayLike, num_classes: int, /, *, dtype: object = None) -> Tensor:
+    """1 at the class number, 0 elsewhere, along a new last axis; float32 unless another dtype is given."""
+    from graphc.types import as_dtype, float32
+
+    from .binary import equal
+    from .emit import cast
+
+    x = as_tensor(x)
+    require(x.dtype, x.dtype.is_integer, "one_hot", "class numbers of an integer dtype")
+    classes = emit(ops.iota, type=x.type.with_shape((num_classes,)).with_dtype(int64), axis=0)
+    return cast(equal(expand_dims(x, -1), classes), float32 if dtype is None else as_dtype(dtype))  # type: ignore[arg-type]
+
+
+def positions(indices: Tensor, size: int) -> Tensor:
+    """Indices into an axis of this size, with negative ones counted from the end."""
+    if not indices.dtype.is_integer:
+        raise DTypeError("an index is of an integer dtype", got=str(indices.type), where=user_location(),
+                         hint="bool masks give results of unknown size: use gx.where")  # fmt: skip
+    if indices.dtype.is_unsigned:
+        return indices
+    wide = indices if indices.dtype.bits == 64 or _fits(size, indices) else operands(indices, dtype=int64)[0]
+    return where(less(wide, 0), add(wide, size), wide)
+
+
+def _fits(size: Number, indices: Tensor) -> bool:
+    return size <= indices.dtype.max
+
+
+__all__ = ["clip", "one_hot", "take", "take_along_axis", "where"]

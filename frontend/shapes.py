@@ -1,0 +1,267 @@
+"""Array functions that move elements around, with the names and signatures of the Python array API standard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from graphc import ops
+from graphc.errors import ShapeError
+
+from .emit import (
+    ArrayLike,
+    as_tensor,
+    broadcast,
+    broadcast_shape,
+    cast,
+    emit,
+    filled,
+    normal_axes,
+    normal_axis,
+    operands,
+    operation,
+    stretch,
+)
+from .location import user_location
+from .promotion import Number
+from .tensor import Tensor
+
+
+@operation
+def reshape(x: ArrayLike, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
+    """The elements in row-major order in another shape; one size may be −1 and is computed."""
+    x = as_tensor(x)
+    sizes = [shape] if isinstance(shape, int) else list(shape)
+    known = math.prod(s for s in sizes if s != -1)
+    if sizes.count(-1) == 1 and known and x.size % known == 0:
+        sizes[sizes.index(-1)] = x.size // known
+    if math.prod(sizes) != x.size or any(s < 0 for s in sizes):
+        raise ShapeError("reshape keeps the number of elements", got=f"{x.type} to shape {tuple(shape) if not isinstance(shape, int) else shape}",
+                         where=user_location())  # fmt: skip
+    return x if tuple(sizes) == x.shape else emit(ops.reshape, x, shape=tuple(sizes))
+
+
+@operation
+def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> Tensor:
+    """Axis i of the result is axis axes[i] of x."""
+    x = as_tensor(x)
+    order = tuple(normal_axis(a, x.ndim) for a in axes)
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeError(f"permute_dims names each of {x.ndim} axes once", got=str(tuple(axes)), where=user_location())
+    return x if order == tuple(range(x.ndim)) else emit(ops.permute, x, axes=order)
+
+
+def matrix_transpose(x: ArrayLike, /) -> Tensor:
+    """The last two axes exchanged."""
+    return swap_axes(x, -1, -2)
+
+
+@operation
+def swap_axes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    x = as_tensor(x)
+    order = list(range(x.ndim))
+    a, b = normal_axis(axis1, x.ndim), normal_axis(axis2, x.ndim)
+    order[a], order[b] = b, a
+    return permute_dims(x, order)
+
+
+@operation
+def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
+    """The source axes at the destination places, the others in their order."""
+    x = as_tensor(x)
+    sources = [normal_axis(a, x.ndim) for a in ([source] if isinstance(source, int) else source)]
+    places = [normal_axis(a, x.ndim) for a in ([destination] if isinstance(destination, int) else destination)]
+    if len(sources) != len(places) or len(set(sources)) < len(sources) or len(set(places)) < len(places):
+        raise ShapeError("moveaxis takes as many different places as axes", got=f"{source} and {destination}",
+                         where=user_location())  # fmt: skip
+    order = [a for a in range(x.ndim) if a not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
+    return permute_dims(x, order)
+
+
+@operation
+def expand_dims(x: ArrayLike, /, axis: int | Sequence[int]) -> Tensor:
+    """New axes of size 1, at these places of the result."""
+    x = as_tensor(x)
+    places = [axis] if isinstance(axis, int) else list(axis)
+    new = normal_axes(places, x.ndim + len(places))
+    sizes = iter(x.shape)
+    return reshape(x, [1 if i in new else next(sizes) for i in range(x.ndim + len(places))])
+
+
+@operation
+def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Without these axes, which have size 1; without all such axes by default."""
+    x = as_tensor(x)
+    gone = [a for a, s in enumerate(x.shape) if s == 1] if axis is None else normal_axes(axis, x.ndim)
+    if any(x.shape[a] != 1 for a in gone):
+        raise ShapeError("only axes of size 1 can be squeezed", got=f"axis {axis} of {x.type}", where=user_location())
+    return reshape(x, [s for a, s in enumerate(x.shape) if a not in gone])
+
+
+@operation
+def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
+    """x repeated along new axes and axes of size 1. Raises ShapeError where it does not fit."""
+    x, wanted = as_tensor(x), tuple(shape)
+    if broadcast_shape(x.shape, wanted) != wanted:
+        raise ShapeError("broadcast_to needs a shape that x broadcasts to", got=f"{x.type} to {wanted}",
+                         where=user_location())  # fmt: skip
+    return stretch(x, wanted)
+
+
+@operation
+def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
+    """All of them at their common shape."""
+    return list(broadcast(*map(as_tensor, arrays)))
+
+
+@operation
+def flip(x: ArrayLike, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
+    """The elements in reverse along these axes; along all by default."""
+    x = as_tensor(x)
+    axes = normal_axes(axis, x.ndim)
+    return emit(ops.flip, x, axes=axes) if axes else x
+
+
+@operation
+def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Tensor:
+    """The arrays one after the other along an axis; None for their flattened elements."""
+    xs = operands(*arrays)
+    if not xs:
+        raise ShapeError("concat needs at least one array", where=user_location())
+    if axis is None:
+        return concat([reshape(x, -1) for x in xs], axis=0)
+    place = normal_axis(axis, xs[0].ndim)
+    rest = {x.shape[:place] + x.shape[place + 1 :] for x in xs if x.ndim == xs[0].ndim}
+    if len(rest) > 1 or any(x.ndim != xs[0].ndim for x in xs):
+        raise ShapeError(f"concat needs arrays that are equally large but along axis {axis}",
+                         got=" and ".join(str(x.type) for x in xs), where=user_location())  # fmt: skip
+    return emit(ops.concat, *xs, axis=place) if len(xs) > 1 else xs[0]
+
+
+@operation
+def stack(arrays: Sequence[ArrayLike], /, *, axis: int = 0) -> Tensor:
+    """Arrays of one shape along a new axis."""
+    return concat([expand_dims(x, axis) for x in operands(*arrays)], axis=axis)
+
+
+@operation
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis, without it."""
+    x = as_tensor(x)
+    place = normal_axis(axis, x.ndim)
+    return tuple(squeeze(slice_axis(x, place, i, i + 1), place) for i in range(x.shape[place]))
+
+
+@operation
+def split(x: ArrayLike, sections: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
+    """x cut along an axis: into so many equal parts, or before each of these positions, as in NumPy."""
+    x = as_tensor(x)
+    place = normal_axis(axis, x.ndim)
+    size = x.shape[place]
+    if isinstance(sections, int):
+        if sections <= 0 or size % sections:
+            raise ShapeError(f"{size} elements can't be split into {sections} equal parts", where=user_location())
+        cuts = [i * (size // sections) for i in range(sections)]
+    else:
+        cuts = [0, *sections]
+    return tuple(slice_axis(x, place, a, b) for a, b in zip(cuts, [*cuts[1:], size], strict=True))
+
+
+def slice_axis(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
+    """x[start:stop:step] along one axis, all within it and step > 0."""
+    if (start, stop, step) == (0, x.shape[axis], 1):
+        return x
+    starts, stops, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
+    starts[axis], stops[axis], steps[axis] = start, stop, step
+    return emit(ops.slice, x, start=tuple(starts), stop=tuple(stops), step=tuple(steps))
+
+
+@operation
+def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
+    """The elements moved on by `shift`; those that leave at the end come in at the start."""
+    x = as_tensor(x)
+    if axis is None:
+        return reshape(roll(reshape(x, -1), shift, axis=0), x.shape)
+    shifts = [shift] if isinstance(shift, int) else list(shift)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    for by, a in zip(shifts, axes, strict=True):
+        place = normal_axis(a, x.ndim)
+        size = x.shape[place]
+        cut = -by % size if size else 0
+        if cut:
+            x = concat([slice_axis(x, place, cut, size), slice_axis(x, place, 0, cut)], axis=place)
+    return x
+
+
+@operation
+def repeat(x: ArrayLike, repeats: int, /, *, axis: int | None = None) -> Tensor:
+    """Each element `repeats` times in a row; the flattened elements by default."""
+    x = as_tensor(x)
+    if axis is None:
+        return repeat(reshape(x, -1), repeats, axis=0)
+    place = normal_axis(axis, x.ndim)
+    wide = stretch(expand_dims(x, place + 1), (*x.shape[: place + 1], repeats, *x.shape[place + 1 :]))
+    return reshape(wide, (*x.shape[:place], x.shape[place] * repeats, *x.shape[place + 1 :]))
+
+
+@operation
+def tile(x: ArrayLike, repetitions: Sequence[int], /) -> Tensor:
+    """The whole array repeated so often along each axis."""
+    x = as_tensor(x)
+    counts = (1,) * (x.ndim - len(repetitions)) + tuple(repetitions)
+    x = reshape(x, (1,) * (len(counts) - x.ndim) + x.shape)
+    pairs = [n for pair in zip(counts, x.shape, strict=True) for n in pair]
+    spread = reshape(x, [n for size in x.shape for n in (1, size)])
+    return reshape(stretch(spread, tuple(pairs)), [c * s for c, s in zip(counts, x.shape, strict=True)])
+
+
+@operation
+def pad(x: ArrayLike, widths: int | Sequence[int] | Sequence[tuple[int, int]], /, *, constant: Number = 0) -> Tensor:
+    """x within a frame of a constant. Widths as in NumPy: one number, (before, after), or a pair for each axis."""
+    x = as_tensor(x)
+    if isinstance(widths, int):
+        pairs = [(widths, widths)] * x.ndim
+    elif len(widths) == 2 and all(isinstance(w, int) for w in widths):
+        pairs = [(widths[0], widths[1])] * x.ndim  # type: ignore[list-item]
+    else:
+        pairs = [tuple(w) for w in widths]  # type: ignore[arg-type, misc]
+    if len(pairs) != x.ndim or any(w < 0 for pair in pairs for w in pair):
+        raise ShapeError("pad takes widths ≥ 0, a pair for each axis", got=f"{widths} for {x.type}", where=user_location())
+    fill = filled(constant, x.type.with_shape(()))
+    return emit(ops.pad, x, fill, low=tuple(p[0] for p in pairs), high=tuple(p[1] for p in pairs))
+
+
+@operation
+def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
+    """Coordinate arrays of a grid; "xy" has the first two axes exchanged, "ij" has not."""
+    xs = list(operands(*arrays))
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f'indexing is "xy" or "ij", not {indexing!r}')
+    order = list(range(len(xs)))
+    if indexing == "xy" and len(xs) > 1:
+        order[0], order[1] = 1, 0
+    placed = [reshape(x, [x.size if order[i] == a else 1 for a in range(len(xs))]) for i, x in enumerate(xs)]
+    return list(broadcast(*placed))
+
+
+@operation
+def diff(x: ArrayLike, /, *, axis: int = -1, n: int = 1) -> Tensor:
+    """Differences of neighbours along an axis, n times."""
+    from .binary import subtract
+
+    x = as_tensor(x)
+    place = normal_axis(axis, x.ndim)
+    for _ in range(n):
+        size = x.shape[place]
+        x = subtract(slice_axis(x, place, min(1, size), size), slice_axis(x, place, 0, max(size - 1, 0)))
+    return x
+
+
+__all__ = [
+    "broadcast_arrays", "broadcast_to", "cast", "concat", "diff", "expand_dims", "flip", "matrix_transpose",
+    "meshgrid", "moveaxis", "pad", "permute_dims", "repeat", "reshape", "roll", "split", "squeeze", "stack",
+    "swap_axes", "tile", "unstack",
+]  # fmt: skip

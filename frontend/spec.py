@@ -1,0 +1,67 @@
+"""`gx.spec`: what an input of a compiled function must be, with sizes that may be left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from graphc.errors import DTypeError, ShapeError
+from graphc.types import DType, DTypeLike, TensorType, as_dtype
+
+Size = int | str | None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """dtype and shape of an input. A size is a number, a name, or None, the batch; see `spec`."""
+
+    shape: tuple[Size, ...]
+    dtype: DType
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join('batch' if s is None else str(s) for s in self.shape)}]"
+
+    @property
+    def open_sizes(self) -> Iterator[str | None]:
+        """The sizes that are no numbers."""
+        return (s for s in self.shape if not isinstance(s, int))
+
+    def check(self, got: TensorType, name: str, sizes: dict[str | None, int]) -> None:
+        """Compare an input with the spec; `sizes` remembers the open sizes met in this call.
+
+        Raises DTypeError unless it has exactly that dtype, ShapeError unless all sizes agree.
+        """
+        if got.dtype is not self.dtype:
+            raise DTypeError(
+                f"input {name} is declared as {self}", got=str(got),
+                hint=f"convert it: {name}.astype(np.{self.dtype}), or gx.astype({name}, gx.{self.dtype})",
+            )  # fmt: skip
+        fits = len(got.shape) == len(self.shape) and all(
+            known == size if isinstance(known, int) else sizes.setdefault(known, size) == size
+            for known, size in zip(self.shape, got.shape, strict=True)
+        )
+        if not fits:
+            met = ", ".join(f"{'batch' if k is None else k} = {v}" for k, v in sizes.items())
+            raise ShapeError(f"input {name} is declared as {self}", got=f"{got}" + (f" with {met}" if met else ""))
+
+    def resolve(self, batch: int | None, sizes: Mapping[str, int]) -> TensorType:
+        """The type with all sizes filled in. Raises ShapeError that lists those that are still open."""
+        known: dict[str | None, int] = {**sizes} if batch is None else {None: batch, **sizes}
+        missing = [s for s in self.open_sizes if s not in known]
+        if missing:
+            raise ShapeError(
+                "every size must be fixed here", got=f"{self}, open: {', '.join('batch' if m is None else m for m in missing)}",
+                hint='give batch=32 for None, and sizes={"name": 10} for names',
+            )  # fmt: skip
+        return TensorType(self.dtype, tuple(s if isinstance(s, int) else known[s] for s in self.shape))
+
+
+def spec(shape: Sequence[Size], dtype: DTypeLike = "float32") -> Spec:
+    """Describe an input. Sizes are ints, None (the batch: the same wherever it appears) or names ("time").
+
+    A function compiled with specs takes arrays of exactly that dtype. Raises ShapeError for any other size.
+    """
+    for size in shape:
+        if isinstance(size, bool) or not (size is None or isinstance(size, int | str)) or (isinstance(size, int) and size < 0):
+            raise ShapeError("a size in a spec is a number ≥ 0, a name, or None for the batch", got=repr(size))
+    return Spec(tuple(shape), as_dtype(dtype))

@@ -1,0 +1,150 @@
+"""`Tensor`: the one array type. Concrete outside of traces, symbolic inside; immutable either way.
+
+Its operators are the array functions (`operators.py`); here is what a tensor is and how it leaves for NumPy,
+DLPack and Python.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Self
+
+import numpy as np
+
+from graphc.errors import TraceError
+from graphc.ir import Node
+from graphc.types import DType, DTypeLike, TensorType, type_of
+
+from .location import user_location
+from .operators import Operators
+from .tracer import Frame
+
+
+class Tensor(Operators):
+    """An immutable array. `gx.Tensor(value, dtype)` is `gx.asarray(value, dtype=dtype)`.
+
+    Concrete: `_array` holds the elements, C-contiguous, and nobody writes to it.
+    Symbolic: `_node` stands for it in the graph of `_frame`.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_frame", "_node")
+
+    _array: np.ndarray
+    _node: Node | None
+    _frame: Frame | None
+
+    def __new__(cls, value: Any, dtype: DTypeLike | None = None) -> Tensor:
+        from .creation import asarray
+
+        return asarray(value, dtype=dtype)
+
+    @property
+    def type(self) -> TensorType:
+        """dtype and shape."""
+        return type_of(self._array) if self._node is None else self._node.tensor_type
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether it stands for a value of a graph that is being traced."""
+        return self._node is not None
+
+    def _value(self, wish: str, instead: str) -> np.ndarray:
+        """The elements, or an error that says what to use instead."""
+        if self._node is not None:
+            raise TraceError(
+                f"{wish} needs the value of a tensor, which is not known while a function is traced",
+                got=f"a symbolic {self.type}",
+                where=user_location(),
+                hint=instead,
+            )
+        return self._array
+
+    def numpy(self) -> np.ndarray:
+        """A read-only view of the elements."""
+        view = self._value("converting to NumPy", "use the functions of graphc, or return the tensor and convert then").view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a {array.dtype} array becomes {dtype} only by a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        array = self._value("exporting through DLPack", "return the tensor and export it then")
+        return array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._value("exporting through DLPack", "return the tensor and export it then").__dlpack_device__()
+
+    def item(self) -> bool | int | float:
+        """The only element, as a Python number. Raises ValueError unless there is exactly one."""
+        found: bool | int | float = self._value(".item()", "keep it a tensor, and return it to see its value").item()
+        return found
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self._value(".tolist()", "return the tensor and convert then").tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self._value("a truth value (`if`, `while`, `and`, `or`, `not`)",
+                                "use gx.where to choose between values, and & | ~ to combine conditions"))  # fmt: skip
+
+    def __int__(self) -> int:
+        return int(self._value("int()", "use gx.astype(x, gx.int64)"))
+
+    def __float__(self) -> float:
+        return float(self._value("float()", "use gx.astype(x, gx.float32)"))
+
+    def __index__(self) -> int:
+        array = self._value("use as a Python index or size", "sizes are static: take them from x.shape; select with gx.take")
+        return array.__index__()
+
+    def __format__(self, spec: str) -> str:
+        if self._node is None and self._array.ndim == 0:
+            return format(self._array.item(), spec)
+        return format(str(self), spec)
+
+    def __repr__(self) -> str:
+        if self._node is not None:
+            return f"Tensor({self.type}, symbolic)"
+        text = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        return f"Tensor({text}, dtype={self.dtype})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[np.ndarray]]:
+        return concrete, (self._value("pickling", "return the tensor first"),)
+
+
+_new: Final = object.__new__
+
+
+def concrete(array: np.ndarray) -> Tensor:
+    """A tensor over an array that is C-contiguous and that nobody will write to."""
+    tensor = _new(Tensor)
+    tensor._array = array
+    tensor._node = None
+    return tensor
+
+
+def symbolic(node: Node, frame: Frame) -> Tensor:
+    """A tensor that stands for a node of the frame."""
+    tensor = _new(Tensor)
+    tensor._node = node
+    tensor._frame = frame
+    return tensor

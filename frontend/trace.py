@@ -1,0 +1,97 @@
+"""Running a function once on symbolic tensors: a function and a description of its arguments in, a `Trace` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import TraceError
+from graphc.ir import Graph
+from graphc.types import TensorType
+
+from . import pytree
+from .arguments import Arguments
+from .context import current_frame, entered
+from .emit import as_tensor
+from .exchange import is_foreign_array
+from .location import user_location
+from .tensor import Tensor, concrete, symbolic
+from .tracer import Frame, Guard
+from .variable import Variable
+
+
+@dataclass(frozen=True)
+class Result:
+    """The structure of what the function returned: which leaves are outputs, and what the others are."""
+
+    tree: Any
+    outputs: tuple[int, ...]
+
+    def restore(self) -> Callable[[Sequence[np.ndarray]], Any]:
+        """A function from a call's output arrays to what the caller gets; common shapes of results have short ways."""
+        if isinstance(self.tree, Tensor):
+            return lambda arrays: concrete(arrays[0])
+        if type(self.tree) is tuple and all(isinstance(t, Tensor) for t in self.tree):
+            return lambda arrays: tuple([concrete(a) for a in arrays])
+        if not self.outputs:
+            return lambda arrays: self.tree
+        return self._restore_any
+
+    def _restore_any(self, arrays: Sequence[np.ndarray]) -> Any:
+        leaves = pytree.leaves(self.tree)
+        for place, array in zip(self.outputs, arrays, strict=True):
+            leaves[place] = concrete(array)
+        return pytree.unflatten(self.tree, leaves)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What tracing found: the graph, the Variables behind its variables, the static fields it depends on."""
+
+    graph: Graph
+    variables: tuple[Variable, ...]
+    guards: tuple[Guard, ...]
+    result: Result
+
+
+def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
+    """Trace a call. Arrays among the arguments become inputs, everything else is seen as it is."""
+    frame = Frame()
+    with entered(frame):
+        leaves = [
+            symbolic(frame.input(leaf, arguments.name(i)), frame) if isinstance(leaf, TensorType) else leaf
+            for i, leaf in enumerate(arguments.leaves)
+        ]
+        args, kwargs = arguments.rebuild(leaves)
+        result = function(*args, **kwargs)
+        tree, outputs, nodes = _result(result, frame)
+    graph, variables = frame.finish(nodes)
+    return Trace(graph, variables, tuple(frame.guards.values()), Result(tree, outputs))
+
+
+def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]:
+    """The result with placeholders for its arrays, their places among the leaves, and their nodes."""
+    if isinstance(result, Tensor | Variable):
+        return _placeholder, (0,), [frame.node(as_tensor(result))]
+    leaves = pytree.leaves(result)
+    places = [i for i, x in enumerate(leaves) if isinstance(x, Tensor | Variable) or is_foreign_array(x)]
+    nodes = [frame.node(as_tensor(leaves[i])) for i in places]
+    for i in places:
+        leaves[i] = _placeholder
+    return pytree.unflatten(result, leaves), tuple(places), nodes
+
+
+_placeholder = concrete(np.zeros((), np.bool_))
+
+
+def trace(function: Callable[..., Any], *examples: Any, **named: Any) -> Graph:
+    """The graph of `function` for arguments like these: arrays, `gx.spec`s with fixed sizes, Python values.
+
+    The graph is as traced: no pass has changed it. Raises TraceError inside of another trace.
+    """
+    if current_frame() is not None:
+        raise TraceError("gx.trace makes a graph of its own, outside of other traces", where=user_location())
+    return trace_call(function, Arguments.of(function, examples, named)).graph

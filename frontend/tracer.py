@@ -1,0 +1,203 @@
+"""Frames: what is being traced right now. Tensors and Variables come in, a closed graph goes out.
+
+The root frame of a trace makes Variables into state of the graph. A body frame (of a control op) is closed: every
+tensor and Variable that it takes from outside becomes an explicit input, every Variable that it assigns an output.
+A frame knows nothing about particular array functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from graphc import ops
+from graphc.errors import TraceError
+from graphc.ir import Graph, Literal, Node
+from graphc.types import DType, TensorType, type_of
+
+from .location import user_location
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+    from .variable import Variable
+
+
+class FrameKind(Enum):
+    TRACE = "trace"   # a user's function: concrete values are constants
+    EAGER = "eager"   # one operation on concrete values: they are inputs, so that equal work is compiled once
+    BODY = "body"     # a control op's sub-graph
+
+
+class Guard(NamedTuple):
+    """A static field that the trace has read. The trace holds as long as the field has this value."""
+
+    owner: Any
+    field: str
+    value: object
+
+
+@dataclass
+class _State:
+    """A Variable as one frame sees it: the node it had at the start, the values since, the last one being current."""
+
+    variable: Variable
+    source: Node
+    values: list[Node]
+
+    @property
+    def current(self) -> Node:
+        return self.values[-1]
+
+    @property
+    def is_assigned(self) -> bool:
+        return len(self.values) > 1
+
+
+@dataclass(frozen=True)
+class Body:
+    """A closed sub-graph. Its inputs are the frame's own, then `captured`, then one for each of `variables`.
+
+    Its outputs are the results, then the new value of each of `assigned`. `captured` are nodes of the parent frame.
+    """
+
+    graph: Graph
+    captured: tuple[Node, ...]
+    variables: tuple[Variable, ...]
+    assigned: tuple[Variable, ...]
+
+
+class Frame:
+    """One graph under construction."""
+
+    def __init__(self, kind: FrameKind = FrameKind.TRACE, parent: Frame | None = None) -> None:
+        self.kind = kind
+        self.parent = parent
+        self.inputs: list[Node] = []
+        self.arrays: list[np.ndarray] = []          # EAGER: the inputs' values
+        self.guards: dict[tuple[int, str], Guard] = {}
+        self._states: dict[int, _State] = {}        # by id of the Variable, which the state keeps alive
+        self._captured: dict[Node, Node] = {}       # BODY: the parent's node → our input
+        self._constants: dict[int, tuple[object, Node]] = {}
+
+    @property
+    def root(self) -> Frame:
+        frame = self
+        while frame.parent is not None:
+            frame = frame.parent
+        return frame
+
+    # Sources
+
+    def input(self, type_: TensorType, name: str) -> Node:
+        """A new input of the graph."""
+        node = ops.input(type=type_, name=name)
+        self.inputs.append(node)
+        return node
+
+    def node(self, tensor: Tensor) -> Node:
+        """The node that stands for the tensor in this frame. Raises TraceError for one of another trace."""
+        if tensor._node is None:
+            return self._concrete(tensor, tensor._array)
+        if tensor._frame is self:
+            return tensor._node
+        if self.parent is None:
+            raise TraceError(
+                "a symbolic tensor means something only inside the function whose trace made it",
+                got=f"a {tensor._node.type} made at {tensor._node.loc}",
+                where=user_location(),
+                hint="return it from the traced function, or keep it in a gx.Variable with .assign",
+            )
+        return self._capture(self.parent.node(tensor))
+
+    def constant(self, array: np.ndarray) -> Node:
+        """A constant; the array is copied once in a trace, however often it is used."""
+        return self._concrete(array, array)
+
+    def scalar(self, value: bool | int | float, dtype: DType) -> Node:
+        """A rank-0 constant. An eager operation takes it as an input, so that `x * 0.1` and `x * 0.2` share code."""
+        if self.kind is FrameKind.EAGER:
+            return self._bound_input(np.asarray(value, dtype.numpy))
+        return ops.scalar_constant(value, dtype)
+
+    def _concrete(self, key: object, array: np.ndarray) -> Node:
+        known = self._constants.get(id(key))
+        if known is None:
+            if self.kind is FrameKind.EAGER:
+                node = self._bound_input(array)
+            elif self.kind is FrameKind.BODY:
+                assert self.parent is not None
+                node = self._capture(self.parent._concrete(key, array))
+            else:
+                node = ops.constant(value=Literal(array))
+            known = self._constants[id(key)] = (key, node)
+        return known[1]
+
+    def _bound_input(self, array: np.ndarray) -> Node:
+        node = self.input(type_of(array), f"x{len(self.inputs)}")
+        self.arrays.append(array)
+        return node
+
+    def _capture(self, outer: Node) -> Node:
+        inner = self._captured.get(outer)
+        if inner is None:
+            inner = self._captured[outer] = ops.input(type=outer.tensor_type, name=f"captured{len(self._captured)}")
+        return inner
+
+    # Variables
+
+    def _state(self, variable: Variable) -> _State:
+        state = self._states.get(id(variable))
+        if state is None:
+            if self.parent is not None:
+                self.parent._state(variable)
+            make = ops.input if self.kind is FrameKind.BODY else ops.variable
+            source = make(type=variable.storage.type, name=variable.name)
+            state = self._states[id(variable)] = _State(variable, source, [source])
+        return state
+
+    def read(self, variable: Variable) -> Node:
+        """The Variable's value at this point of the trace."""
+        return self._state(variable).current
+
+    def assign(self, variable: Variable, value: Node) -> None:
+        """Later reads give this value; it is committed when the call ends."""
+        self._state(variable).values.append(value)
+
+    def earlier_values(self, variable: Variable) -> Sequence[Node]:
+        """The values that the Variable had before its current one, in this frame."""
+        return self._state(variable).values[:-1]
+
+    def watch(self, owner: Any, field: str, value: object) -> None:
+        """Note that the trace depends on a static field."""
+        self.root.guards[id(owner), field] = Guard(owner, field, value)
+
+    # Finishing
+
+    def finish(self, outputs: Sequence[Node]) -> tuple[Graph, tuple[Variable, ...]]:
+        """The graph of a root frame, and the Variables that its variables stand for."""
+        states = self._states.values()
+        graph = Graph(
+            inputs=tuple(self.inputs),
+            variables=tuple(s.source for s in states),
+            updates=tuple(s.current if s.is_assigned else None for s in states),
+            outputs=tuple(outputs),
+        )
+        return graph, tuple(s.variable for s in states)
+
+    def close(self, outputs: Sequence[Node]) -> Body:
+        """The closed graph of a body frame."""
+        states = list(self._states.values())
+        assigned = [s for s in states if s.is_assigned]
+        graph = Graph(
+            inputs=(*self.inputs, *self._captured.values(), *(s.source for s in states)),
+            variables=(),
+            updates=(),
+            outputs=(*outputs, *(s.current for s in assigned)),
+        )
+        return Body(
+            graph, tuple(self._captured), tuple(s.variable for s in states), tuple(s.variable for s in assigned)
+        )

@@ -1,0 +1,170 @@
+"""`Variable`: state that outlives a call. Parameters, batch-norm statistics, optimizer moments, random state."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from graphc.driver import call_lock
+from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.storage import Storage
+from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
+
+from .context import current_frame
+from .location import user_location
+from .operators import Operators
+from .tensor import Tensor, concrete, symbolic
+
+
+class Variable(Operators):
+    """A mutable array of fixed dtype and shape; it may stand wherever a Tensor may.
+
+    value      what it starts with; Python numbers give float32 and int64, arrays keep their dtype.
+    trainable  whether optimizers change it and gradients are asked for it by default.
+
+    Inside a trace, reads after `assign` give the new value, and all assignments take effect together when the
+    call ends. Raises TraceError when created inside a trace.
+    """
+
+    __slots__ = ("__weakref__", "_snapshot", "name", "storage", "trainable")
+
+    def __init__(
+        self, value: Any, trainable: bool = True, *, dtype: DTypeLike | None = None, name: str = "variable"
+    ) -> None:
+        from .creation import as_array
+
+        if current_frame() is not None:
+            raise TraceError(
+                "a Variable can't be created while a function is traced: it would be a new one at each call",
+                where=user_location(),
+                hint="create it outside, in a module's __init__ or before the function, and assign to it inside",
+            )
+        array = as_array(value, None if dtype is None else as_dtype(dtype))
+        self.storage = Storage(array, type_of(array), name)
+        self.trainable = trainable
+        self.name = name
+        self._snapshot: tuple[int, weakref.ref[Tensor]] | None = None
+
+    @property
+    def type(self) -> TensorType:
+        """dtype and shape."""
+        return self.storage.type
+
+    @property
+    def dtype(self) -> DType:
+        return self.storage.type.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.storage.type.shape
+
+    @property
+    def value(self) -> Tensor:
+        """The current value: a snapshot that later assignments do not change, or a symbolic tensor in a trace."""
+        frame = current_frame()
+        if frame is not None:
+            return symbolic(frame.read(self), frame)
+        with call_lock:
+            version = self.storage.version
+            known = None if self._snapshot is None or self._snapshot[0] != version else self._snapshot[1]()
+            if known is None:
+                known = concrete(self.storage.array.copy())
+                self._snapshot = version, weakref.ref(known)
+            return known
+
+    def assign(self, new: Any) -> None:
+        """Give it a new value of the same dtype and shape; Python numbers and lists of them are converted.
+
+        Raises ShapeError or DTypeError for anything else.
+        """
+        from .creation import as_array, as_tensor
+
+        frame = current_frame()
+        if frame is None:
+            source = new.value if isinstance(new, Variable) else new
+            array = as_array(source, self.dtype if _is_weak(source) else None)
+            self._check(type_of(array))
+            with call_lock:
+                self.storage.write(array)
+        else:
+            tensor = as_tensor(new, self.dtype if _is_weak(new) else None)
+            self._check(tensor.type)
+            frame.assign(self, frame.node(tensor))
+
+    def _check(self, got: TensorType) -> None:
+        if got.dtype is not self.dtype:
+            raise DTypeError(
+                f"a Variable keeps its dtype: {self.name} is {self.type}",
+                got=str(got),
+                where=user_location(),
+                hint=f"convert with gx.astype(x, gx.{self.dtype})",
+            )
+        if got.shape != self.shape:
+            raise ShapeError(
+                f"a Variable keeps its shape: {self.name} is {self.type}",
+                got=str(got),
+                where=user_location(),
+                hint="broadcast or reshape the new value",
+            )
+
+    # Conversions read a snapshot (or raise what a symbolic tensor raises).
+
+    def numpy(self) -> np.ndarray:
+        """A read-only view of a snapshot."""
+        return self.value.numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.value.__array__(dtype, copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.value.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.value.__dlpack_device__()
+
+    def item(self) -> bool | int | float:
+        """The only element, as a Python number."""
+        return self.value.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.value.tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __index__(self) -> int:
+        return self.value.__index__()
+
+    def __repr__(self) -> str:
+        if current_frame() is not None:
+            return f"Variable({self.name}: {self.type})"
+        return f"Variable({self.name}: {self.value!r})"
+
+    def __copy__(self) -> Variable:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
+        copy = Variable(self.numpy(), self.trainable, name=self.name)
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _restore, (self.numpy(), self.trainable, self.name)
+
+
+def _restore(value: np.ndarray, trainable: bool, name: str) -> Variable:
+    return Variable(value, trainable, name=name)
+
+
+def _is_weak(value: object) -> bool:
+    """Whether it is made of Python numbers, which have no dtype of their own."""
+    return isinstance(value, bool | int | float | list | tuple) and not isinstance(value, np.generic)

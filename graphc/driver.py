@@ -1,0 +1,78 @@
+"""The hook through which the frontend has work done by parts that it must not import.
+
+The frontend makes graphs; gradients need a pass, and concrete values need a compiler and a backend. `compile.py`
+knows them all and installs itself here, once, when `graphc` is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import CompileError
+from .ir import Graph, Node
+from .settings import Settings
+from .storage import Storage
+
+
+class Driver(Protocol):
+    """What the frontend asks for."""
+
+    def execute(
+        self, graph: Graph, storages: Sequence[Storage], arrays: Sequence[np.ndarray], settings: Settings
+    ) -> list[np.ndarray]:
+        """Run a graph that was traced from one concrete operation; equal graphs are compiled once."""
+
+    def differentiate(
+        self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
+    ) -> list[Node | None]:
+        """Gradients of sum(outputs · cotangents) for each of `wrt`, on nodes; None where nothing is reached."""
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, traced and compiled at its first call for each kind of arguments."""
+
+
+_installed: list[Driver] = []
+
+
+def install(driver: Driver) -> None:
+    """Called by `compile.py` only."""
+    _installed[:] = [driver]
+
+
+def driver() -> Driver:
+    """The installed driver. Raises CompileError when the core is used without the compiler."""
+    if not _installed:
+        raise CompileError("no compiler is installed", hint="import graphc before its parts")
+    return _installed[0]
+
+
+class CallLock:
+    """Serializes everything that runs a program or touches Variables: there is one team of threads per process.
+
+    Reentrant, since a garbage collection inside a call may run user code. A forked child gets a fresh lock,
+    because the thread that held the old one does not exist there.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        lock = threading.RLock()
+        self.acquire = lock.acquire
+        self.release = lock.release
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+call_lock = CallLock()

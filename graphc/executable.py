@@ -1,0 +1,244 @@
+"""What `gx.compile` returns: a function that is traced and compiled once for each kind of call.
+
+A call looks for a specialization of its key and hands it the arrays. The common case, the same types as last time,
+goes through one loop of cheap comparisons; everything else may take its time.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from .compile import Compiled, compile_graph
+from .driver import call_lock
+from .errors import UnsupportedError
+from .frontend.arguments import Arguments, check_specs, is_same_static
+from .frontend.context import Context, current_context
+from .frontend.tensor import Tensor
+from .frontend.trace import Trace, trace_call
+from .ir import Graph
+from .schedule import Schedule
+from .settings import Settings
+from .types import TensorType
+
+NUMBER_LIMIT = 8   # specializations that differ in one Python number only, from which on a warning is given
+MISS: Final = object()
+
+ALIGNED_CONTIGUOUS: Final = 0x0101   # NumPy's flags: C-contiguous, aligned
+
+
+class Specialization:
+    """One trace of the function, compiled and bound to the Variables it touches."""
+
+    def __init__(self, arguments: Arguments, trace: Trace, compiled: Compiled) -> None:
+        self.arguments = arguments
+        self.trace = trace
+        self.compiled = compiled
+        self.run = compiled.program.bind([v.storage for v in trace.variables])
+        self.restore = trace.result.restore()
+
+    def holds(self) -> bool:
+        """Whether the static fields that the trace has read are what they were."""
+        return all(
+            is_same_static(owner.__dict__.get(name, MISS), value) for owner, name, value in self.trace.guards
+        )
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> Any:
+        with call_lock:
+            outputs = self.run(arrays)
+        return self.restore(outputs)
+
+    def fast_call(self) -> Callable[[tuple[Any, ...]], Any]:
+        """The call for positional arguments like the ones traced; gives MISS for others.
+
+        What it accepts it accepts surely; what it refuses may still be the same key, found the slow way.
+        """
+        if not self.arguments.is_flat:
+            return lambda args: MISS
+        expected = tuple(
+            (leaf.dtype.numpy, leaf.shape, MISS) if isinstance(leaf, TensorType) else (None, None, leaf)
+            for leaf in self.arguments.leaves
+        )
+        count, guards = len(expected), self.trace.guards
+        run, restore = self.run, self.restore
+        acquire, release = call_lock.acquire, call_lock.release
+
+        def call(args: tuple[Any, ...]) -> Any:
+            if len(args) != count:
+                return MISS
+            arrays = []
+            for x, (dtype, shape, static) in zip(args, expected):  # noqa: B905 - lengths are equal
+                if type(x) is np.ndarray:
+                    if x.dtype is not dtype or x.shape != shape or x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
+                        return MISS
+                    arrays.append(x)
+                elif type(x) is Tensor and x._node is None:
+                    x = x._array
+                    if x.dtype is not dtype or x.shape != shape:
+                        return MISS
+                    arrays.append(x)
+                elif x is not static:
+                    return MISS
+            for owner, name, value in guards:
+                if owner.__dict__.get(name, MISS) is not value:
+                    return MISS
+            acquire()
+            try:
+                outputs = run(arrays)
+            finally:
+                release()
+            return restore(outputs)
+
+        return call
+
+
+class Executable:
+    """A compiled function; called like the function itself.
+
+    Arrays (NumPy's, Tensors, anything with DLPack) and NumPy scalars are inputs; there is one trace for each
+    combination of their types, of the exact values of all other arguments, and of the static fields that were read.
+    Called while another function is traced, it becomes part of that trace.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *, backend: str | None = None, inputs: tuple[Any, ...] | None = None
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.backend = backend
+        self.inputs = inputs
+        self._specializations: dict[Any, list[Specialization]] = {}
+        self._context: Context | None = None    # what the fast call was made for
+        self._fast: Callable[[tuple[Any, ...]], Any] = lambda args: MISS
+        self._warned: set[int] = set()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        context = current_context()
+        if context is self._context and not kwargs:
+            result = self._fast(args)
+            if result is not MISS:
+                return result
+        if context.frame is not None:
+            return self.function(*args, **kwargs)
+        arguments = Arguments.of(self.function, args, kwargs)
+        with call_lock:
+            found = self._specialize(arguments, context)
+            self._fast, self._context = found.fast_call(), context
+        return found(arguments.arrays)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A compiled function in a class is a method."""
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__qualname__}, {len(self.specializations)} specializations>"
+
+    @property
+    def specializations(self) -> list[Specialization]:
+        """All traces made so far, oldest first."""
+        return [s for group in self._specializations.values() for s in group]
+
+    # Stages
+
+    def graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """The optimized graph for a call like this; `gx.trace` gives it as traced. Arguments may be `gx.spec`s."""
+        return self.specialize(*args, **kwargs).compiled.graph
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Schedule:
+        """The kernels and buffers for a call like this. Raises UnsupportedError for a backend without schedules."""
+        found = self.specialize(*args, **kwargs).compiled.schedule
+        if found is None:
+            raise UnsupportedError(f"the backend {self._settings(current_context()).backend} runs graphs without a schedule")
+        return found
+
+    def specialize(self, *args: Any, **kwargs: Any) -> Specialization:
+        """The trace for a call like this, compiled but not run. Without arguments, for the declared inputs."""
+        if not args and not kwargs and self.inputs is not None:
+            args = self.inputs
+        with call_lock:
+            return self._specialize(Arguments.of(self.function, args, kwargs), current_context())
+
+    def _settings(self, context: Context) -> Settings:
+        return context.settings if self.backend is None else replace(context.settings, backend=self.backend)
+
+    def _specialize(self, arguments: Arguments, context: Context) -> Specialization:
+        """The specialization for these arguments, made if there is none that holds."""
+        settings = self._settings(context)
+        group = self._specializations.setdefault((settings, arguments.key), [])
+        for known in group:
+            if known.holds():
+                return known
+        if self.inputs is not None:
+            check_specs(arguments, self.inputs)
+        self._tell_why(arguments, group, settings)
+        trace = trace_call(self.function, arguments)
+        made = Specialization(arguments, trace, compile_graph(trace.graph, settings))
+        group.append(made)
+        return made
+
+    # Saying why there is another trace
+
+    def _tell_why(self, arguments: Arguments, group: list[Specialization], settings: Settings) -> None:
+        others = [s for s in self.specializations if len(s.arguments.leaves) == len(arguments.leaves)]
+        changes = [_differences(s.arguments, arguments) for s in others]
+        if "retrace" in settings.log:
+            print(f"graphc: {self._reason(arguments, group, changes)}", file=sys.stderr)
+        self._warn_of_numbers(arguments, changes)
+
+    def _reason(self, arguments: Arguments, group: list[Specialization], changes: list[list[str]]) -> str:
+        name = self.__qualname__
+        if not self.specializations:
+            return f"trace {name}({', '.join(arguments.names)}): its first call"
+        for known in group:
+            for owner, field, value in known.trace.guards:
+                now = owner.__dict__.get(field, MISS)
+                if not is_same_static(now, value):
+                    return f"retrace {name}: {type(owner).__name__}.{field} was {value!r}, is {now!r}"
+        named = [c for c in changes if c]
+        if not named:
+            return f"retrace {name}: other settings, or arguments of another structure"
+        return f"retrace {name}: {'; '.join(min(reversed(named), key=len))}"
+
+    def _warn_of_numbers(self, arguments: Arguments, changes: list[list[str]]) -> None:
+        """One warning for each argument whose many values each cost a trace."""
+        for i, leaf in enumerate(arguments.leaves):
+            if i in self._warned or isinstance(leaf, bool) or not isinstance(leaf, int | float):
+                continue
+            alike = sum(_differs_only_at(i, s.arguments, arguments) for s in self.specializations)
+            if alike + 1 >= NUMBER_LIMIT:
+                self._warned.add(i)
+                warnings.warn(
+                    f"{self.__qualname__} is traced and compiled for the {alike + 1}th value of {arguments.name(i)} "
+                    f"({leaf!r}): a Python number is static. Pass np.float32({arguments.name(i)}) or a gx.Variable "
+                    "to have one trace for all values.",
+                    stacklevel=_stack_level(),
+                )
+
+
+def _differences(old: Arguments, new: Arguments) -> list[str]:
+    return [
+        f"{name}: {before!s} → {after!s}" if isinstance(after, TensorType) else f"{name}: {before!r} → {after!r}"
+        for name, before, after in zip(new.names, old.leaves, new.leaves, strict=True)
+        if not is_same_static(before, after)
+    ]
+
+
+def _differs_only_at(number: int, old: Arguments, new: Arguments) -> bool:
+    if old.structure != new.structure or type(old.leaves[number]) is not type(new.leaves[number]):
+        return False
+    return all(is_same_static(a, b) == (i != number) for i, (a, b) in enumerate(zip(old.leaves, new.leaves, strict=True)))
+
+
+def _stack_level() -> int:
+    """How far up the user's frame is."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "graphc":
+        frame, level = frame.f_back, level + 1
+    return level - 1
