@@ -144,6 +144,21 @@ class Code:
             return min(a, b)
         return self.call("i64", "llvm.smin.i64", ("i64", str(a)), ("i64", str(b)))
 
+    def maximum(self, a: str | int, b: str | int) -> str | int:
+        """The larger of two i64 operands, signed."""
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        return self.call("i64", "llvm.smax.i64", ("i64", str(a)), ("i64", str(b)))
+
+    def divide(self, x: str | int, by: int) -> tuple[str | int, str | int]:
+        """Quotient and remainder of an i64 operand that is not negative."""
+        if isinstance(x, int):
+            return divmod(x, by)
+        if by == 1:
+            return x, 0
+        quotient = self.let(f"udiv i64 {x}, {by}")
+        return quotient, self.let(f"sub nuw nsw i64 {x}, {self.multiply(quotient, by)}")
+
     def element(self, pointer: str, type_: str, index: str | int) -> str:
         """The address of an element."""
         return pointer if index == 0 else self.let(f"getelementptr {type_}, ptr {pointer}, i64 {index}")
