@@ -299,7 +299,8 @@ class _Fusion:
         """Pairs that share a large buffer, and pairs of small groups, the earlier group first."""
         order = {g: i for i, g in enumerate(self.groups)}
         touching: dict[Node, list[Group]] = {}
-        for group in self.groups:
+        mergeable = [g for g in self.groups if g.members[0].op.push is None]
+        for group in mergeable:
             for node in [*group.loads(), *group.members]:
                 if node.tensor_type.nbytes >= SHARED_BYTES:
                     touching.setdefault(node, []).append(group)
@@ -307,7 +308,7 @@ class _Fusion:
             (a, b) if order[a] < order[b] else (b, a)
             for groups in touching.values() for a in groups for b in groups if a is not b
         }  # fmt: skip
-        small = [g for g in self.groups if g.size <= SMALL and not g.contracts]
+        small = [g for g in mergeable if g.size <= SMALL and not g.contracts]
         pairs |= {(a, b) for a in small for b in small if order[a] < order[b] and a.size == b.size}
         return sorted(pairs, key=lambda p: (order[p[0]], order[p[1]]))
 

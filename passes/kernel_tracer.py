@@ -111,7 +111,7 @@ class KernelTracer:
             for i in node.inputs:
                 if self._is_inside(i):
                     return self.home(i)
-        elif node.op.kind is Kind.REDUCTION:
+        elif node.op.kind is Kind.REDUCTION and node in self.members:
             x = self.home(node.inputs[0])
             return tuple(index for d, index in enumerate(x) if d not in node.attrs["axes"])
         elif node.op in (ops.permute, ops.reshape) and self._is_inside(node.inputs[0]):

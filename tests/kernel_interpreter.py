@@ -96,7 +96,9 @@ class _Run:
             case Position(index=index):
                 return self.index(index)
             case Apply(recipe=recipe, inputs=inputs):
-                return run_recipe(recipe, [self.values[i] for i in inputs])[0]
+                known = [self.values[i] for i in inputs]
+                result = run_recipe(recipe, known)[0]   # of shape () where the recipe ignores its inputs
+                return np.broadcast_to(result, np.broadcast_shapes((1,) * len(self.axes), *(k.shape for k in known)))
             case Reduce():
                 return self.reduce(value)
             case Dot(inputs=(a, b), axes=axes, dtype=dtype):
