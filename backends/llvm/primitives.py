@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from graphc.errors import UnsupportedError
 from graphc.scalar import Prim, Recipe, Step
-from graphc.types import DType, float32, float64
+from graphc.types import DType, bool_, float32, float64
 
-from .math import expansion
+from .math import Rare, expansion
 from .target import Target
 from .text import Code, constant, is_constant, register_type, suffix, vector_of
 
@@ -178,9 +178,10 @@ class Emitter:
 
     def _function(self, prim: Prim, dtype: DType, x: tuple[str, ...]) -> str:
         """A transcendental function: our own recipe inlined, or libm, lane by lane, which the report shows."""
-        recipe = expansion(prim, dtype)
-        if recipe is not None:
-            return self.recipe(recipe, x, contract=False)[0]
+        own = expansion(prim, dtype, self.target.has_fma)
+        if own is not None:
+            (result,) = self.recipe(own.usual, x, contract=False)
+            return result if own.rare is None else self._mended(own.rare, result, x)
         if dtype is not float64:
             raise UnsupportedError(f"the llvm backend has no {prim} for {dtype}")
         code = self.code
@@ -193,6 +194,21 @@ class Emitter:
             value = code.call("double", _LIBM[prim], ("double", element))
             result = code.let(f"insertelement {self.type(dtype)} {result}, double {value}, i64 {lane}")
         return result
+
+    def _mended(self, rare: Rare, usual: str, x: tuple[str, ...]) -> str:
+        """`usual` where it holds, else what the rare recipe gives; that is skipped where no lane needs it."""
+        code, mask = self.code, vector_of("i1", self.lanes)
+        (holds,) = self.recipe(rare.is_usual, x, contract=False)
+        fails = code.let(f"xor {mask} {holds}, {self.constant(1, bool_)}")
+        before = code.block
+        if self.lanes > 1:
+            fails = code.call("i1", f"llvm.vector.reduce.or.{suffix(mask)}", (mask, fails))
+        with code.when(fails):
+            (other,) = self.recipe(rare.recipe, x, contract=False)
+            t = self.type(rare.recipe.dtype)
+            mended = code.let(f"select {mask} {holds}, {t} {usual}, {t} {other}")
+            inside = code.block
+        return code.let(f"phi {t} [ {usual}, %{before} ], [ {mended}, %{inside} ]")
 
     def splat(self, x: str, dtype: DType) -> str:
         """A scalar in all lanes."""

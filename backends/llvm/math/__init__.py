@@ -1,33 +1,55 @@
-"""The transcendental primitives as recipes over the simple ones, so that kernels call no libm.
+"""The transcendental primitives of float32 as recipes over the simple ones, so that kernels call no libm.
 
-In: a primitive and a dtype. Out: a straight-line recipe, the same for scalars and vectors of every width. Error
-bounds (ULP, over all 2³² float32 inputs) stand beside each function in this package; tests hold them to it.
+In: a primitive and a dtype. Out: a straight-line recipe, the same text for scalars and for vectors of every width,
+and where it pays a second one for rare arguments. Tests hold each to a bound in ULP over all 2³² inputs.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
-from graphc.scalar import Prim, Recipe, ScalarFunction, record
+from graphc.scalar import Prim, Recipe, record
 from graphc.types import DType, float32
 
 from .exponential import exp, exp2, log, log2
 from .probability import erf
-from .trigonometric import cos, sin
+from .trigonometric import USUAL_FUSED, USUAL_ROUNDED, cos, cos_far, is_usual, sin, sin_far
 
-_SINGLE: dict[Prim, ScalarFunction] = {
-    Prim.EXP: exp,
-    Prim.EXP2: exp2,
-    Prim.LOG: log,
-    Prim.LOG2: log2,
-    Prim.SIN: sin,
-    Prim.COS: cos,
-    Prim.ERF: erf,
-}
+
+@dataclass(frozen=True)
+class Rare:
+    """A recipe for the arguments for which `is_usual` is false; worth a branch that skips it."""
+
+    is_usual: Recipe
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """How a primitive is computed: `usual`, and `rare` where that does not hold."""
+
+    usual: Recipe
+    rare: Rare | None = None
+
+
+_STRAIGHT = {Prim.EXP: exp, Prim.EXP2: exp2, Prim.LOG: log, Prim.LOG2: log2, Prim.ERF: erf}
+_REDUCED = {Prim.SIN: (sin, sin_far), Prim.COS: (cos, cos_far)}
 
 
 @lru_cache(maxsize=64)
-def expansion(prim: Prim, dtype: DType) -> Recipe | None:
-    """The recipe that computes `prim`, or None where the backend should call libm (float64)."""
-    function = _SINGLE.get(prim)
-    return record(prim.text, function, (dtype,)) if function is not None and dtype is float32 else None
+def expansion(prim: Prim, dtype: DType, fused: bool) -> Expansion | None:
+    """How to compute `prim`, or None where the backend should call libm (float64).
+
+    `fused`: FMA rounds once on the target. Without that the results are up to 1 ULP less exact.
+    """
+    if dtype is not float32:
+        return None
+    if prim in _STRAIGHT:
+        return Expansion(record(prim.text, _STRAIGHT[prim], (dtype,)))
+    if prim not in _REDUCED:
+        return None
+    near, far = _REDUCED[prim]
+    limit = {"limit": USUAL_FUSED if fused else USUAL_ROUNDED}
+    rare = Rare(record("is_usual", is_usual, (dtype,), limit), record(prim.text, far, (dtype,)))
+    return Expansion(record(prim.text, near, (dtype,)), rare)
