@@ -10,6 +10,7 @@ Which passes over a row are needed follows from `level`; what is loop-invariant 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -206,6 +207,15 @@ class Kernel:
     def dtypes(self) -> tuple[DType, ...]:
         return tuple(v.dtype for v in self.values)
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all that the kernel means: its text with recipes spelled out, without names of slots."""
+        recipes = [r for v in self.values for r in _recipes(v)]
+        constants = [v.bits for v in self.values if isinstance(v, Const)]
+        constants += [c.bits for v in self.values if isinstance(v, Reduce) for c in v.init]
+        parts = [print_kernel(self, named=False), *map(str, dict.fromkeys(recipes)), str(constants)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
     @property
     def written(self) -> frozenset[int]:
         """The slots that are stored to."""
@@ -246,6 +256,15 @@ def dependencies(value: Value) -> tuple[int, ...]:
     return (*inputs(value), *(g.value for g in gathered(indices(value))))
 
 
+def _recipes(value: Value) -> tuple[Recipe, ...]:
+    match value:
+        case Apply(recipe=recipe):
+            return (recipe,)
+        case Reduce(combine=combine, finish=finish):
+            return combine, finish
+    return ()
+
+
 def print_value(value: Value, kernel: Kernel) -> str:
     def where(bounds: tuple[Bound, ...]) -> str:
         return f" where {' and '.join(map(str, bounds))}" if bounds else ""
@@ -270,8 +289,8 @@ def print_value(value: Value, kernel: Kernel) -> str:
             return f"dot({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
 
 
-def print_kernel(kernel: Kernel) -> str:
-    """The kernel's stable text."""
+def print_kernel(kernel: Kernel, named: bool = True) -> str:
+    """The kernel's stable text; `named`: with the slots' names, which mean nothing."""
 
     def axes(group: tuple[Axis, ...]) -> str:
         return ", ".join(f"{a.name}:{a.size}" for a in group)
@@ -282,7 +301,7 @@ def print_kernel(kernel: Kernel) -> str:
     if kernel.contracted:
         lines[0] += f" contracted({axes(kernel.contracted)})"
     for number, slot in enumerate(kernel.slots):
-        name = f"  # {slot.name}" if slot.name else ""
+        name = f"  # {slot.name}" if slot.name and named else ""
         lines.append(f"  s{number}: {slot.dtype}[{slot.size}]{name}")
     for number, value in enumerate(kernel.values):
         lines.append(f"  v{number}@{kernel.levels[number]} = {print_value(value, kernel)} : {value.dtype}")

@@ -1,0 +1,109 @@
+"""The llvm backend: schedules to machine code in this process, and calls of it.
+
+In: a `Schedule`. Out: a program; bound to variables' memory, a function on arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.backends.backend import Level
+from graphc.errors import CompileError, GraphcIndexError
+from graphc.ir import Graph
+from graphc.kernel import Kernel
+from graphc.schedule import Schedule, Space
+from graphc.settings import Settings
+from graphc.storage import Storage
+
+from . import jit
+from .build import BuiltProgram, CompiledKernel, build_program, compile_kernels
+from .cache import ObjectCache, cache_folder
+from .instance import Instance, address
+from .outputs import OutputPool
+from .target import Target, host_target
+from .team import process_team, runtime_object
+
+
+@dataclass(frozen=True)
+class LLVMBackend:
+    """Compiles for the machine that it runs on."""
+
+    name: str = "llvm"
+    level: Level = Level.SCHEDULE
+
+    def build(self, lowered: Graph | Schedule, settings: Settings) -> LLVMProgram:
+        if not isinstance(lowered, Schedule):
+            raise CompileError("the llvm backend takes a schedule", got=type(lowered).__name__)
+        target, cache = host_target(), ObjectCache(cache_folder(settings))
+        steps = (*lowered.prepare, *lowered.steps)
+        kernels = compile_kernels((s.kernel for s in steps), target, cache, settings)
+        return LLVMProgram(lowered, kernels, build_program(lowered, kernels), target, cache, settings)
+
+
+@dataclass(frozen=True, eq=False)
+class LLVMProgram:
+    """Machine code for a schedule."""
+
+    schedule: Schedule
+    kernels: dict[Kernel, CompiledKernel]
+    built: BuiltProgram
+    target: Target
+    cache: ObjectCache
+    settings: Settings
+
+    def bind(self, variables: Sequence[Storage]) -> BoundLLVMProgram:
+        return BoundLLVMProgram(self, tuple(variables))
+
+
+class BoundLLVMProgram:
+    """Machine code with its memory. Not reentrant: callers hold the process's call lock."""
+
+    def __init__(self, program: LLVMProgram, variables: tuple[Storage, ...]) -> None:
+        native = program.built.native
+        team = process_team(runtime_object(program.target, program.cache), program.settings.threads)
+        code = jit.load(native.objects.values(), native.symbols)
+        self._program = program
+        self._instance = Instance(native, code, team, [v.array for v in variables])
+        self._outputs = tuple(b.type for b in native.in_space(Space.OUTPUT))
+        touched = {b for step in program.schedule.steps for b in (step.buffers[s] for s in step.kernel.written)}
+        places = native.in_space(Space.VARIABLE)
+        self._changed = tuple(variables[b.position] for b in places if b.number in touched)
+        read = {b for task in native.prepare for b in task.slots}
+        self._prepared_from = tuple(variables[b.position] for b in places if b.number in read)
+        self._versions = [-1] * len(self._prepared_from)
+        self._is_prepared = not native.prepare
+        self._pool = OutputPool()
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run once; see `BoundProgram`."""
+        if not self._is_prepared or self._prepared_from:
+            self._prepare()
+        outputs = [self._pool.empty(t) for t in self._outputs]
+        status = self._instance.call([address(a) for a in (*arrays, *outputs)])
+        if status:
+            self._fail(status)
+        for storage in self._changed:
+            storage.version += 1
+        return outputs
+
+    def _prepare(self) -> None:
+        """Redo the prepared work if a variable it reads has changed."""
+        versions = [s.version for s in self._prepared_from]
+        if versions != self._versions or not self._is_prepared:
+            if self._instance.prepare():
+                raise GraphcIndexError("an index is outside its axis", got=str(self._instance.bad_prepare_index))
+            self._versions = versions
+            self._is_prepared = True
+
+    def _fail(self, status: int) -> None:
+        """A gather met a bad index: say where it was traced."""
+        for storage in self._changed:   # tasks before the bad one may have written
+            storage.version += 1
+        step = self._program.schedule.steps[self._program.built.steps[status - 1]]
+        where = step.lines[0] if step.lines else None
+        raise GraphcIndexError(
+            f"an index is outside its axis, in {', '.join(step.ops)}", got=str(self._instance.bad_index), where=where
+        )

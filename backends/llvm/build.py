@@ -1,0 +1,206 @@
+"""From a `Schedule` to a `NativeProgram`: each distinct kernel compiled once, or found in the cache; every step a row
+of tasks; scratch memory behind the arena; barriers where tasks meet on memory.
+
+Knows neither how kernels are lowered nor how programs run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from graphc.kernel import Kernel, Slot
+from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
+from graphc.settings import Check, Settings
+from graphc.storage import ALIGNMENT
+from graphc.types import TensorType, as_dtype
+
+from . import jit
+from .cache import ObjectCache, cache_key
+from .kernel_code import NativeKernel, NativeTask
+from .lower import lower
+from .native import NativeProgram, TaskSpec
+from .target import Target
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """A kernel's object file with what is needed to run it. `native.ir` is empty where it came from the cache."""
+
+    native: NativeKernel
+    code: bytes
+
+
+def compile_kernels(
+    kernels: Iterable[Kernel], target: Target, cache: ObjectCache, settings: Settings
+) -> dict[Kernel, CompiledKernel]:
+    """Lower and compile each kernel that the cache does not hold. Raises UnsupportedError for what can't be lowered."""
+    found: dict[Kernel, CompiledKernel] = {}
+    fresh: list[tuple[Kernel, str, NativeKernel]] = []
+    for kernel in dict.fromkeys(kernels):
+        key = cache_key("kernel", kernel.digest, target.key, settings.code_key)
+        payload = cache.get(key)
+        if payload is not None:
+            found[kernel] = _unpack(payload)
+        else:
+            fresh.append((kernel, key, lower(kernel, target, symbol_of(kernel))))
+    verify = settings.check is Check.ALL
+    objects = jit.compile_objects([native.ir for _, _, native in fresh], target, verify=verify)
+    for (kernel, key, native), code in zip(fresh, objects, strict=True):
+        found[kernel] = CompiledKernel(native, code)
+        cache.put(key, _pack(found[kernel]))
+    return found
+
+
+def symbol_of(kernel: Kernel) -> str:
+    """What the functions of a kernel are called, or begin with."""
+    return f"kernel_{kernel.digest[:16]}"
+
+
+def _pack(compiled: CompiledKernel) -> bytes:
+    """A line of JSON and the object file."""
+    native = compiled.native
+    header = {
+        "tasks": [vars(t) for t in native.tasks],
+        "scratch": [(str(s.dtype), s.size, s.name) for s in native.scratch],
+        "plans": native.plans,
+        "notes": native.notes,
+    }
+    return json.dumps(header).encode() + b"\n" + compiled.code
+
+
+def _unpack(payload: bytes) -> CompiledKernel:
+    line, _, code = payload.partition(b"\n")
+    header = json.loads(line)
+    tasks = tuple(NativeTask(**{**t, "slots": tuple(t["slots"])}) for t in header["tasks"])
+    scratch = tuple(Slot(as_dtype(d), size, name) for d, size, name in header["scratch"])
+    return CompiledKernel(
+        NativeKernel("", tasks, scratch, tuple(header["plans"]), tuple(header["notes"])), code
+    )
+
+
+@dataclass(frozen=True)
+class BuiltProgram:
+    """A program, and the number of the schedule's step that each of its tasks belongs to."""
+
+    native: NativeProgram
+    steps: tuple[int, ...]
+
+
+def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> BuiltProgram:
+    """The program of a schedule whose kernels are compiled."""
+    builder = _Builder(schedule, kernels)
+    for number, step in enumerate(schedule.prepare):
+        builder.add(number, step, builder.prepare)
+    for number, step in enumerate(schedule.steps):
+        builder.add(number, step, builder.main)
+    return builder.finish()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A task on buffers, with the numbers of those that it may write."""
+
+    task: NativeTask
+    buffers: tuple[int, ...]
+    written: frozenset[int]
+    step: int
+
+
+class _Builder:
+    def __init__(self, schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> None:
+        self.schedule = schedule
+        self.kernels = kernels
+        self.buffers = list(schedule.buffers)
+        self.prepare: list[_Row] = []
+        self.main: list[_Row] = []
+        self.arena = schedule.arena_bytes
+        self.prepared = schedule.prepared_bytes
+        steps = (*schedule.prepare, *schedule.steps)
+        self.changing = {step.buffers[s] for step in steps for s in step.kernel.written}
+
+    def add(self, number: int, step: ScheduleStep, rows: list[_Row]) -> None:
+        """The tasks of a step. A task that reads nothing but what no call changes moves to the prepare table."""
+        native = self.kernels[step.kernel].native
+        scratch = self._scratch(native, step)
+        buffers = (*step.buffers, *(b.number for b in scratch))
+        count = len(step.kernel.slots)
+        for task in native.tasks:
+            written = {buffers[s] for s in task.slots if s >= count or s in step.kernel.written}
+            table = self.prepare if task.prepares and self._is_lasting(buffers[task.slots[0]]) else rows
+            table.append(_Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), number))
+
+    def _is_lasting(self, buffer: int) -> bool:
+        """Whether no call changes the buffer's contents."""
+        space = self.buffers[buffer].space
+        return (
+            space is Space.CONSTANT
+            or space is Space.PREPARED
+            or (space is Space.VARIABLE and buffer not in self.changing)
+        )
+
+    def _scratch(self, native: NativeKernel, step: ScheduleStep) -> list[Buffer]:
+        """Scratch memory: behind the arena, where steps share it; or lasting, where a task that prepares fills it."""
+        offset = self.schedule.arena_bytes
+        lasting = {
+            s
+            for t in native.tasks
+            if t.prepares and self._is_lasting(step.buffers[t.slots[0]])
+            for s in t.slots[1:]
+        }
+        result = []
+        for number, slot in enumerate(native.scratch, len(step.kernel.slots)):
+            type_ = TensorType(slot.dtype, (slot.size,))
+            size = -(-type_.nbytes // ALIGNMENT) * ALIGNMENT
+            if number in lasting:
+                place, space, self.prepared = self.prepared, Space.PREPARED, self.prepared + size
+            else:
+                place, space, offset = offset, Space.ARENA, offset + size
+            result.append(Buffer(len(self.buffers), type_, space, offset=place, name=slot.name))
+            self.buffers.append(result[-1])
+        self.arena = max(self.arena, offset)
+        return result
+
+    def finish(self) -> BuiltProgram:
+        compiled = self.kernels
+        objects = {symbol_of(k): c.code for k, c in compiled.items() if c.native.tasks}
+        tasks, prepare = self._specs(self.main), self._specs(self.prepare)
+        native = NativeProgram(
+            objects,
+            tasks,
+            prepare,
+            tuple(self.buffers),
+            self.arena,
+            self.prepared,
+            tuple(literal.array for literal in self.schedule.constants),
+            sequential=all(t.serial for t in (*tasks, *prepare)),
+        )
+        return BuiltProgram(native, tuple(row.step for row in self.main))
+
+    def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
+        """With a barrier before each task that meets an earlier one's memory, unless one thread does both."""
+        result = []
+        since: list[_Row] = []
+        for row in rows:
+            barrier = any(
+                self._meet(before, row) and not (before.task.serial and row.task.serial) for before in since
+            )
+            since = [row] if barrier else [*since, row]
+            task = row.task
+            result.append(TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier))
+        return tuple(result)
+
+    def _meet(self, a: _Row, b: _Row) -> bool:
+        """Whether one writes what the other touches."""
+        return any(self._overlap(x, y) for x in a.written for y in b.buffers) or any(
+            self._overlap(x, y) for x in a.buffers for y in b.written
+        )
+
+    def _overlap(self, a: int, b: int) -> bool:
+        if a == b:
+            return True
+        x, y = self.buffers[a], self.buffers[b]
+        if x.space is not y.space or x.space not in (Space.ARENA, Space.PREPARED):
+            return False
+        return x.offset < y.offset + y.type.nbytes and y.offset < x.offset + x.type.nbytes

@@ -1,0 +1,64 @@
+"""Memory for outputs. It belongs to the caller and comes back when the last array over it has died.
+
+Fresh pages halve the speed of a copy, so large blocks are kept and handed out again; small arrays are plain ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from graphc.storage import aligned_empty
+from graphc.types import TensorType, uint8
+
+from .instance import address
+
+SMALL = 1 << 16  # bytes; below, an allocation costs less than the bookkeeping
+KEPT = 1 << 28  # bytes of free blocks that are kept
+
+
+class OutputPool:
+    """Free blocks by size. Appending to and popping from lists is atomic, so any thread may let go of an array."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._free: dict[int, list[np.ndarray]] = {}
+        self._limit = kept
+        self._bytes = 0
+
+    def empty(self, type_: TensorType) -> np.ndarray:
+        """An uninitialized array of the type. Any view of it keeps the memory."""
+        size = type_.nbytes
+        if size < SMALL:
+            return np.empty(type_.shape, type_.dtype.numpy)
+        try:
+            memory = self._free[size].pop()
+            self._bytes -= size
+        except (KeyError, IndexError):
+            memory = aligned_empty(TensorType(uint8, (size,)))
+        block = _block_type(size).from_address(address(memory))
+        block.give_back = lambda: self._take_back(size, memory)
+        return np.frombuffer(block, type_.dtype.numpy).reshape(type_.shape)
+
+    def _take_back(self, size: int, memory: np.ndarray) -> None:
+        if self._bytes + size <= self._limit:
+            self._bytes += size
+            self._free.setdefault(size, []).append(memory)
+
+
+class _Block:
+    """What arrays over pooled memory keep alive: NumPy lets a view's base be the array that owns the memory, so that
+    owner must be no array, or it would be skipped."""
+
+    give_back: Callable[[], None]
+
+    def __del__(self) -> None:
+        self.give_back()
+
+
+@lru_cache(maxsize=256)
+def _block_type(size: int) -> Any:
+    return type("Block", (_Block, ctypes.c_char * size), {})
