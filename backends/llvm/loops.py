@@ -15,6 +15,7 @@ from graphc.kernel import Store
 
 from .places import Chunk, Frame, Operand
 from .plan import Plan
+from .sweeps import needed
 from .values import Values
 
 Body = Callable[[Frame, list[Chunk], list[str]], list[str]]
@@ -90,60 +91,74 @@ def axis_loops(
 def along(
     values: Values, plan: Plan, frame: Frame, span: Span, body: Body, carried: Sequence[tuple[str, str]] = ()
 ) -> list[str]:
-    """Vectors along the vector axis: a loop of `unroll` chunks, then single chunks, then one with a part of its lanes.
+    """Vectors along the vector axis: a loop of `unroll` chunks, then one body with what is left, whose last chunk may
+    have a part of its lanes.
 
     `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry.
     """
-    code, lanes, step = values.code, plan.lanes, plan.lanes * plan.unroll
+    code, step = values.code, plan.lanes * plan.unroll
     main = plan.length // step * step
     types = [t for t, _ in carried]
     state = [first for _, first in carried]
 
-    def loop(start: Operand, stop: Operand, chunks: int, state: list[str]) -> list[str]:
-        with code.loop(start, stop, chunks * lanes, list(zip(types, state, strict=True))) as inner:
+    def loop(start: Operand, stop: Operand) -> list[str]:
+        with code.loop(start, stop, step, carried) as inner:
             here = Frame(frame)
-            parts = [values.chunk(here, inner.index, k * lanes, lanes) for k in range(chunks)]
-            inner.next = body(here, parts, inner.carried)
+            inner.next = body(here, chunks(values, here, inner.index, step), inner.carried)
         return inner.results
 
-    def straight(start: int, chunks: int, count: int, state: list[str]) -> list[str]:
+    def straight(start: int, length: int, state: list[str]) -> list[str]:
         here = Frame(frame)
-        return body(here, [values.chunk(here, start, k * lanes, count) for k in range(chunks)], state)
-
-    def rest(state: list[str]) -> list[str]:
-        single, tail = divmod(plan.length - main, lanes)
-        if single > 2:
-            state = loop(main, main + single * lanes, 1, state)
-        else:
-            for k in range(single):
-                state = straight(main + k * lanes, 1, lanes, state)
-        return straight(main + single * lanes, 1, tail, state) if tail else state
+        return body(here, chunks(values, here, start, length), state)
 
     if span.is_whole:
         if main > step:
-            state = loop(0, main, plan.unroll, state)
+            state = loop(0, main)
         elif main:
-            state = straight(0, plan.unroll, lanes, state)
-        return rest(state)
+            state = straight(0, main, state)
+        return straight(main, plan.length - main, state) if plan.length > main else state
+    assert not types
     with code.when(code.let(f"icmp slt i64 {span.start}, {span.stop}")):
-        loop(span.start, span.stop, plan.unroll, state)
+        loop(span.start, span.stop)
     if plan.length > main:
         with code.when(span.last):
-            rest(state)
-    return state
+            straight(main, plan.length - main, [])
+    return []
+
+
+def chunks(values: Values, frame: Frame, start: Operand, length: int) -> list[Chunk]:
+    """The vectors that cover `length` positions."""
+    lanes = values.lanes
+    return [values.chunk(frame, start, k, min(lanes, length - k)) for k in range(0, length, lanes)]
+
+
+def carrying_loops(
+    values: Values,
+    frame: Frame,
+    axes: Sequence[Axis],
+    numbers: Sequence[int],
+    carried: Sequence[tuple[str, str]],
+    inner: Callable[[Frame, list[str]], list[str]],
+) -> list[str]:
+    """Loops over axes that carry registers along; `inner(frame, carried)` returns what it carries on."""
+    if not axes:
+        return inner(frame, [first for _, first in carried])
+    with values.code.loop(0, axes[0].size, 1, carried) as loop:
+        here = Frame(frame, {axes[0]: loop.index})
+        values.prepare(here, numbers)
+        now = [(t, name) for (t, _), name in zip(carried, loop.carried, strict=True)]
+        loop.next = carrying_loops(values, here, axes[1:], numbers, now, inner)
+    return loop.results
 
 
 def emit_loop(values: Values, plan: Plan) -> None:
     """A kernel without reductions: every store at every point."""
     stores = values.kernel.stores
-    numbers = values.needed(s.value for s in stores)
+    numbers = needed(values.kernel, (s.value for s in stores))
 
-    def body(frame: Frame, chunks: list[Chunk], carried: list[str]) -> list[str]:
-        for chunk in chunks:
-            for store in stores:  # all values first: a slot may be updated in place
-                values.vector(chunk, store.value)
-            for store in stores:
-                values.store(chunk, store)
+    def body(frame: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+        for chunk in parts:
+            values.store_all(chunk, stores)
         return carried
 
     with (

@@ -6,11 +6,12 @@ memory. Knows nothing of programs, buffers or other kernels.
 
 from __future__ import annotations
 
-from graphc.kernel import Kernel
+from graphc.kernel import Kernel, KernelKind
 
 from .kernel_code import NativeKernel, NativeTask, finish_function
 from .loops import emit_loop
-from .plan import plan_loop
+from .plan import plan_loop, plan_reduction
+from .reductions import emit_reduction
 from .runtime import report_ir
 from .target import Target
 from .text import Code, module
@@ -22,9 +23,10 @@ def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     if any(a.size == 0 for a in kernel.parallel):
         return NativeKernel("", ())
     code = Code()
-    plan = plan_loop(kernel, target)
+    is_loop = kernel.kind is KernelKind.LOOP
+    plan = plan_loop(kernel, target) if is_loop else plan_reduction(kernel, target)
     values = Values(kernel, plan.axis, plan.lanes, code, target)
-    emit_loop(values, plan)
+    emit_loop(values, plan) if is_loop else emit_reduction(values, plan)
     text = finish_function(name, code, range(len(kernel.slots)))
     ir = module([text], code.declarations, report_ir() if values.reports else "")
     task = NativeTask(name, tuple(range(len(kernel.slots))), plan.units, plan.grain, plan.serial)

@@ -95,6 +95,7 @@ class Places(ABC):
         self.axis = axis
         self.lanes = lanes if axis is not None else 1
         self.code = code
+        self.target = target
         self.scalars = Emitter(code, target, 1)
         self.vectors = Emitter(code, target, self.lanes)
         self.memory = Memory(code, self.lanes)

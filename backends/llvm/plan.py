@@ -7,14 +7,15 @@ what a work unit is, and what all that is expected to cost. Emits no code.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from graphc.index import Axis, Index
+from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Apply, Kernel, Load, Reduce
 from graphc.types import DType
 
+from .sweeps import kept_values
 from .target import Target
 
 SERIAL_NS = 8_000.0  # below this, sharing costs more than it gains
@@ -23,8 +24,8 @@ GRAINS = 64  # into how many pieces large work is cut, so that a preempted threa
 UNITS = 256  # as many units as this need no finer ones
 BYTE_NS = 0.1  # per byte moved, one thread
 OPERATION_NS = 0.25  # per vector instruction
-STASH_COST = 8  # instructions an element must cost to be kept for a later pass over the row
-STASH_BYTES = 1 << 16  # the most a row buffer may take of a thread's stack
+KEEP_COST = 8  # instructions an element must cost to be kept for a later pass over the row
+KEEP_BYTES = 1 << 16  # the most a row buffer may take of a thread's stack
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Plan:
     A work unit is one point of the axes `outer`, times one block of `block` positions on the vector axis.
     `inner` axes are loops of a unit, outermost first; the row axes of a reduction are not among them.
     `tile` is an axis along which loads or stores are contiguous where they are not along the vector axis: blocks of
-    lanes × lanes elements are transposed in registers.
+    lanes × lanes elements are transposed in registers. `kept` are values held in a row buffer for later sweeps, each
+    with the level of the sweep that computes it.
     """
 
     axis: Axis | None
@@ -44,7 +46,7 @@ class Plan:
     inner: tuple[Axis, ...]
     block: int
     tile: Axis | None = None
-    stash: frozenset[int] = frozenset()
+    kept: tuple[tuple[int, int], ...] = ()
     cost_ns: float = 0.0
 
     @property
@@ -75,8 +77,8 @@ class Plan:
         text = f"{where}, {self.unroll} side by side, {self.units} units by {self.grain}"
         if self.tile:
             text += f", transposed along {self.tile.name}"
-        if self.stash:
-            text += ", kept per row: " + ", ".join(f"v{i}" for i in sorted(self.stash))
+        if self.kept:
+            text += ", kept per row: " + ", ".join(f"v{number}" for number, _ in self.kept)
         return text
 
 
@@ -135,26 +137,46 @@ def _varying_dtypes(kernel: Kernel, axis: Axis) -> Iterable[DType]:
 
 
 def access_cost(index: Index, axis: Axis, lanes: int) -> float:
-    """Instructions to access one vector: one where lanes are neighbours or all the same, else about two a lane."""
+    """Instructions for an access at all its points: one a vector where lanes are neighbours, about two a lane where
+    they are not, one for all lanes where they are the same."""
+    points = axes_size(index.axes)
+    if axis not in index.axes:
+        return points
+    vectors = points / axis.size * -(-axis.size // lanes)
     if not index.is_linear_in(axis):
-        return 3.0 * lanes
-    return {0: 1.0, 1: 1.0, -1: 2.0}.get(index.coefficient(axis), 2.0 * lanes)
+        return vectors * 4 * lanes
+    return vectors * {1: 1, -1: 2}.get(index.coefficient(axis), 2 * lanes)
 
 
-def choose_axis(kernel: Kernel, target: Target, candidates: Iterable[Axis]) -> Axis | None:
-    """The axis along which the accesses cost least for an element; None where no candidate is longer than 1."""
+def axis_cost(kernel: Kernel, axis: Axis, lanes: int) -> float:
+    """Instructions that a kernel takes with vectors along an axis."""
+    total = 0.0
+    for value, axes in zip(kernel.values, kernel.axes, strict=True):
+        if isinstance(value, Load):
+            total += access_cost(value.index, axis, lanes)
+        elif isinstance(value, Apply):
+            vectors = -(-axis.size // lanes) / axis.size if axis in axes else 1
+            total += value.recipe.cost * axes_size(axes) * vectors
+        elif isinstance(value, Reduce):
+            vectors = -(-axis.size // lanes) / axis.size
+            total += value.combine.cost * axes_size((*axes, *value.axes)) * vectors
+            if (
+                axis in value.axes
+            ):  # combining the lanes: a shuffle and the recipe, halving, and waiting for each
+                total += (value.combine.cost + 2) * (lanes.bit_length() - 1) * 2 * axes_size(axes)
+    return total + sum(access_cost(s.index, axis, lanes) for s in kernel.stores)
+
+
+def choose_axis(kernel: Kernel, target: Target) -> Axis | None:
+    """The axis along which vectors cost least; the last of equals. None where no axis is longer than 1 or all that
+    are are summed over by accumulating stores."""
     accumulated = {a for s in kernel.stores for a in s.accumulate}
-    best, least = None, math.inf
-    for axis in candidates:
-        if axis.size < 2 or axis in accumulated:
-            continue
-        lanes = kernel_lanes(kernel, target, axis)
-        accesses = [v.index for v in kernel.values if isinstance(v, Load)] + [s.index for s in kernel.stores]
-        vectors = -(-axis.size // lanes)
-        cost = sum(access_cost(i, axis, lanes) for i in accesses) * vectors / axis.size
-        if cost <= least:
-            best, least = axis, cost
-    return best
+    candidates = [a for a in (*kernel.parallel, *kernel.row) if a.size > 1 and a not in accumulated]
+    return min(
+        reversed(candidates),
+        key=lambda a: axis_cost(kernel, a, kernel_lanes(kernel, target, a)),
+        default=None,
+    )
 
 
 def side_by_side(kernel: Kernel) -> int:
@@ -165,26 +187,62 @@ def side_by_side(kernel: Kernel) -> int:
 
 def plan_loop(kernel: Kernel, target: Target) -> Plan:
     """The plan of a kernel without reductions."""
-    axis = choose_axis(kernel, target, kernel.parallel)
+    axis = choose_axis(kernel, target)
     lanes = 1 if axis is None else kernel_lanes(kernel, target, axis)
-    unroll = side_by_side(kernel)
-    rest = tuple(a for a in kernel.parallel if a != axis)
+    unroll = 1 if axis is None else side_by_side(kernel)
     cost = Estimate(kernel, target).ns(lanes)
-    outer, inner = split_units(rest, cost)
-    block = 1 if axis is None else axis.size
-    units = math.prod(a.size for a in outer)
-    step = lanes * unroll
-    if axis is not None and units < UNITS and cost > SERIAL_NS and axis.size > step:
-        # Blocks are whole steps, so that only the last has a remainder.
-        wanted = min(-(-UNITS // units), max(1, round(cost / units / GRAIN_NS)) * 4)
-        block = max(step, -(-axis.size // wanted) // step * step)
+    outer, inner = split_units([a for a in kernel.parallel if a != axis], cost)
+    block = 1 if axis is None else block_size(axis, lanes * unroll, axes_size(outer), cost)
     return Plan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
 
 
-def split_units(axes: tuple[Axis, ...], cost: float) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+def plan_reduction(kernel: Kernel, target: Target) -> Plan:
+    """The plan of a kernel with row axes or accumulating stores."""
+    axis = choose_axis(kernel, target)
+    lanes = 1 if axis is None else kernel_lanes(kernel, target, axis)
+    cost = Estimate(kernel, target).ns(lanes)
+    accumulated = {a for s in kernel.stores for a in s.accumulate}
+    free = [a for a in kernel.parallel if a != axis and a not in accumulated]
+    outer, inner = split_units(free, cost)
+    inner = tuple(a for a in kernel.parallel if a != axis and a not in outer)
+    if axis is None or axis in kernel.row:
+        kept = kept_values(kernel, KEEP_COST) if axis is not None else {}
+        bytes_ = sum(axes_size(kernel.row) * kernel.dtypes[n].itemsize for n in kept)
+        unroll = 1 if axis is None else max(side_by_side(kernel), 4 if axis.size >= 8 * lanes else 1)
+        block = 1 if axis is None else axis.size
+        return Plan(
+            axis,
+            lanes,
+            unroll,
+            outer,
+            inner,
+            block,
+            kept=tuple(kept.items()) if bytes_ <= KEEP_BYTES else (),
+            cost_ns=cost,
+        )
+    states = max(1, sum(len(v.init) for v in kernel.values if isinstance(v, Reduce)))
+    unroll = max(1, target.vector_registers // 2 // states)
+    step = lanes * unroll
+    block = (
+        axis.size
+        if len(outer) and axes_size(outer) >= UNITS
+        else max(step, axis.size // step * step // max(1, axis.size // step))
+    )
+    return Plan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
+
+
+def block_size(axis: Axis, step: int, units: int, cost: float) -> int:
+    """Positions of the vector axis in a unit: whole steps, so that only the last block has a remainder."""
+    if units >= UNITS or cost <= SERIAL_NS or axis.size <= step:
+        return axis.size
+    wanted = min(-(-UNITS // units), max(1, round(cost / units / GRAIN_NS)) * 4)
+    return max(step, -(-axis.size // wanted) // step * step)
+
+
+def split_units(axes: Sequence[Axis], cost: float) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
     """The outermost axes that make enough units, and those left as loops of a unit."""
     units, count = 1, 0
     while count < len(axes) and (count == 0 or units < UNITS) and cost > SERIAL_NS:
         units *= axes[count].size
         count += 1
-    return axes[:count], axes[count:]
+    return tuple(axes[:count]), tuple(axes[count:])

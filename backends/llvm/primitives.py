@@ -44,7 +44,9 @@ class Emitter:
     def constant(self, bits: int, dtype: DType) -> str:
         return constant(bits, dtype, self.lanes)
 
-    def recipe(self, recipe: Recipe, inputs: tuple[str, ...], contract: bool | None = None) -> tuple[str, ...]:
+    def recipe(
+        self, recipe: Recipe, inputs: tuple[str, ...], contract: bool | None = None
+    ) -> tuple[str, ...]:
         """Inline a recipe. A recipe of one primitive may contract with its neighbours to a fused multiply-add;
         inside longer ones the order of roundings is the author's."""
         flag = len(recipe.steps) == 1 if contract is None else contract
@@ -102,7 +104,9 @@ class Emitter:
 
     def _fma(self, dtype: DType, x: tuple[str, ...]) -> str:
         t = self.type(dtype)
-        if dtype.is_float and self.target.has_fma:   # without the instruction LLVM would call fmaf for each lane
+        if (
+            dtype.is_float and self.target.has_fma
+        ):  # without the instruction LLVM would call fmaf for each lane
             return self.code.intrinsic("fma", t, (t, x[0]), (t, x[1]), (t, x[2]))
         kind = "f" if dtype.is_float else ""
         product = self.code.let(f"{kind}mul {t} {x[0]}, {x[1]}")
@@ -141,7 +145,7 @@ class Emitter:
         small = code.let(f"icmp ult {t} {x[1]}, {width}")
         amount = code.let(f"select {mask} {small}, {t} {x[1]}, {t} {most}")
         if prim is Prim.SHR and dtype.is_signed:
-            return code.let(f"ashr {t} {x[0]}, {amount}")   # by width − 1 it leaves the sign
+            return code.let(f"ashr {t} {x[0]}, {amount}")  # by width − 1 it leaves the sign
         shifted = code.let(f"{'shl' if prim is Prim.SHL else 'lshr'} {t} {x[0]}, {amount}")
         return code.let(f"select {mask} {small}, {t} {shifted}, {t} {self.constant(0, dtype)}")
 
@@ -162,7 +166,7 @@ class Emitter:
             compare = "fcmp une" if source.is_float else "icmp ne"
             return code.let(f"{compare} {s} {x}, {self.constant(0, source)}")
         if source.is_float and to.is_float:
-            if source.bits == to.bits:   # float16 ↔ bfloat16
+            if source.bits == to.bits:  # float16 ↔ bfloat16
                 return self.cast(self.cast(x, source, float32), float32, to)
             return code.let(f"{'fpext' if to.bits > source.bits else 'fptrunc'} {s} {x} to {t}")
         if source.is_float:
@@ -209,6 +213,10 @@ class Emitter:
             mended = code.let(f"select {mask} {holds}, {t} {usual}, {t} {other}")
             inside = code.block
         return code.let(f"phi {t} [ {usual}, %{before} ], [ {mended}, %{inside} ]")
+
+    def add(self, a: str, b: str, dtype: DType) -> str:
+        """a + b."""
+        return self.code.let(f"{'fadd contract' if dtype.is_float else 'add'} {self.type(dtype)} {a}, {b}")
 
     def splat(self, x: str, dtype: DType) -> str:
         """A scalar in all lanes."""

@@ -23,7 +23,9 @@ def memory_type(dtype: DType) -> str:
 def register_type(dtype: DType, lanes: int) -> str:
     """The LLVM type of a value in registers: a scalar, or a vector of `lanes`; a bool is a bit of a mask."""
     if dtype.is_float:
-        scalar = {"float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double"}[dtype.name]
+        scalar = {"float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double"}[
+            dtype.name
+        ]
     else:
         scalar = f"i{dtype.bits}"
     return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
@@ -74,7 +76,7 @@ class Code:
         self.lines: list[str] = []
         self.allocas: list[str] = []
         self.declarations: set[str] = set()
-        self.notes: set[str] = set()   # slow paths taken, for the report
+        self.notes: set[str] = set()  # slow paths taken, for the report
         self._values = 0
         self._labels = 0
         self.block = "entry"
@@ -181,7 +183,9 @@ class Code:
         self.do(f"br i1 {again}, label %{head}, label %{end}")
         self.lines[place] = f"  {loop.index} = phi i64 [ {start}, %{before} ], [ {following}, %{last} ]"
         for k, ((type_, first), name) in enumerate(zip(carried, loop.carried, strict=True)):
-            self.lines[place + 1 + k] = f"  {name} = phi {type_} [ {first}, %{before} ], [ {loop.next[k]}, %{last} ]"
+            self.lines[place + 1 + k] = (
+                f"  {name} = phi {type_} [ {first}, %{before} ], [ {loop.next[k]}, %{last} ]"
+            )
         self.start(end)
         loop.results = list(loop.next)
 

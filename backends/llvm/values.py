@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from graphc.errors import CompileError
 from graphc.index import Index
 from graphc.kernel import Apply, Const, Inside, Load, Position, Store, Value, dependencies, indices
-from graphc.types import bool_
+from graphc.types import DType, bool_
 
 from .memory import Memory
 from .places import Chunk, Frame, Operand, Places
@@ -25,17 +25,6 @@ class Values(Places):
     def varies(self, number: int) -> bool:
         """Whether a value differs between lanes."""
         return self.lanes > 1 and self.axis in self.kernel.axes[number]
-
-    def needed(self, roots: Iterable[int], done: Iterable[int] = ()) -> tuple[int, ...]:
-        """All values that `roots` are computed from, in order; those of `done` are taken as known."""
-        known, found, pending = set(done), set[int](), list(roots)
-        while pending:
-            number = pending.pop()
-            if number not in found:
-                found.add(number)
-                if number not in known:
-                    pending.extend(dependencies(self.kernel.values[number]))
-        return tuple(sorted(found))
 
     # ---- computing ahead -------------------------------------------------------------------------------------
 
@@ -184,20 +173,43 @@ class Values(Places):
 
     # ---- stores ----------------------------------------------------------------------------------------------
 
-    def store_scalar(self, frame: Frame, store: Store) -> None:
-        """Store a value that does not differ between lanes."""
-        dtype = self.kernel.slots[store.slot].dtype
-        x = self.scalars.cast(self.scalar(frame, store.value), self.kernel.dtypes[store.value], dtype)
-        Memory(self.code, 1).store(self.address(store.slot, self.index(frame, store.index)), x, dtype)
+    def store_all(self, chunk: Chunk, stores: Sequence[Store]) -> None:
+        """Carry out stores at one place: first all values, since a slot may be updated in place."""
+        for store in stores:
+            self.vector(chunk, store.value)
+        for store in stores:
+            self.store(chunk, store)
 
     def store(self, chunk: Chunk, store: Store) -> None:
         """Store the valid lanes."""
         if self.lanes == 1 or self.axis not in store.index.axes:
-            self.store_scalar(chunk.frame, store)
+            return self.store_scalar(chunk.frame, store)
+        dtype = self.kernel.slots[store.slot].dtype
+        x = self.vectors.cast(self.vector(chunk, store.value), self.kernel.dtypes[store.value], dtype)
+        if store.accumulate:
+            x = self.vectors.add(self._vector_load(chunk, Load(store.slot, store.index, (), dtype)), x, dtype)
+        return self.store_lanes(chunk, store.slot, store.index, x)
+
+    def store_scalar(self, frame: Frame, store: Store) -> None:
+        """Store a value that does not differ between lanes."""
+        dtype = self.kernel.slots[store.slot].dtype
+        x = self.scalars.cast(self.scalar(frame, store.value), self.kernel.dtypes[store.value], dtype)
+        memory, pointer = Memory(self.code, 1), self.address(store.slot, self.index(frame, store.index))
+        if store.accumulate:
+            x = self.scalars.add(memory.load(pointer, dtype), x, dtype)
+        memory.store(pointer, x, dtype)
+
+    def clear(self, chunk: Chunk, store: Store) -> None:
+        """Store 0 where `store` stores."""
+        dtype = self.kernel.slots[store.slot].dtype
+        if self.lanes == 1 or self.axis not in store.index.axes:
+            pointer = self.address(store.slot, self.index(chunk.frame, store.index))
+            Memory(self.code, 1).store(pointer, self.scalars.constant(0, dtype), dtype)
         else:
-            dtype = self.kernel.slots[store.slot].dtype
-            x = self.vectors.cast(self.vector(chunk, store.value), self.kernel.dtypes[store.value], dtype)
-            self.store_lanes(chunk, store.slot, store.index, x)
+            self.store_lanes(chunk, store.slot, store.index, self.vectors.constant(0, dtype))
+
+    def extract(self, x: str, dtype: DType, lane: int) -> str:
+        return self.code.let(f"extractelement {self.vectors.type(dtype)} {x}, i64 {lane}")
 
     def store_lanes(self, chunk: Chunk, slot: int, index: Index, x: str) -> None:
         """Store the valid lanes of a vector of the slot's dtype."""
