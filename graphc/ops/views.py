@@ -198,6 +198,8 @@ pad: Op = Op("pad", Kind.VIEW, infer=_pad_type, reference=_pad, vjp=_pad_vjp, pu
 
 
 def _concat_type(*xs: TensorType, axis: int) -> TensorType:
+    if not xs:
+        raise ShapeError("concat needs at least one input", got="none")
     first = xs[0]
     if not 0 <= axis < first.ndim:
         raise ShapeError("concat joins along an axis of its inputs", got=f"axis {axis} of {first}")
