@@ -1,16 +1,35 @@
 """Common subexpressions: graph in, graph out where no two nodes compute the same thing.
 
-Nodes are equal if op, inputs and attrs are; attrs compare exactly (0.0 is not −0.0). It knows no op by name:
-every op is a pure function of its inputs and attrs.
+Nodes are equal if op, inputs and attrs are; attrs compare exactly (0.0 is not −0.0). Every op is a pure function
+of its inputs and attrs; beyond that, only which ops commute is known here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
+from graphc import ops
 from graphc.ir import Graph, Node, with_inputs
 from graphc.op import Kind
 from graphc.text import attrs_key
+
+# The result has the same bits when the two inputs change places.
+COMMUTATIVE = frozenset(
+    {
+        ops.add,
+        ops.multiply,
+        ops.maximum,
+        ops.minimum,
+        ops.equal,
+        ops.not_equal,
+        ops.logical_and,
+        ops.logical_or,
+        ops.logical_xor,
+        ops.bitwise_and,
+        ops.bitwise_or,
+        ops.bitwise_xor,
+    }
+)
 
 
 class Interner:
@@ -28,7 +47,8 @@ def node_key(node: Node) -> Hashable:
     """Equal for nodes that compute the same. Inputs and variables are told apart by identity, not by name."""
     if node.op.kind is Kind.SOURCE and "value" not in node.attrs:
         return node
-    return (node.op.name, node.inputs, attrs_key(node.attrs) if node.attrs else ())
+    inputs = frozenset(node.inputs) if node.op in COMMUTATIVE else node.inputs
+    return (node.op.name, inputs, attrs_key(node.attrs) if node.attrs else ())
 
 
 def cse(graph: Graph) -> Graph:

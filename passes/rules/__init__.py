@@ -1,0 +1,1 @@
+"""The rewrite rules, by subject. Each module ends with its `RULES`; `passes/simplify.py` puts them together."""

@@ -1,0 +1,263 @@
+"""Elementwise identities, mostly as two sides. They hold bit for bit unless they say `ROUNDING`.
+
+So x + 0 is not simplified for floats (−0.0 + 0.0 is 0.0), x + (−0.0) is; x · 0 and x − x are not, because of NaN.
+"""
+
+from __future__ import annotations
+
+from graphc.ir import Node
+from graphc.ops import (
+    abs,
+    add,
+    ceil,
+    divide,
+    equal,
+    floor,
+    floor_divide,
+    full_like,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    ones_like,
+    power,
+    reciprocal,
+    remainder,
+    round,
+    select,
+    sqrt,
+    square,
+    subtract,
+    trunc,
+    zeros_like,
+)
+from graphc.types import int32
+
+from ..rewrite import Exactness, Rule, floats, identity, integers, numbers, rule, tensor
+from .patterns import is_power_of_two, value_of
+
+Sides = tuple[Node, Node]
+
+
+# Sums
+
+
+@identity(integers)
+def add_zero(x: Node) -> Sides:
+    return add(x, zeros_like(x)), x
+
+
+@identity(floats)
+def add_negative_zero(x: Node) -> Sides:
+    return add(x, full_like(x, -0.0)), x
+
+
+@identity(numbers)
+def subtract_zero(x: Node) -> Sides:
+    return subtract(x, zeros_like(x)), x
+
+
+@identity(integers)
+def subtract_itself(x: Node) -> Sides:
+    return subtract(x, x), zeros_like(x)
+
+
+@identity(integers)
+def subtract_from_zero(x: Node) -> Sides:
+    return subtract(zeros_like(x), x), negative(x)
+
+
+@identity(floats)
+def subtract_from_negative_zero(x: Node) -> Sides:
+    return subtract(full_like(x, -0.0), x), negative(x)
+
+
+@identity(numbers)
+def negative_twice(x: Node) -> Sides:
+    return negative(negative(x)), x
+
+
+@identity(numbers)
+def add_negative(x: Node, y: Node) -> Sides:
+    return add(x, negative(y)), subtract(x, y)
+
+
+@identity(numbers)
+def subtract_negative(x: Node, y: Node) -> Sides:
+    return subtract(x, negative(y)), add(x, y)
+
+
+@identity(integers)
+def negative_difference(x: Node, y: Node) -> Sides:
+    return negative(subtract(x, y)), subtract(y, x)
+
+
+# Products
+
+
+@identity(numbers)
+def multiply_one(x: Node) -> Sides:
+    return multiply(x, ones_like(x)), x
+
+
+@identity(integers)
+def multiply_zero(x: Node) -> Sides:
+    return multiply(x, zeros_like(x)), zeros_like(x)
+
+
+@identity(floats)
+def multiply_minus_one(x: Node) -> Sides:
+    return multiply(x, full_like(x, -1)), negative(x)
+
+
+@identity(numbers)
+def multiply_negatives(x: Node, y: Node) -> Sides:
+    return multiply(negative(x), negative(y)), multiply(x, y)
+
+
+@identity(floats)
+def divide_negatives(x: Node, y: Node) -> Sides:
+    return divide(negative(x), negative(y)), divide(x, y)
+
+
+@identity(floats)
+def divide_by_one(x: Node) -> Sides:
+    return divide(x, ones_like(x)), x
+
+
+@identity(floats)
+def divide_by_minus_one(x: Node) -> Sides:
+    return divide(x, full_like(x, -1)), negative(x)
+
+
+@identity(floats)
+def divide_one(x: Node) -> Sides:
+    return divide(ones_like(x), x), reciprocal(x)
+
+
+@identity(integers)
+def floor_divide_by_one(x: Node) -> Sides:
+    return floor_divide(x, ones_like(x)), x
+
+
+@identity(integers)
+def remainder_by_one(x: Node) -> Sides:
+    return remainder(x, ones_like(x)), zeros_like(x)
+
+
+@rule(divide, examples=[lambda: divide(tensor(4, 16), full_like(tensor(4, 16), 0.25))])
+def divide_by_power_of_two(node: Node) -> Node | None:
+    """x / 2ᵏ → x · 2⁻ᵏ: both round the same real number. Both factors must be normal numbers."""
+    x, divisor = node.inputs
+    c = value_of(divisor)
+    exponents = {"float16": 14, "bfloat16": 126, "float32": 126, "float64": 1022}
+    if c is None or not is_power_of_two(c):
+        return None
+    limit = 2.0 ** exponents[node.dtype.name]
+    return multiply(x, full_like(x, 1 / c)) if 1 / limit <= c <= limit or 1 / limit <= -c <= limit else None
+
+
+@rule(
+    multiply,
+    divide,
+    examples=[
+        lambda: multiply(negative(tensor(4, 16)), full_like(tensor(4, 16), 0.3)),
+        lambda: multiply(full_like(tensor(4, 16), 0.3), negative(tensor(4, 16))),
+        lambda: divide(negative(tensor(4, 16)), full_like(tensor(4, 16), 0.3)),
+    ],
+)
+def negative_times_constant(node: Node) -> Node | None:
+    """(−x) · c → x · (−c), and the same for a quotient."""
+    x, constant = node.inputs
+    if node.op is multiply and value_of(x) is not None:
+        x, constant = constant, x
+    c = value_of(constant)
+    if c is None or x.op is not negative or not node.dtype.is_float:
+        return None
+    return node.op(x.inputs[0], full_like(constant, -c))
+
+
+# Powers
+
+
+@identity(numbers)
+def square_is_product(x: Node) -> Sides:
+    return square(x), multiply(x, x)
+
+
+@identity(floats)
+def power_zero(x: Node) -> Sides:
+    return power(x, zeros_like(x)), ones_like(x)
+
+
+@identity(numbers)
+def power_one(x: Node) -> Sides:
+    return power(x, ones_like(x)), x
+
+
+@identity(numbers, Exactness.ROUNDING)
+def power_two(x: Node) -> Sides:
+    return power(x, full_like(x, 2)), multiply(x, x)
+
+
+@identity(numbers, Exactness.ROUNDING)
+def power_three(x: Node) -> Sides:
+    return power(x, full_like(x, 3)), multiply(multiply(x, x), x)
+
+
+@identity(numbers, Exactness.ROUNDING)
+def power_four(x: Node) -> Sides:
+    squared = multiply(x, x)
+    return power(x, full_like(x, 4)), multiply(squared, squared)
+
+
+@identity(floats, Exactness.ROUNDING)
+def power_minus_one(x: Node) -> Sides:
+    return power(x, full_like(x, -1)), reciprocal(x)
+
+
+@identity(floats, Exactness.ROUNDING)
+def power_minus_two(x: Node) -> Sides:
+    return power(x, full_like(x, -2)), reciprocal(multiply(x, x))
+
+
+@identity(floats, Exactness.ROUNDING)
+def power_half(x: Node) -> Sides:
+    """A root, but for (−∞)^½ = ∞ and (−0)^½ = 0."""
+    root = sqrt(add(x, zeros_like(x)))
+    infinite = equal(x, full_like(x, float("-inf")))
+    return power(x, full_like(x, 0.5)), select(infinite, full_like(x, float("inf")), root)
+
+
+# Signs and extremes
+
+
+@identity(lambda dtype: dtype.is_float or dtype.is_signed)
+def abs_of_negative(x: Node) -> Sides:
+    return abs(negative(x)), abs(x)
+
+
+@identity(numbers)
+def abs_twice(x: Node) -> Sides:
+    return abs(abs(x)), abs(x)
+
+
+@identity()
+def maximum_of_itself(x: Node) -> Sides:
+    return maximum(x, x), x
+
+
+@identity()
+def minimum_of_itself(x: Node) -> Sides:
+    return minimum(x, x), x
+
+
+ROUNDINGS = (floor, ceil, trunc, round)
+
+
+@rule(*ROUNDINGS, examples=[lambda op=op: op(tensor(4, 16, dtype=int32)) for op in ROUNDINGS])
+def round_integer(node: Node) -> Node | None:
+    return node.inputs[0] if node.dtype.is_integer else None
+
+
+RULES = tuple(r for r in globals().values() if isinstance(r, Rule))

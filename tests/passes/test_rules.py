@@ -1,0 +1,79 @@
+"""Every rewrite rule against itself: both sides of its examples, on random numbers and on edge cases."""
+
+import numpy as np
+import pytest
+
+from graphc.evaluate import evaluate_graph
+from graphc.ir import Graph, Node, topological_order
+from graphc.ops import input
+from graphc.passes.cse import cse
+from graphc.passes.rewrite import Exactness, Rule, RuleSet, rewrite
+from graphc.passes.simplify import RULES, simplify
+from graphc.types import TensorType
+from graphc.verify import verify
+from tests.contract.values import assert_close, ordinary, special
+
+EXAMPLES = [
+    pytest.param(rule, example, id=f"{rule.name}-{i}")
+    for rule in RULES.rules
+    for i, example in enumerate(rule.examples())
+]
+
+
+def graph_of(example: Node) -> Graph:
+    inputs = tuple(n for n in topological_order([example]) if n.op is input)
+    return Graph(inputs, (), (), (example,))
+
+
+def edge_cases(type_: TensorType, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.choice(special(type_.dtype), type_.shape)
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Which NaN it is does not count."""
+    assert a.dtype == b.dtype and a.shape == b.shape
+    if a.dtype.kind != "f":
+        return bool(np.array_equal(a, b))
+    return bool(np.all((a.view(f"u{a.itemsize}") == b.view(f"u{b.itemsize}")) | (np.isnan(a) & np.isnan(b))))
+
+
+def run(graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    outputs, _ = evaluate_graph(graph, arrays)
+    return np.ascontiguousarray(outputs[0])
+
+
+def test_every_rule_has_examples():
+    assert [rule.name for rule in RULES.rules if not list(rule.examples())] == []
+
+
+@pytest.mark.parametrize("rule, example", EXAMPLES)
+def test_both_sides_agree(rule: Rule, example: Node):
+    before = cse(graph_of(example))
+    (root,) = before.outputs
+    replacement = rule.apply(root)
+    assert replacement is not None, f"the rule does not apply to its own example\n{before}"
+    after = Graph(before.inputs, (), (), (replacement,))
+    verify(after)
+    for seed in range(8):
+        make = edge_cases if seed % 2 and rule.exactness is Exactness.BITWISE else None
+        arrays = [
+            make(i.tensor_type, seed) if make else ordinary(i.dtype, i.shape, seed) for i in before.inputs
+        ]
+        expected, got = run(before, arrays), run(after, arrays)
+        if rule.exactness is Exactness.BITWISE:
+            assert same_bits(got, expected), f"{rule.name}: {got} instead of {expected} for {arrays}\n{before}\n{after}"
+        else:
+            assert_close(got, expected, 16, rule.name, scale=1.0)
+
+
+@pytest.mark.parametrize("rule, example", EXAMPLES)
+def test_a_rule_comes_to_an_end(rule: Rule, example: Node):
+    once = rewrite(graph_of(example), RuleSet([rule]))
+    assert str(rewrite(once, RuleSet([rule]))) == str(once)
+
+
+@pytest.mark.parametrize("rule, example", EXAMPLES)
+def test_all_rules_together_come_to_an_end(rule: Rule, example: Node):
+    once = simplify(graph_of(example))
+    assert str(simplify(once)) == str(once)
