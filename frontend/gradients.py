@@ -13,7 +13,6 @@ from graphc import ops
 from graphc.driver import driver
 from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Node, located
-from graphc.op import Kind, Op
 from graphc.types import TensorType
 
 from . import pytree
@@ -25,20 +24,11 @@ from .tensor import Tensor, concrete
 from .tracer import Frame
 from .variable import Variable
 
-_stop_gradient = Op(
-    "stop_gradient",
-    Kind.ELEMENTWISE,
-    infer=lambda x: x,
-    reference=lambda x: x,
-    vjp=lambda g, y, x: (None,),
-    scalar=lambda s, x: x,
-)
-
 
 @operation
 def stop_gradient(x: ArrayLike, /) -> Tensor:
     """x, through which no gradient flows."""
-    return emit(_stop_gradient, as_tensor(x))
+    return emit(ops.stop_gradient, as_tensor(x))
 
 
 def gradients(loss: Tensor, wrt: Any) -> Any:

@@ -42,7 +42,7 @@ from .bits import (
     right_shift,
 )
 from .contraction import dot_general
-from .control import item
+from .control import item, stop_gradient
 from .indexed import gather, pick, scatter_add
 from .logic import (
     equal,
