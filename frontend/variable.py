@@ -13,6 +13,7 @@ from graphc.storage import Storage
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 
 from .context import current_frame
+from .exchange import native_array
 from .location import user_location
 from .operators import Operators
 from .tensor import Tensor, concrete, symbolic
@@ -33,15 +34,13 @@ class Variable(Operators):
     def __init__(
         self, value: Any, trainable: bool = True, *, dtype: DTypeLike | None = None, name: str = "variable"
     ) -> None:
-        from .creation import as_array
-
         if current_frame() is not None:
             raise TraceError(
                 "a Variable can't be created while a function is traced: it would be a new one at each call",
                 where=user_location(),
                 hint="create it outside, in a module's __init__ or before the function, and assign to it inside",
             )
-        array = as_array(value, None if dtype is None else as_dtype(dtype))
+        array = _elements(value, None if dtype is None else as_dtype(dtype))
         self.storage = Storage(array, type_of(array), name)
         self.trainable = trainable
         self.name = name
@@ -79,12 +78,11 @@ class Variable(Operators):
 
         Raises ShapeError or DTypeError for anything else.
         """
-        from .creation import as_array, as_tensor
+        from .emit import as_tensor
 
         frame = current_frame()
         if frame is None:
-            source = new.value if isinstance(new, Variable) else new
-            array = as_array(source, self.dtype if _is_weak(source) else None)
+            array = _elements(new, self.dtype if _is_weak(new) else None)
             self._check(type_of(array))
             with call_lock:
                 self.storage.write(array)
@@ -163,6 +161,16 @@ class Variable(Operators):
 
 def _restore(value: np.ndarray, trainable: bool, name: str) -> Variable:
     return Variable(value, trainable, name=name)
+
+
+def _elements(value: Any, dtype: DType | None) -> np.ndarray:
+    """The concrete value of anything array-like, as an array that is only read."""
+    if isinstance(value, Variable):
+        value = value.value
+    if isinstance(value, Tensor):
+        array = value._value("giving a Variable its value", "assign inside the traced function")
+        return array if dtype is None else array.astype(dtype.numpy)
+    return native_array(value, dtype)
 
 
 def _is_weak(value: object) -> bool:

@@ -52,7 +52,6 @@ def compile_graph(traced: Graph, settings: Settings) -> Compiled:
     """
     from .backends.backend import Level
     from .passes.pipeline import optimize
-    from .passes.schedule import schedule
 
     seconds: dict[str, float] = {}
     backend = find_backend(settings.backend)
@@ -60,6 +59,8 @@ def compile_graph(traced: Graph, settings: Settings) -> Compiled:
         graph = optimize(traced, settings)
     planned = None
     if backend.level is Level.SCHEDULE:
+        from .passes.schedule import schedule
+
         with _timed("schedule", seconds):
             planned = schedule(graph)
     with _timed(f"build for {backend.name}", seconds):

@@ -1,1 +1,5 @@
-"""x"""
+"""`graphc.optim`: optimizers."""
+
+from .frontend.optim import SGD, Adam, AdamW, Optimizer
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]

@@ -1,0 +1,1 @@
+"""Layers, activations, losses and initializers, with the names that PyTorch's users know."""

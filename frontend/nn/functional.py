@@ -1,0 +1,185 @@
+"""Functions of networks: activations, softmax, normalization, dropout.
+
+Each is written with array functions, so it has a gradient and fuses with its neighbours; none is an op.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..binary import add, divide, greater, less_equal, maximum, minimum, multiply, subtract
+from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation
+from ..gradients import stop_gradient
+from ..random import Generator, bernoulli
+from ..reductions import max, mean, sum
+from ..searching import where
+from ..shapes import split
+from ..tensor import Tensor
+from ..unary import abs, erf, exp, expm1, log, log1p, negative, rsqrt, square
+from ..unary import sigmoid as sigmoid
+from ..unary import tanh as tanh
+
+
+def _float(x: ArrayLike) -> Tensor:
+    return cast(as_tensor(x), float_dtype(x))
+
+
+@operation
+def relu(x: ArrayLike, /) -> Tensor:
+    """max(x, 0); NaN stays, the gradient at 0 is 0."""
+    x = as_tensor(x)
+    return where(less_equal(x, 0), 0, x)
+
+
+@operation
+def relu6(x: ArrayLike, /) -> Tensor:
+    """min(max(x, 0), 6)."""
+    return minimum(relu(x), 6)
+
+
+@operation
+def leaky_relu(x: ArrayLike, /, negative_slope: float = 0.01) -> Tensor:
+    """x, and negative_slope · x below 0."""
+    x = _float(x)
+    return where(greater(x, 0), x, multiply(x, negative_slope))
+
+
+@operation
+def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
+    """x, and alpha · (exp(x) − 1) below 0."""
+    x = _float(x)
+    return where(greater(x, 0), x, multiply(expm1(minimum(x, 0.0)), alpha))
+
+
+@operation
+def selu(x: ArrayLike, /) -> Tensor:
+    """The self-normalizing elu of Klambauer and others, 2017."""
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    return multiply(elu(x, alpha), scale)
+
+
+@operation
+def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
+    """x · Φ(x), Φ the normal distribution; with approximate="tanh", Hendrycks and Gimpel's approximation of it."""
+    x = _float(x)
+    if approximate == "none":
+        return multiply(multiply(x, 0.5), add(erf(multiply(x, math.sqrt(0.5))), 1.0))
+    if approximate != "tanh":
+        raise ValueError(f'approximate is "none" or "tanh", not {approximate!r}')
+    inner = multiply(multiply(x, add(multiply(square(x), 0.044715), 1.0)), math.sqrt(2 / math.pi))
+    return multiply(multiply(x, 0.5), add(tanh(inner), 1.0))
+
+
+@operation
+def silu(x: ArrayLike, /) -> Tensor:
+    """x · sigmoid(x)."""
+    x = _float(x)
+    return multiply(x, sigmoid(x))
+
+
+@operation
+def mish(x: ArrayLike, /) -> Tensor:
+    """x · tanh(softplus(x))."""
+    x = _float(x)
+    return multiply(x, tanh(softplus(x)))
+
+
+@operation
+def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
+    """log(1 + exp(beta · x)) / beta, without overflow."""
+    x = _float(x)
+    scaled = multiply(x, beta) if beta != 1 else x
+    result = add(relu(scaled), log1p(exp(negative(abs(scaled)))))
+    return divide(result, beta) if beta != 1 else result
+
+
+@operation
+def log_sigmoid(x: ArrayLike, /) -> Tensor:
+    """log(sigmoid(x)), without overflow."""
+    return negative(softplus(negative(_float(x))))
+
+
+@operation
+def softsign(x: ArrayLike, /) -> Tensor:
+    """x / (1 + |x|)."""
+    x = _float(x)
+    return divide(x, add(abs(x), 1.0))
+
+
+@operation
+def hard_sigmoid(x: ArrayLike, /) -> Tensor:
+    """0 below −3, 1 above 3, x / 6 + 1/2 between."""
+    return divide(relu6(add(_float(x), 3.0)), 6.0)
+
+
+@operation
+def hard_swish(x: ArrayLike, /) -> Tensor:
+    """x · hard_sigmoid(x)."""
+    x = _float(x)
+    return multiply(x, hard_sigmoid(x))
+
+
+@operation
+def hard_tanh(x: ArrayLike, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x, but at least min_val and at most max_val."""
+    return maximum(minimum(x, max_val), min_val)
+
+
+@operation
+def glu(x: ArrayLike, /, axis: int = -1) -> Tensor:
+    """The first half along an axis times the sigmoid of the second."""
+    first, second = split(x, 2, axis=axis)
+    return multiply(first, sigmoid(second))
+
+
+@operation
+def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis. The largest element is taken out first, so nothing overflows."""
+    x = _float(x)
+    weights = exp(subtract(x, stop_gradient(max(x, axis=axis, keepdims=True))))
+    return divide(weights, sum(weights, axis=axis, keepdims=True))
+
+
+@operation
+def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
+    """log(softmax(x)), exact also where softmax rounds to 0."""
+    x = _float(x)
+    shifted = subtract(x, stop_gradient(max(x, axis=axis, keepdims=True)))
+    return subtract(shifted, log(sum(exp(shifted), axis=axis, keepdims=True)))
+
+
+@operation
+def layer_norm(
+    x: ArrayLike, /, normalized_shape: int | Sequence[int], weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """(x − mean) / sqrt(variance + eps) over the last axes, then · weight + bias (Ba and others, 2016)."""
+    x = _float(x)
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if x.shape[len(x.shape) - len(shape) :] != shape:
+        from graphc.errors import ShapeError
+
+        from ..location import user_location
+
+        raise ShapeError(f"layer_norm over {shape} takes inputs whose last axes are these", got=str(x.type),
+                         where=user_location())  # fmt: skip
+    axes = tuple(range(-len(shape), 0))
+    centered = subtract(x, mean(x, axis=axes, keepdims=True))
+    result = multiply(centered, rsqrt(add(mean(square(centered), axis=axes, keepdims=True), eps)))
+    result = result if weight is None else multiply(result, weight)
+    return result if bias is None else add(result, bias)
+
+
+@operation
+def dropout(x: ArrayLike, /, p: float = 0.5, training: bool = True, *, generator: Generator | None = None) -> Tensor:
+    """While training, each element is 0 with probability p, and the others are scaled by 1 / (1 − p)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability, between 0 and 1, not {p}")
+    x = as_tensor(x)
+    if not training or p == 0:
+        return x
+    x = _float(x)
+    if p == 1:
+        return multiply(x, 0.0)
+    return where(bernoulli(1.0 - p, x.shape, generator=generator), multiply(x, 1.0 / (1.0 - p)), 0.0)

@@ -1,0 +1,177 @@
+"""Losses: what a model's outputs cost, as one number or one for each element."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from graphc import ops
+from graphc.errors import DTypeError, ShapeError
+
+from ..binary import add, divide, equal, less, maximum, multiply, not_equal, subtract
+from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation
+from ..location import user_location
+from ..reductions import mean, sum
+from ..searching import positions, take, where
+from ..shapes import moveaxis
+from ..tensor import Tensor
+from ..unary import abs, exp, log, log1p, negative, square
+from .functional import log_softmax, relu
+
+
+class Reduction(Enum):
+    """What becomes of the costs of single elements."""
+
+    MEAN = "mean"
+    SUM = "sum"
+    NONE = "none"
+
+
+def _reduced(costs: Tensor, reduction: str) -> Tensor:
+    match Reduction(reduction):
+        case Reduction.MEAN:
+            return mean(costs)
+        case Reduction.SUM:
+            return sum(costs)
+        case Reduction.NONE:
+            return costs
+
+
+def _pair(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Tensor, Tensor]:
+    """Both as floats of the input's dtype. Raises ShapeError unless their shapes are equal: broadcasting a target
+    against an input is hardly ever meant."""
+    x, y = as_tensor(input), as_tensor(target)
+    if x.shape != y.shape:
+        raise ShapeError(f"{loss} needs inputs and targets of one shape", got=f"{x.type} and {y.type}",
+                         where=user_location(), hint="reshape one of them")  # fmt: skip
+    x = cast(x, float_dtype(x))
+    return x, cast(y, x.dtype)
+
+
+@operation
+def cross_entropy(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int | None = None,
+    reduction: str = "mean", label_smoothing: float = 0.0, axis: int = -1,
+) -> Tensor:  # fmt: skip
+    """−log of the probability that softmax gives the right class.
+
+    input   logits, with the classes along `axis` (the last; PyTorch has them along the second).
+    target  class numbers of an integer dtype, of the input's shape without that axis; or probabilities of its shape.
+    weight  one for each class. The mean is then weighted with the targets' weights, as in PyTorch.
+    ignore_index     targets of this class number cost nothing, and don't count in the mean.
+    label_smoothing  the share of each target that is spread over all classes equally.
+    Class numbers outside raise IndexError at run time.
+    """
+    x, y = as_tensor(input), as_tensor(target)
+    if axis not in (-1, x.ndim - 1):
+        x = moveaxis(x, axis, -1)
+        y = moveaxis(y, axis, -1) if y.ndim == x.ndim else y
+    scores = log_softmax(x)
+    if y.dtype.is_float:
+        return _with_probabilities(scores, y, weight, ignore_index, reduction, label_smoothing)
+    return _with_classes(scores, y, weight, ignore_index, reduction, label_smoothing)
+
+
+def _with_classes(
+    scores: Tensor, y: Tensor, weight: ArrayLike | None, ignore_index: int | None, reduction: str, smoothing: float
+) -> Tensor:
+    classes = _class_numbers(scores, y)
+    counted = None if ignore_index is None else not_equal(classes, ignore_index)
+    chosen = classes if counted is None else where(counted, classes, 0)
+    costs = negative(emit(ops.pick, scores, positions(chosen, scores.shape[-1])))
+    weights = None if weight is None else take(cast(as_tensor(weight), scores.dtype), chosen)
+    if weights is not None:
+        costs = multiply(costs, weights)
+    if smoothing:
+        per_class = scores if weight is None else multiply(scores, weight)
+        costs = subtract(multiply(costs, 1.0 - smoothing), multiply(mean(per_class, axis=-1), smoothing))
+    if counted is not None:
+        costs = where(counted, costs, 0.0)
+        weights = cast(counted, scores.dtype) if weights is None else where(counted, weights, 0.0)
+    if weights is not None and Reduction(reduction) is Reduction.MEAN:
+        return divide(sum(costs), sum(weights))
+    return _reduced(costs, reduction)
+
+
+def _class_numbers(scores: Tensor, y: Tensor) -> Tensor:
+    if not y.dtype.is_integer:
+        raise DTypeError("cross_entropy's target is class numbers or probabilities", got=str(y.type), where=user_location())
+    if y.shape != scores.shape[:-1]:
+        raise ShapeError("cross_entropy needs a class number for each row of the input", got=f"{scores.type} and {y.type}",
+                         where=user_location(), hint="the classes are along the last axis; give axis= for another")  # fmt: skip
+    return y
+
+
+def _with_probabilities(
+    scores: Tensor, y: Tensor, weight: ArrayLike | None, ignore_index: int | None, reduction: str, smoothing: float
+) -> Tensor:
+    if y.shape != scores.shape or ignore_index is not None:
+        raise ShapeError("probabilities have the input's shape, and none can be ignored", got=f"{scores.type} and {y.type}",
+                         where=user_location())  # fmt: skip
+    y = cast(y, scores.dtype)
+    if smoothing:
+        y = add(multiply(y, 1.0 - smoothing), smoothing / scores.shape[-1])
+    weighted = scores if weight is None else multiply(scores, weight)
+    return _reduced(negative(sum(multiply(weighted, y), axis=-1)), reduction)
+
+
+@operation
+def nll_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+    """−input at the target's class, for log-probabilities with the classes along the last axis."""
+    scores = as_tensor(input)
+    picked = emit(ops.pick, scores, positions(_class_numbers(scores, as_tensor(target)), scores.shape[-1]))
+    return _reduced(negative(picked), reduction)
+
+
+@operation
+def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+    """(input − target)²."""
+    x, y = _pair(input, target, "mse_loss")
+    return _reduced(square(subtract(x, y)), reduction)
+
+
+@operation
+def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+    """|input − target|."""
+    x, y = _pair(input, target, "l1_loss")
+    return _reduced(abs(subtract(x, y)), reduction)
+
+
+@operation
+def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """|input − target| − beta/2, and its square over 2 · beta where it is less than beta."""
+    x, y = _pair(input, target, "smooth_l1_loss")
+    distance = abs(subtract(x, y))
+    if beta == 0:
+        return _reduced(distance, reduction)
+    near = divide(square(distance), 2.0 * beta)
+    return _reduced(where(less(distance, beta), near, subtract(distance, beta / 2)), reduction)
+
+
+@operation
+def huber_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """delta · smooth_l1_loss with beta = delta."""
+    return multiply(smooth_l1_loss(input, target, reduction, delta), delta)
+
+
+@operation
+def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+    """−log of the probability that sigmoid gives the right answer; targets are probabilities of "yes"."""
+    x, y = _pair(input, target, "binary_cross_entropy_with_logits")
+    costs = add(subtract(relu(x), multiply(x, y)), log1p(exp(negative(abs(x)))))
+    return _reduced(costs, reduction)
+
+
+@operation
+def binary_cross_entropy(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+    """The same for probabilities; their logarithms are at least −100, as in PyTorch."""
+    x, y = _pair(input, target, "binary_cross_entropy")
+    yes, no = maximum(log(x), -100.0), maximum(log1p(negative(x)), -100.0)
+    return _reduced(negative(add(multiply(y, yes), multiply(subtract(1.0, y), no))), reduction)
+
+
+@operation
+def kl_div(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+    """target · (log(target) − input), for log-probabilities as input; 0 where the target is 0."""
+    x, y = _pair(input, target, "kl_div")
+    safe = where(equal(y, 0), 1.0, y)
+    return _reduced(multiply(y, subtract(log(safe), x)), reduction)

@@ -1,0 +1,223 @@
+"""`Module`: Variables and other modules under names, static fields, and the function they make up.
+
+Knows nothing of particular layers. Attributes are found when asked for, so there is nothing to register and no
+`super().__init__()` to call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any, Generic, Self, TypeVar, overload
+
+from graphc.errors import DTypeError, GraphcError, ShapeError
+
+from ..context import current_frame
+from ..emit import ArrayLike, as_tensor
+from ..location import user_location
+from ..parameters import load_parameters, save_parameters
+from ..tensor import Tensor
+from ..variable import Variable
+
+T = TypeVar("T")
+
+
+class static(Generic[T]):
+    """A field of a module that traces depend on: `training = static(True)` in the class gives it a default.
+
+    A trace records its value when it reads it, and a compiled function checks it on each call.
+    """
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> static[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> static[T] | T:
+        if instance is None:
+            return self
+        value: T = instance.__dict__.setdefault(self.name, self.default)
+        frame = current_frame()
+        if frame is not None:
+            frame.watch(instance, self.name, value)
+        return value
+
+    def __set__(self, instance: object, value: T) -> None:
+        instance.__dict__[self.name] = value
+
+
+class StateError(GraphcError, KeyError):
+    """A state does not have the names that a module has."""
+
+    __str__ = GraphcError.__str__
+
+
+class Module:
+    """The base of layers and models: set Variables and modules as attributes, define `forward`, call it.
+
+    Lists, tuples and dicts of them are looked into. Names are paths: "layers.0.weight".
+    """
+
+    training = static(True)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What calling the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Variable) and value.name == "variable":
+            value.name = value.storage.name = name   # for the text of graphs
+        object.__setattr__(self, name, value)
+
+    # What it holds
+
+    def named_members(self, prefix: str = "") -> Iterator[tuple[str, Variable | Module]]:
+        """All Variables and modules below this one, in the order they were set, each once, by path."""
+        seen: set[int] = {id(self)}
+        pending: list[tuple[str, Any]] = [(prefix, self)]
+        while pending:
+            path, value = pending.pop()
+            if isinstance(value, Variable | Module) and value is not self:
+                if id(value) in seen:
+                    continue
+                seen.add(id(value))
+                yield path, value
+            children = [(f"{path}.{name}" if path else str(name), child) for name, child in _children(value)]
+            pending.extend(reversed(children))
+
+    def named_variables(self) -> Iterator[tuple[str, Variable]]:
+        """All Variables, trainable or not; one that is met twice has the first path."""
+        return ((name, v) for name, v in self.named_members() if isinstance(v, Variable))
+
+    def named_parameters(self) -> Iterator[tuple[str, Variable]]:
+        """The trainable Variables."""
+        return ((name, v) for name, v in self.named_variables() if v.trainable)
+
+    def parameters(self) -> list[Variable]:
+        """The trainable Variables."""
+        return [v for _, v in self.named_parameters()]
+
+    def modules(self) -> list[Module]:
+        """This module and all below."""
+        return [self, *(m for _, m in self.named_members() if isinstance(m, Module))]
+
+    def members(self) -> list[tuple[object, Any]]:
+        """What is looked into for Variables and modules: the attributes, by name."""
+        return [(n, v) for n, v in vars(self).items() if isinstance(v, Variable | Module | list | tuple | dict)]
+
+    # Modes
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` here and in all modules below; compiled functions that read it follow."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """`train(False)`."""
+        return self.train(False)
+
+    # State
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Snapshots of all Variables, by path."""
+        return {name: v.value for name, v in self.named_variables()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> None:
+        """Assign all Variables from arrays of the same dtypes and shapes.
+
+        Raises StateError for missing and, unless not `strict`, for unknown names, ShapeError and DTypeError for arrays
+        that don't fit; then nothing has changed.
+        """
+        mine = dict(self.named_variables())
+        missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
+        if strict and (missing or unknown):
+            raise StateError(
+                "a state has exactly the module's names", got=f"missing: {missing or 'none'}; unknown: {unknown or 'none'}",
+                hint="strict=False loads the names that both have",
+            )  # fmt: skip
+        from ..creation import asarray
+
+        new = {name: asarray(state[name]) for name in mine if name in state}
+        for name, value in new.items():
+            if value.type != mine[name].type:
+                raise (ShapeError if value.shape != mine[name].shape else DTypeError)(
+                    f"{name} is {mine[name].type}", got=str(value.type), where=user_location()
+                )
+        for name, value in new.items():
+            mine[name].assign(value)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all Variables to a safetensors file."""
+        save_parameters(self.state_dict(), path)
+
+    def load(self, path: str | PathLike[str], strict: bool = True) -> None:
+        """Read all Variables from a safetensors file; see `load_state_dict`."""
+        self.load_state_dict(load_parameters(path), strict)
+
+    # Text
+
+    def describe(self) -> str:
+        """What stands between the parentheses of the module's text."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in _submodules(self)]
+        inside = self.describe() if not lines else "\n  " + "\n  ".join(lines) + "\n"
+        return f"{type(self).__name__}({inside})"
+
+
+def _children(value: Any) -> list[tuple[object, Any]]:
+    """What is looked into below a value."""
+    if isinstance(value, Module):
+        return value.members()
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, list | tuple):
+        return list(enumerate(value))
+    return []
+
+
+def _submodules(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The modules right below, for the text; functions in containers are shown too."""
+    for name, child in _children(value):
+        where = f"{path}.{name}" if path else str(name)
+        if isinstance(child, Module):
+            yield where, child
+        elif isinstance(child, list | tuple | dict):
+            yield from _submodules(child, where)
+        elif callable(child):
+            yield where, _Named(child)
+
+
+class _Named:
+    """A function, by its name."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+
+def input_for(module: Module, x: ArrayLike, parameter: Variable) -> Tensor:
+    """The input as a tensor. Raises DTypeError for a float dtype other than the parameters': float64 data would
+    silently double the work."""
+    tensor = as_tensor(x)
+    if tensor.dtype.is_float and tensor.dtype is not parameter.dtype:
+        raise DTypeError(
+            f"{type(module).__name__} has {parameter.dtype} parameters and takes no other floats", got=str(tensor.type),
+            where=user_location(), hint=f"convert the input: gx.astype(x, gx.{parameter.dtype})",
+        )  # fmt: skip
+    return tensor

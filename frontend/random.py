@@ -1,0 +1,167 @@
+"""Randomness: Philox bits under a key that each use of a generator draws anew. The same bits on every backend.
+
+A `Generator` is a Variable: two key words and the number of uses so far. Use n has a key of its own, the first two
+words of the generator's block n; its element i is a word of block i // 4 (or i // 2 where it takes two words).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graphc import ops
+from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, uint64
+
+from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
+from .context import current_frame
+from .creation import Shape, as_shape, iota
+from .emit import ArrayLike, as_tensor, cast, emit, operation, stretch
+from .location import user_location
+from .shapes import reshape, stack
+from .tensor import Tensor
+from .unary import cos, log, sqrt
+from .variable import Variable
+
+
+class Generator:
+    """A source of random numbers; each use gives new ones, and equal seeds give equal numbers.
+
+    In a compiled function its state is part of the program, so every call draws new numbers. The numbers
+    repeat after 2³² uses.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.state = Variable(_initial_state(seed), trainable=False, name="random_state")
+
+    def seed(self, seed: int) -> None:
+        """Start over, as `Generator(seed)` does. `seed` is an int in 0 … 2⁶⁴ − 1."""
+        self.state.assign(_initial_state(seed))
+
+    def _next_key(self) -> tuple[Tensor, Tensor]:
+        """The key of the next use. Inside a trace or an operation only."""
+        state = self.state.value
+        low, high, used = state[0], state[1], state[2]
+        self.state.assign(stack([low, high, add(used, 1)]))
+        first, second = (emit(ops.philox, low, high, used, as_tensor(word, uint32)) for word in (0, 1))
+        return first, second
+
+
+def _initial_state(seed: int) -> np.ndarray:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+        raise DTypeError("a seed is an int in 0 … 2**64 − 1", got=repr(seed), where=user_location())
+    return np.array([seed & 0xFFFFFFFF, seed >> 32, 0], np.uint32)
+
+
+default_generator = Generator(0)   # what is used where no `generator=` is given
+
+
+def seed(n: int) -> None:
+    """Seed the default generator. Raises TraceError inside a trace, where it would happen at every call."""
+    if current_frame() is not None:
+        raise TraceError("gx.random.seed belongs outside of traced functions", where=user_location())
+    default_generator.seed(n)
+
+
+@operation
+def bits(shape: Shape, *, generator: Generator | None = None) -> Tensor:
+    """Random uint32, all 32 bits of them."""
+    sizes = as_shape(shape)
+    return reshape(_words(sizes, 1, generator)[0], sizes)
+
+
+def _words(sizes: tuple[int, ...], count: int, generator: Generator | None) -> list[Tensor]:
+    """`count` (1, 2) vectors of random words, an element for each element of the shape, from one use."""
+    size = math.prod(sizes)
+    if size >= 1 << 32:
+        raise ShapeError("one use of a generator gives less than 2**32 numbers", got=str(size), where=user_location())
+    low, high = (default_generator if generator is None else generator)._next_key()
+    position = iota(size, uint32)
+    per_block = 4 // count
+    block = bitwise_right_shift(position, per_block.bit_length() - 1)
+    first = multiply(bitwise_and(position, per_block - 1), count)
+    low, high = stretch(low, (size,)), stretch(high, (size,))
+    return [emit(ops.philox, low, high, block, add(first, word) if word else first) for word in range(count)]
+
+
+def _fractions(sizes: tuple[int, ...], dtype: DType, generator: Generator | None) -> Tensor:
+    """Uniform in 0 ≤ x < 1: as many random bits as the mantissa of the dtype holds (24 or 53), scaled."""
+    if dtype is float64:
+        high, low = (cast(w, uint64) for w in _words(sizes, 2, generator))
+        whole = bitwise_right_shift(bitwise_or(multiply(high, 1 << 32), low), 11)
+        return multiply(cast(whole, float64), 2.0**-53)
+    (word,) = _words(sizes, 1, generator)
+    return _fraction(word)
+
+
+def _fraction(word: Tensor) -> Tensor:
+    return multiply(cast(bitwise_right_shift(word, 8), float32), 2.0**-24)
+
+
+@operation
+def uniform(
+    shape: Shape, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *,
+    dtype: DTypeLike = "float32", generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """Numbers equally likely anywhere in low ≤ x < high (rounding may give high itself)."""
+    chosen, sizes = _float(dtype), as_shape(shape)
+    x = cast(_fractions(sizes, chosen, generator), chosen)
+    if isinstance(low, float | int) and isinstance(high, float | int):
+        x = multiply(x, float(high) - float(low)) if high - low != 1 else x
+        x = add(x, float(low)) if low else x
+    else:
+        x = add(multiply(x, subtract(high, low)), low)
+    return reshape(cast(x, chosen), sizes)
+
+
+@operation
+def normal(
+    shape: Shape, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *,
+    dtype: DTypeLike = "float32", generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """Normally distributed numbers, by Box and Muller's transform (1958)."""
+    chosen, sizes = _float(dtype), as_shape(shape)
+    if chosen is float64:
+        radius, angle = (_fractions(sizes, float64, generator) for _ in range(2))
+    else:
+        radius, angle = map(_fraction, _words(sizes, 2, generator))
+    x = multiply(sqrt(multiply(log(subtract(1.0, radius)), -2.0)), cos(multiply(angle, 2 * math.pi)))
+    x = multiply(x, std) if not (isinstance(std, float | int) and std == 1) else x
+    x = add(x, mean) if not (isinstance(mean, float | int) and mean == 0) else x
+    return reshape(cast(x, chosen), sizes)
+
+
+@operation
+def randint(
+    low: int, high: int, shape: Shape, *, dtype: DTypeLike = "int64", generator: Generator | None = None
+) -> Tensor:
+    """Integers equally likely in low ≤ x < high, of which there are at most 2³².
+
+    A random word w gives low + floor(w · count / 2³²), so the bias is below count / 2³².
+    """
+    chosen, sizes, count = as_dtype(dtype), as_shape(shape), high - low
+    if not chosen.is_integer or not 0 < count <= 1 << 32:
+        raise DTypeError("randint takes an integer dtype and 1 to 2**32 integers to choose from",
+                         got=f"{chosen}, {low} … {high - 1}", where=user_location())  # fmt: skip
+    (word,) = _words(sizes, 1, generator)
+    scaled = bitwise_right_shift(multiply(cast(word, uint64), count), 32)
+    return reshape(add(cast(scaled, chosen), low) if low else cast(scaled, chosen), sizes)
+
+
+@operation
+def bernoulli(p: ArrayLike, shape: Shape, *, generator: Generator | None = None) -> Tensor:
+    """True with probability p."""
+    sizes = as_shape(shape)
+    chances = _fraction(_words(sizes, 1, generator)[0])
+    return less(reshape(chances, sizes), p)
+
+
+def _float(dtype: DTypeLike) -> DType:
+    chosen = as_dtype(dtype)
+    if not chosen.is_float:
+        raise DTypeError("random fractions are of a float dtype", got=str(chosen), where=user_location())
+    return chosen
+
+
+__all__ = ["Generator", "bernoulli", "bits", "normal", "randint", "seed", "uniform"]
