@@ -33,11 +33,11 @@ def differentiate(outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequ
             cotangent.add(output, g)
     targets = set(wrt)
     for node in reversed(active):
-        g = cotangent.of(node)
-        if g is None or not any(i in active for i in node.inputs):
+        flowed = cotangent.of(node)
+        if flowed is None or not any(i in active for i in node.inputs):
             continue
         with located(node.loc):
-            _pass_on(node, g, cotangent, active)
+            _pass_on(node, flowed, cotangent, active)
         if node not in targets:
             cotangent.forget(node)
     return [_tensor(cotangent.of(node)) for node in wrt]

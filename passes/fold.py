@@ -13,7 +13,7 @@ from graphc.evaluate import evaluate
 from graphc.ir import Graph, Literal, Node
 from graphc.op import Kind
 
-from .rewrite import Exactness, Rule, RuleSet, rewrite, rule, tensor
+from .rewrite import RuleSet, rewrite, rule, tensor
 from .rules.patterns import constant_of
 
 GROWTH = 1 << 20   # bytes by which a result may exceed its inputs

@@ -160,7 +160,8 @@ def _check(p: Pass, graph: Graph, invariants: Iterable[Invariant]) -> None:
     try:
         verify(graph)
     except CompileError as error:
-        raise CompileError(f"the pass {p.name} broke the graph: {error.rule}", got=error.got, where=error.where) from error
+        rule = f"the pass {p.name} broke the graph: {error.rule}"
+        raise CompileError(rule, got=error.got, where=error.where) from error
     for invariant in invariants:
         if not invariant.holds(graph):
             raise CompileError(f"the pass {p.name} declares, but does not see to it, that {invariant.value}")

@@ -7,7 +7,7 @@ fixed point. The engine knows no op beyond which ones commute.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -60,7 +60,7 @@ def rule(
     """Make a rule for those ops of a function from a node to its replacement or None."""
 
     def decorate(function: Callable[[Node], Node | None]) -> Rule:
-        name: str = function.__name__  # type: ignore[attr-defined]
+        name: str = function.__name__
         return Rule(name, of, function, exactness, lambda: [make() for make in examples])
 
     return decorate
@@ -132,7 +132,7 @@ def identity(
                 for before, _ in patterns(TensorType(dtype, (4, 16))):
                     yield before
 
-        name: str = sides.__name__  # type: ignore[attr-defined]
+        name: str = sides.__name__
         roots = dict.fromkeys(example.op for example in examples())
         return Rule(name, tuple(roots), apply, exactness, examples)
 
@@ -182,7 +182,7 @@ class RuleSet:
                 after = r.apply(node)
             if after is not None:
                 if after.type != node.type:
-                    raise CompileError(f"the rule {r.name} changes the type of {node!r}", got=repr(after), where=node.loc)
+                    raise CompileError(f"{r} changes the type of {node}", got=repr(after), where=node.loc)
                 return after
         return None
 

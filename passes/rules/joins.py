@@ -42,8 +42,10 @@ def pad_of_pad(node: Node) -> Node | None:
     x, fill = node.inputs
     if x.op is not pad or x.inputs[1] is not fill:
         return None
-    widths = {name: tuple(a + b for a, b in zip(x.attrs[name], node.attrs[name], strict=True)) for name in x.attrs}
-    return pad(x.inputs[0], fill, **widths)
+    low, high = (
+        tuple(a + b for a, b in zip(x.attrs[name], node.attrs[name], strict=True)) for name in ("low", "high")
+    )
+    return pad(x.inputs[0], fill, low=low, high=high)
 
 
 @rule(

@@ -11,7 +11,6 @@ from graphc.ops import (
     bitwise_or,
     cast,
     equal,
-    full_like,
     greater,
     greater_equal,
     isfinite,

@@ -193,8 +193,8 @@ def slice_of_broadcast(node: Node) -> Node | None:
     if x.op is not broadcast:
         return None
     dims = x.attrs["dims"]
-    bounds = {name: tuple(node.attrs[name][d] for d in dims) for name in ("start", "stop", "step")}
-    return broadcast(slice(x.inputs[0], **bounds), shape=node.shape, dims=dims)
+    start, stop, step = (tuple(node.attrs[name][d] for d in dims) for name in ("start", "stop", "step"))
+    return broadcast(slice(x.inputs[0], start=start, stop=stop, step=step), shape=node.shape, dims=dims)
 
 
 @rule(

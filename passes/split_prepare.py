@@ -1,0 +1,138 @@
+"""Splits a graph into work that needs doing once, until a Variable changes, and work for every call.
+
+In: an optimized graph. Out: two graphs that together compute the same. Knows kinds of ops, and costs of recipes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc import ops
+from graphc.ir import Graph, Node, is_tuple, with_inputs
+from graphc.op import Kind
+
+from .kernel_tracer import scalar_recipe
+
+WORTH = 1 << 10       # simple instructions, below which a buffer more is not worth it
+DEAR = 8              # simple instructions for an element, from which on reading it beats computing it
+GROWTH = 1 << 20      # bytes by which a dear result may exceed what it is computed from
+HEAVY = frozenset({Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED, Kind.CONTROL, Kind.ITEM})
+COPIES = frozenset({ops.concat, ops.pad})
+
+
+def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
+    """The graphs `prepare` and `main`.
+
+    A node is *lasting* if it depends on nothing but constants and variables that the graph does not update. Of those,
+    `prepare` computes, as its outputs, what the rest asks for and what is worth keeping:
+
+    - sums, products of matrices, gathers of lasting tensors always;
+    - elementwise work, copies (concat, pad) and transpositions if the result takes no more memory than what it is
+      made of, so that reading it is no slower, unless it is too small to matter;
+    - elementwise work with dear functions also where the result is larger by up to 1 MiB (a table of sines).
+
+    Cheap views stay with their readers, where they are only other indices; so does a cast to a wider dtype, since
+    converting in registers beats reading twice the bytes. Where a node is not worth keeping, its inputs may be.
+
+    `prepare` has the graph's variables and no inputs or updates. `main` has the graph's inputs, then one for each
+    of prepare's outputs, and everything else as it was.
+
+        graph(%x: float32[8, 4]) variables(@w: float32[4, 4]) {
+          %0 = exp(@w) : float32[4, 4]
+          %1 = dot_general(%x, %0) {batch = ((), ()), contract = ((1,), (0,))} : float32[8, 4]
+          return %1
+        }
+                                                ↓
+        graph() variables(@w: float32[4, 4]) {
+          %0 = exp(@w) : float32[4, 4]
+          return %0
+        }
+        graph(%x: float32[8, 4], %prepared0: float32[4, 4]) variables(@w: float32[4, 4]) {
+          %0 = dot_general(%x, %prepared0) {batch = ((), ()), contract = ((1,), (0,))} : float32[8, 4]
+          return %0
+        }
+    """
+    kept = _Choice(graph).made()
+    inputs = {node: ops.input(type=node.tensor_type, name=f"prepared{i}") for i, node in enumerate(kept)}
+    prepare = Graph((), graph.variables, (None,) * len(graph.variables), tuple(kept))
+    rest = graph.rebuild(lambda node, new: inputs.get(node) or with_inputs(node, new))
+    return prepare, Graph((*graph.inputs, *inputs.values()), rest.variables, rest.updates, rest.outputs)
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """What computing an element of a lasting node takes, if only the heavy nodes before it are kept."""
+
+    cost: int                  # simple instructions
+    reads: frozenset[Node]     # constants, variables and heavy nodes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that is read."""
+        return sum(node.tensor_type.nbytes for node in self.reads)
+
+
+class _Choice:
+    """Which lasting nodes are worth keeping."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.efforts = self._lasting()
+
+    def _lasting(self) -> dict[Node, _Effort]:
+        """All lasting nodes, inputs first, with the effort that they take."""
+        updated = {v for v, u in zip(self.graph.variables, self.graph.updates, strict=True) if u is not None}
+        changing = updated.union(self.graph.inputs)
+        lasting: dict[Node, _Effort] = {}
+        for node in self.graph.nodes:
+            if node not in changing and all(i in lasting for i in node.inputs):
+                lasting[node] = self._effort(node, [lasting[i] for i in node.inputs])
+        return lasting
+
+    def _effort(self, node: Node, inputs: list[_Effort]) -> _Effort:
+        if node.op.kind is Kind.SOURCE or _is_heavy(node):
+            return _Effort(0, frozenset({node}))
+        return _Effort(_own_cost(node) + sum(i.cost for i in inputs), frozenset().union(*(i.reads for i in inputs)))
+
+    def made(self) -> list[Node]:
+        """The nodes to keep, in the graph's order. Those that only other kept nodes need are not among them."""
+        kept: set[Node] = set()
+        asked = [i for node in self.graph.nodes if node not in self.efforts for i in node.inputs]
+        pending = [node for node in (*asked, *self.graph.results) if node in self.efforts]
+        seen = set(pending)
+        while pending:
+            node = pending.pop()
+            if self._is_worth_keeping(node):
+                kept.add(node)
+            elif node.op.kind is not Kind.SOURCE:
+                pending.extend(i for i in node.inputs if i not in seen)
+                seen.update(node.inputs)
+        return [node for node in self.graph.nodes if node in kept]
+
+    def _is_worth_keeping(self, node: Node) -> bool:
+        if _is_heavy(node):
+            return not is_tuple(node)   # its items are
+        if _own_cost(node) == 0:
+            return False
+        effort, type_ = self.efforts[node], node.tensor_type
+        growth = type_.nbytes - effort.nbytes
+        return effort.cost * type_.size >= WORTH and growth <= (GROWTH if effort.cost >= DEAR else 0)
+
+
+def _is_heavy(node: Node) -> bool:
+    return node.op.kind in HEAVY
+
+
+def _own_cost(node: Node) -> int:
+    """Simple instructions for an element, or 1 for moving it; 0 for what is only another way to look at memory."""
+    match node.op.kind:
+        case Kind.ELEMENTWISE:
+            return scalar_recipe(node).cost
+        case Kind.VIEW:
+            return int(node.op in COPIES or _is_transposition(node))
+    return 0
+
+
+def _is_transposition(node: Node) -> bool:
+    """Whether neighbours in memory do not stay neighbours."""
+    return node.op is ops.permute and node.attrs["axes"][-1] != len(node.shape) - 1
