@@ -1,0 +1,179 @@
+"""Contractions: tiles of a matrix product by `tl.dot`, with everything that follows applied to the tile.
+
+Which axes are rows (m), columns (n) and batch follows from which operand varies over them. A product that has no
+rows or no columns, or whose dtype the dot instruction is not for, becomes a sum of products: a reduction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphc.errors import UnsupportedError
+from graphc.index import Axis, axes_size
+from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Reduce, Value
+from graphc.scalar import Builder, Prim, Scalar, record
+from graphc.types import DType, float32
+
+from .partials import Partials, sum_of
+from .plan import Plan, plan_contraction
+from .primitives import cast
+from .tile import Coordinates, Dim, Scope
+from .values import Values
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The parallel axes of a contraction by what they are to the product. `batch` is everything else."""
+
+    batch: tuple[Axis, ...]
+    m: tuple[Axis, ...]
+    n: tuple[Axis, ...]
+
+
+def roles(kernel: Kernel, dot: Dot) -> Roles:
+    a, b = (kernel.axes[i] for i in dot.inputs)
+    m = tuple(x for x in kernel.parallel if x in a and x not in b)
+    n = tuple(x for x in kernel.parallel if x in b and x not in a)
+    return Roles(tuple(x for x in kernel.parallel if x not in m and x not in n), m, n)
+
+
+def _multiply(s: Builder, a: Scalar, b: Scalar, dtype: DType) -> Scalar:
+    return s.cast(a, dtype) * s.cast(b, dtype)
+
+
+def as_sum_of_products(kernel: Kernel) -> Kernel:
+    """The kernel with its dots written as reductions over the contracted axes."""
+    if kernel.row:
+        raise UnsupportedError(
+            "the triton backend has no kernel that both contracts and reduces rows",
+            got=str(kernel).splitlines()[0],
+            hint="store the contraction's result and reduce it in a kernel of its own",
+        )
+    values: list[Value] = []
+    numbers: dict[int, int] = {}
+    for number, value in enumerate(kernel.values):
+        if isinstance(value, Dot):
+            a, b = (numbers[i] for i in value.inputs)
+            recipe = record("product", _multiply, (values[a].dtype, values[b].dtype), {"dtype": value.dtype})
+            values.append(Apply(recipe, (a, b)))
+            values.append(sum_of(len(values) - 1, value.dtype, value.axes))
+        elif isinstance(value, Apply | Reduce):
+            values.append(replace(value, inputs=tuple(numbers[i] for i in value.inputs)))
+        else:
+            values.append(_gathering(value, numbers))
+        numbers[number] = len(values) - 1
+    stores = tuple(replace(s, value=numbers[s.value], index=s.index.renumber(numbers)) for s in kernel.stores)
+    return replace(kernel, row=kernel.contracted, contracted=(), values=tuple(values), stores=stores)
+
+
+def _gathering(value: Value, numbers: dict[int, int]) -> Value:
+    """The value with the numbers that its indices gather by moved."""
+    match value:
+        case Load(index=index, bounds=bounds):
+            moved = tuple(replace(b, index=b.index.renumber(numbers)) for b in bounds)
+            return replace(value, index=index.renumber(numbers), bounds=moved)
+        case Inside(bounds=bounds):
+            return Inside(tuple(replace(b, index=b.index.renumber(numbers)) for b in bounds))
+        case Position(index=index):
+            return Position(index.renumber(numbers))
+    return value
+
+
+def uses_dot_instruction(kernel: Kernel) -> bool:
+    """Whether `tl.dot` can compute the kernel's product: one, float32, with rows and columns."""
+    dots = [v for v in kernel.values if isinstance(v, Dot)]
+    if len(dots) != 1 or dots[0].dtype is not float32:
+        return False
+    if any(not kernel.dtypes[i].is_float or kernel.dtypes[i].bits > 32 for i in dots[0].inputs):
+        return False
+    found = roles(kernel, dots[0])
+    return axes_size(found.m) > 1 and axes_size(found.n) > 1
+
+
+def lower_contraction(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> tuple[int, Plan]:
+    """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
+    number, dot = next((n, v) for n, v in enumerate(kernel.values) if isinstance(v, Dot))
+    found = roles(kernel, dot)
+    a, b, dtype = _operands(kernel, dot)
+    if plan is None:
+        sizes = (axes_size(axes) for axes in (found.m, found.n, dot.axes))
+        plan = plan_contraction(*sizes, narrow=dtype.bits == 16)
+    batch = Dim("batch", found.batch)
+    m, n = Dim("m", found.m, plan.outer, 0), Dim("n", found.n, plan.inner, 1)
+    coordinates = Coordinates(values.code, values.used, values.wide)
+    scope = Scope(rank=2)
+    programs = coordinates.spread((batch, m, n), scope)
+    partials.spread((batch, m, n), programs)
+
+    code = values.code
+    name = values.names.unique("dot")
+    code.line(f"{name} = tl.zeros(({plan.outer}, {plan.inner}), tl.float32)")
+    invariant = frozenset(dot.axes)
+    values.emit(dot.inputs, scope, lambda v: not kernel.axes[v] & invariant and v not in dot.inputs)
+    depth = Dim("k", dot.axes, plan.depth, 1), Dim("k", dot.axes, plan.depth, 0)
+    with code.block(f"for start in range(0, {axes_size(dot.axes)}, {plan.depth})"):
+        texts = []
+        for side, (operand, dim, other) in enumerate(((a, depth[0], m), (b, depth[1], n))):
+            inside = scope.child()
+            coordinates.place(dim, "start", inside, "" if side == 0 else "_t")
+            values.emit([operand], inside)
+            texts.append(_dot_operand(kernel, values, operand, inside, dim, other, dtype))
+        code.line(f'{name} = tl.dot({texts[0]}, {texts[1]}, {name}, input_precision="ieee")')
+    scope.values[number] = name
+    values.emit([s.value for s in kernel.stores], scope)
+    for store in kernel.stores:
+        if store.accumulate:
+            partials.add(store, scope, _summed_dims(store.accumulate, (m, n)))
+        else:
+            values.store(store, scope, (*m.axes, *n.axes) if kernel.levels[store.value] else None)
+    return programs, plan
+
+
+def _operands(kernel: Kernel, dot: Dot) -> tuple[int, int, DType]:
+    """The values to multiply, and the dtype to multiply them in. A widening cast of 16-bit operands is left out:
+    their products are exact in float32 either way, and the tensor cores take them as they are."""
+    a, b = (_before_widening(kernel, i) for i in dot.inputs)
+    if kernel.dtypes[a] is kernel.dtypes[b]:
+        return a, b, kernel.dtypes[a]
+    return *dot.inputs, float32
+
+
+def _before_widening(kernel: Kernel, number: int) -> int:
+    value = kernel.values[number]
+    if isinstance(value, Apply) and len(value.recipe.steps) == 1 and value.recipe.steps[0].prim is Prim.CAST:
+        if value.dtype is float32 and kernel.dtypes[value.inputs[0]].is_float:
+            return value.inputs[0]
+    return number
+
+
+def _dot_operand(
+    kernel: Kernel, values: Values, number: int, scope: Scope, depth: Dim, other: Dim, dtype: DType
+) -> str:
+    """A block of an operand, zero beyond the contracted axes' end."""
+    own = kernel.axes[number]
+    text = values.recipes.note(cast(values.operand(number, scope), dtype))
+    if not own.issuperset(a for a in depth.axes if a.size > 1):
+        shape = scope.shape((*depth.axes, *other.axes))
+        text = f"tl.broadcast_to({text}, {shape})"
+    guards = scope.guard(depth.axes)
+    is_masked = isinstance(kernel.values[number], Load) and own.issuperset(depth.axes)
+    if guards and not is_masked:
+        text = f"tl.where({' & '.join(guards)}, {text}, 0.0)"
+    if text.isidentifier():
+        return text
+    name = values.names.unique("operand")
+    values.code.line(f"{name} = {text}")
+    return name
+
+
+def _summed_dims(over: tuple[Axis, ...], dims: tuple[Dim, Dim]) -> tuple[Dim, ...]:
+    """The tile's dims that are summed as a whole."""
+    for dim in dims:
+        inside = [a for a in dim.axes if a in over]
+        if inside and len(inside) < len(dim.axes):
+            raise UnsupportedError(
+                "the triton backend can't sum a product's tile over a part of its rows or columns",
+                got=f"a sum over {', '.join(map(str, inside))} of {', '.join(map(str, dim.axes))}",
+                hint="store the product and sum it in a kernel of its own",
+            )
+    return tuple(dim for dim in dims if dim.axes and set(dim.axes) <= set(over))

@@ -1,0 +1,77 @@
+"""How a kernel is cut into tiles: block sizes and warps. The backend's own choice, never part of the kernel.
+
+Sizes are powers of two. A tile of 4,096 elements gives each of 128 threads 32, which fits the registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.index import Axis, Index, axes_size
+from graphc.kernel import Kernel, Load
+
+TILE = 4096
+LOOP_BLOCK = 1024
+LONGEST_ROW = 8192       # rows up to it stay in registers from the first reduction to the last store
+SIDE = 32                # of a square tile that reads along one axis and writes along another
+
+
+def power_of_two(n: int) -> int:
+    """The least power of two that is not below n."""
+    return 1 << max(0, (n - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Block sizes: `outer` × `inner` points; `depth` along the contracted axes. Tests set their own."""
+
+    outer: int
+    inner: int
+    depth: int = 1
+    warps: int = 4
+    stages: int = 3
+
+
+def accesses(kernel: Kernel) -> list[tuple[Index, int]]:
+    """Where the kernel touches memory, and in how large a buffer."""
+    loads = [(v.index, kernel.slots[v.slot].size) for v in kernel.values if isinstance(v, Load)]
+    return loads + [(s.index, kernel.slots[s.slot].size) for s in kernel.stores]
+
+
+def contiguous_bytes(kernel: Kernel, axis: Axis) -> int:
+    """The elements in buffers that are walked with unit stride along `axis`."""
+    return sum(size for index, size in accesses(kernel) if abs(index.coefficient(axis)) == 1)
+
+
+def contiguous_axes(kernel: Kernel, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """The axes that something is contiguous along, the most important first."""
+    found = [a for a in axes if contiguous_bytes(kernel, a)]
+    return tuple(sorted(found, key=lambda a: -contiguous_bytes(kernel, a)))
+
+
+def plan_loop(points: int) -> Plan:
+    return Plan(1, min(LOOP_BLOCK, power_of_two(points)))
+
+
+def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Plan:
+    """A tile of `outer` × `inner` points. Where memory is contiguous along the outer axes, as in the sum of a
+    matrix's columns, the tile is wide along them; otherwise rows are as long as they can be."""
+    lines, columns = axes_size(outer), axes_size(inner)
+    along_outer = max((contiguous_bytes(kernel, a) for a in outer), default=0)
+    along_inner = max((contiguous_bytes(kernel, a) for a in inner), default=0)
+    if along_outer > along_inner:
+        wide = min(128, power_of_two(lines))
+        return Plan(wide, min(power_of_two(columns), max(1, TILE // wide)))
+    wide = power_of_two(columns)
+    if wide > LONGEST_ROW:
+        wide = TILE
+    warps = 8 if wide > TILE else 4
+    return Plan(min(power_of_two(lines), max(1, TILE // wide)), wide, warps=warps)
+
+
+def plan_contraction(m: int, n: int, k: int, narrow: bool) -> Plan:
+    """A tile of a matrix product. `narrow` operands (16 bits) go to the tensor cores, which want larger tiles."""
+    largest = 128 if narrow else 64
+    outer, inner = (min(largest, max(16, power_of_two(size))) for size in (m, n))
+    depth = min(64 if narrow else 32, max(16, power_of_two(k)))
+    return Plan(outer, inner, depth, warps=8 if outer * inner >= 128 * 128 else 4)

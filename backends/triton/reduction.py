@@ -1,0 +1,170 @@
+"""Reductions: sweeps over rows, one for each level of reductions that the values need.
+
+A tile holds `lines` × `columns`: parallel points by points of the row. Rows that fit a tile are read once and stay
+in registers; longer ones are swept in chunks, a running state for each column, joined when the sweep ends.
+Sums over parallel axes leave one partial sum for each program; a second kernel adds those up, in a fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc.errors import CompileError
+from graphc.index import Axis
+from graphc.kernel import Kernel, Reduce, Store
+
+from .partials import Partials
+from .plan import Plan, plan_reduction
+from .primitives import literal, triton_dtype
+from .tile import Coordinates, Dim, Scope
+from .values import Values
+
+
+def lower_reduction(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> tuple[int, Plan]:
+    """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
+    return _Reduction(kernel, values, partials, plan).lower()
+
+
+class _Reduction:
+    """One kernel's lowering; `scope` is what is known between sweeps."""
+
+    def __init__(self, kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> None:
+        self.kernel = kernel
+        self.values = values
+        self.code = values.code
+        self.partials = partials
+        self.scope = Scope(rank=2)
+        self.coordinates = Coordinates(values.code, values.used, values.wide)
+        summed = summed_axes(kernel)
+        lines = summed or kernel.parallel
+        others = tuple(a for a in kernel.parallel if a not in lines)
+        # Without reductions nothing needs whole rows: what is not summed forms the columns, spread over programs.
+        self.sweeps = bool(kernel.row)
+        columns = kernel.row if self.sweeps else others
+        self.plan = plan or plan_reduction(kernel, lines, columns)
+        self.lines = Dim("line", lines, self.plan.outer, 0)
+        self.columns = Dim("column", columns, self.plan.inner, 1)
+        self.points = Dim("point", others if self.sweeps else ())
+        self.row = frozenset(kernel.row)
+        self.shape = (self.lines.block, self.columns.block)
+
+    def lower(self) -> tuple[int, Plan]:
+        grid = [self.points, self.lines] if self.sweeps else [self.columns, self.lines]
+        programs = self.coordinates.spread(grid, self.scope)
+        self.partials.spread(grid, programs)
+        whole = self.columns.chunks <= 1
+        if self.sweeps and whole:
+            self.coordinates.place(self.columns, "", self.scope)
+        for level in range(max(self.kernel.levels, default=0) + 1):
+            self._level(level, whole or not self.sweeps)
+        return programs, self.plan
+
+    def _level(self, level: int, whole: bool) -> None:
+        """The stores of values of this level, and the reductions that these values feed."""
+        kernel = self.kernel
+        reduces = [
+            n for n, v in enumerate(kernel.values) if isinstance(v, Reduce) and kernel.levels[n] == level + 1
+        ]
+        stores = [s for s in kernel.stores if kernel.levels[s.value] == level]
+        along = [s for s in stores if self._varies_along_row(s)]
+        for store in stores:
+            if store not in along:
+                self.values.emit([store.value], self.scope)
+                self._store(store, self.scope)
+        if whole:
+            self._whole(reduces, along)
+        elif reduces or along:
+            self._sweep(level, reduces, along)
+
+    def _varies_along_row(self, store: Store) -> bool:
+        return bool((self.kernel.axes[store.value] | store.index.axes) & self.row)
+
+    def _whole(self, reduces: Sequence[int], stores: Sequence[Store]) -> None:
+        """A level of rows that lie in the tile as a whole."""
+        for store in stores:
+            self.values.emit([store.value], self.scope)
+            self._store(store, self.scope)
+        for number in reduces:
+            self.values.emit(self._reduce(number).inputs, self.scope)
+            self._finish(number, self._elements(number, self.scope))
+
+    def _sweep(self, level: int, reduces: Sequence[int], stores: Sequence[Store]) -> None:
+        """A level of rows longer than the tile: a loop over chunks."""
+        kernel, row, code = self.kernel, self.row, self.code
+        roots = [i for n in reduces for i in self._reduce(n).inputs] + [s.value for s in stores]
+        self.values.emit(roots, self.scope, lambda n: not kernel.axes[n] & row and kernel.levels[n] <= level)
+        states = {n: self._initial(n) for n in reduces}
+        with code.block(f"for start in range(0, {self.columns.size}, {self.columns.block})"):
+            scope = self.scope.child()
+            self.coordinates.place(self.columns, "start", scope)
+            for store in stores:
+                self.values.emit([store.value], scope)
+                self._store(store, scope)
+            for number in reduces:
+                self.values.emit(self._reduce(number).inputs, scope)
+                joined = (*states[number], *self._elements(number, scope))
+                combined = self.values.recipes.call(self._reduce(number).combine, joined)
+                code.line(f"{', '.join(states[number])} = {combined}")
+        for number in reduces:
+            self._finish(number, states[number])
+
+    def _reduce(self, number: int) -> Reduce:
+        value = self.kernel.values[number]
+        if not isinstance(value, Reduce) or set(value.axes) != set(self.kernel.row):
+            raise CompileError("a reduction must run over all row axes of its kernel", got=str(value))
+        return value
+
+    def _elements(self, number: int, scope: Scope) -> list[str]:
+        """The states of a chunk's elements: blocks of the whole tile, neutral outside the row."""
+        value = self._reduce(number)
+        guards = scope.guard(value.axes)
+        result = []
+        for i, init in zip(value.inputs, value.init, strict=True):
+            text = self.values.operand(i, scope).typed
+            if scope.shape(self.kernel.axes[i]) != self.shape or not scope.is_block(self.kernel.axes[i]):
+                text = f"tl.broadcast_to({text}, {self.shape})"
+            if guards:
+                text = f"tl.where({' & '.join(guards)}, {text}, {literal(init.value, init.dtype).text})"
+            result.append(text)
+        return result
+
+    def _initial(self, number: int) -> list[str]:
+        """Names of a running state, which starts neutral."""
+        value = self._reduce(number)
+        names = []
+        for init in value.init:
+            name = self.values.names.unique(f"{value.finish.name}_state")
+            start = literal(init.value, init.dtype).text
+            self.code.line(f"{name} = tl.full({self.shape}, {start}, {triton_dtype(init.dtype)})")
+            names.append(name)
+        return names
+
+    def _finish(self, number: int, states: Sequence[str]) -> None:
+        """Join the columns' states, and finish the result."""
+        value, recipes = self._reduce(number), self.values.recipes
+        wanted = value.finish.name if not value.finish.steps else f"{value.finish.name}_total"
+        names = [self.values.names.unique(wanted) for _ in states]
+        combine = recipes.function(value.combine)
+        inputs = f"({', '.join(states)})" if len(states) > 1 else states[0]
+        self.code.line(f"{', '.join(names)} = tl.reduce({inputs}, 1, {combine}, keep_dims=True)")
+        self.values.apply_to(number, value.finish, names, self.scope)
+
+    def _store(self, store: Store, scope: Scope) -> None:
+        if store.accumulate:
+            varying = self.kernel.row if self._varies_along_row(store) else ()
+            self.partials.add(store, scope, (self.lines,), varying)
+        elif self._varies_along_row(store):
+            self.values.store(store, scope, (*self.kernel.axes[store.value], *self._line_axes(store)))
+        else:
+            self.values.store(store, scope, self._line_axes(store))
+
+    def _line_axes(self, store: Store) -> tuple[Axis, ...]:
+        """The lines' axes, for values that depend on a reduction: its result is a block of one element a line."""
+        return self.lines.axes if self.kernel.levels[store.value] else ()
+
+
+def summed_axes(kernel: Kernel) -> tuple[Axis, ...]:
+    """The parallel axes that all accumulating stores sum over, in order."""
+    sets = [set(s.accumulate) for s in kernel.stores if s.accumulate]
+    common = set.intersection(*sets) if sets else set()
+    return tuple(a for a in kernel.parallel if a in common)

@@ -1,0 +1,133 @@
+"""Kernel → Triton source: one module of text, and the launches that carry the kernel out.
+
+The text is the same for Triton's interpreter and its compiler. Sums over parallel axes take a second launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from graphc.kernel import Kernel, KernelKind, Slot
+from graphc.types import DType, int32
+
+from .contraction import as_sum_of_products, lower_contraction, uses_dot_instruction
+from .loop import lower_loop
+from .partials import Partials
+from .plan import Plan
+from .recipes import Recipes
+from .reduction import lower_reduction
+from .scatter import lower_scatter
+from .text import Code, Names
+from .values import Values
+
+
+class Memory(Enum):
+    """What a launch's parameter points to."""
+
+    SLOT = "slot"          # the kernel's slot of that number
+    SCRATCH = "scratch"    # scratch memory of the kernel, contents undefined
+    STATUS = "status"      # one int32, set to 1 where a gathered index was bad
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One pointer that a device function takes."""
+
+    memory: Memory
+    number: int
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A call of a device function by `programs` programs."""
+
+    function: str
+    parameters: tuple[Parameter, ...]
+    programs: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class KernelSource:
+    """A kernel's Triton module, its launches in order, and the scratch memory they share."""
+
+    text: str
+    launches: tuple[Launch, ...]
+    scratch: tuple[Slot, ...]
+
+
+@lru_cache(maxsize=1024)
+def kernel_source(kernel: Kernel, plan: Plan | None = None) -> KernelSource:
+    """The Triton source of a kernel. Raises UnsupportedError for what the backend has no lowering of.
+
+    `plan` replaces the block sizes that the backend would choose; for tests, and for tuning."""
+    writer = _Writer()
+    writer.write(kernel, plan, tuple(Parameter(Memory.SLOT, n, s.dtype) for n, s in enumerate(kernel.slots)))
+    return KernelSource(writer.module(), tuple(writer.launches), tuple(writer.scratch))
+
+
+class _Writer:
+    """Collects the device functions of one module."""
+
+    def __init__(self) -> None:
+        self.names = Names()
+        self.recipes = Recipes(self.names)
+        self.texts: list[str] = []
+        self.launches: list[Launch] = []
+        self.scratch: list[Slot] = []
+
+    def write(self, kernel: Kernel, plan: Plan | None, slots: Sequence[Parameter]) -> None:
+        """Write a kernel whose slots are what `slots` says; then the kernels that finish its sums."""
+        lowered = kernel
+        if kernel.kind is KernelKind.CONTRACTION and not uses_dot_instruction(kernel):
+            lowered = as_sum_of_products(kernel)
+        code = Code()
+        values = Values(lowered, code, self.recipes)
+        partials = Partials(values)
+        programs, plan = _lower(lowered, values, partials, plan)
+        first = len(self.scratch)
+        self.scratch += partials.scratch
+        parameters = [*slots]
+        parameters += [Parameter(Memory.SCRATCH, first + n, s.dtype) for n, s in enumerate(partials.scratch)]
+        pointers = [*values.slots, *partials.pointers]
+        if values.reports_status:
+            parameters.append(Parameter(Memory.STATUS, 0, int32))
+            pointers.append("status")
+        written = next(iter(kernel.stores)).slot
+        name = self.names.unique(f"{kernel.kind.value}_{kernel.slots[written].name}")
+        self.texts.append(_comment(kernel) + code.function(name, pointers))
+        if programs:
+            self.launches.append(Launch(name, tuple(parameters), programs, plan.warps, plan.stages))
+        for finishing in partials.finishing:
+            scratch = Parameter(Memory.SCRATCH, first + finishing.scratch, self.scratch[first + finishing.scratch].dtype)
+            self.write(finishing.kernel, None, (scratch, slots[finishing.slot]))
+
+    def module(self) -> str:
+        head = "import triton\nimport triton.language as tl\n"
+        if self.recipes.imported:
+            head += f"\nfrom graphc.backends.triton.functions import {', '.join(sorted(self.recipes.imported))}\n"
+        return "\n\n".join([head, *self.recipes.texts, *self.texts])
+
+
+def _lower(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> tuple[int, Plan]:
+    match kernel.kind:
+        case KernelKind.LOOP:
+            return lower_loop(kernel, values, plan)
+        case KernelKind.REDUCTION:
+            return lower_reduction(kernel, values, partials, plan)
+        case KernelKind.CONTRACTION:
+            return lower_contraction(kernel, values, partials, plan)
+        case KernelKind.INDEXED:
+            return lower_scatter(kernel, values, plan)
+
+
+def _comment(kernel: Kernel) -> str:
+    """The kernel's own text, above what was made of it."""
+    return "".join(f"# {line}\n" for line in str(kernel).splitlines())
+
+

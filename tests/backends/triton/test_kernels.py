@@ -1,0 +1,51 @@
+"""Hand-built kernels in Triton's interpreter against their meaning in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphc.backends.triton.interpret import Interpreter
+from graphc.backends.triton.plan import Plan
+from graphc.backends.triton.program import run_kernel_interpreted
+from graphc.kernel import Kernel
+from tests.kernel_interpreter import run_kernel
+
+from . import kernels
+from .build import random_array
+
+
+def compare(kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [random_array(slot, rng) for slot in kernel.slots]
+    expected = [a.copy() for a in arrays]
+    assert run_kernel(kernel, expected) == run_kernel_interpreted(kernel, arrays, interpreter, plan)
+    for slot, got, want in zip(kernel.slots, arrays, expected, strict=True):
+        if not slot.dtype.is_float:
+            np.testing.assert_array_equal(got, want, str(slot.name))
+            continue
+        tolerance = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1e-2}[slot.dtype.name]
+        scale = float(np.abs(want.astype(np.float64)).max()) + 1e-30
+        error = np.abs(got.astype(np.float64) - want.astype(np.float64)).max() / scale
+        assert error <= tolerance, f"{slot.name} is off by {error}"
+
+
+@pytest.mark.parametrize("name", kernels.KERNELS)
+def test_kernel_computes_what_it_means(name: str, interpreter: Interpreter) -> None:
+    compare(kernels.KERNELS[name](), interpreter)
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("softmax", Plan(4, 32)), ("layer_norm", Plan(4, 32)), ("layer_norm_gradient", Plan(8, 32)),
+        ("column_sum_accumulated", Plan(16, 32)), ("argmax", Plan(4, 16)), ("log_sum_exp", Plan(2, 16)),
+        ("any_and_all", Plan(2, 16)), ("sum_of_constant", Plan(2, 16)), ("sum_over_two_axes", Plan(2, 32)),
+        ("sums_over_different_axes", Plan(8, 16)), ("transposed_sum", Plan(1, 256)), ("pad_and_concat", Plan(1, 256)),
+        ("linear_gelu", Plan(16, 16, 16)), ("product_with_sums", Plan(16, 16, 16)), ("convolution", Plan(16, 16, 16)),
+        ("scatter_rows", Plan(1, 8)),
+    ],
+)  # fmt: skip
+def test_small_tiles_compute_the_same(name: str, plan: Plan, interpreter: Interpreter) -> None:
+    """Tiles that leave tails, and rows longer than a tile."""
+    compare(kernels.KERNELS[name](), interpreter, plan)
