@@ -37,9 +37,11 @@ def vector_of(scalar: str, lanes: int) -> str:
 
 def constant(bits: int, dtype: DType, lanes: int) -> str:
     """A constant operand. LLVM writes floats as the hexadecimal bits of the equal double."""
-    if dtype.is_float:
+    if dtype.is_float and dtype.bits >= 32:
         double = struct.unpack("<Q", struct.pack("<d", float(from_bits(bits, dtype))))[0]
-        text = f"0x{double:016X}" if dtype.bits >= 32 else f"0xH{bits:04X}"
+        text = f"0x{double:016X}"
+    elif dtype.is_float:
+        text = f"0x{'R' if dtype.name == 'bfloat16' else 'H'}{bits:04X}"
     elif dtype.is_bool:
         text = "true" if bits else "false"
     else:
