@@ -295,6 +295,7 @@ _UNARY = [
     "signbit",
     "logical_not",
     "bitwise_invert",
+    "stop_gradient",
 ]
 
 _BINARY = [
