@@ -41,17 +41,21 @@ class NativeKernel:
 
 
 def finish_function(name: str, code: Code, slots: Sequence[int]) -> str:
-    """The text of a task's function whose body is `code`: it finds the addresses of the slots of its task first.
-    Slot number k of the kernel is %s<k>."""
-    prologue = []
+    """The text of a task's function whose body is `code`, for a task with those slots."""
+    code.lines[:0] = slot_addresses(slots)
+    code.do("ret void")
+    return code.function(f"void @{name}({PARAMETERS})")
+
+
+def slot_addresses(slots: Sequence[int]) -> list[str]:
+    """Instructions that make %s<k> the address of slot k of the kernel, for a task that has those slots."""
+    lines = []
     for place, k in enumerate(slots):
-        prologue += [
+        lines += [
             f"  %n{k} = getelementptr i32, ptr %slots, i64 {place}",
             f"  %b{k} = load i32, ptr %n{k}",
             f"  %w{k} = sext i32 %b{k} to i64",
             f"  %p{k} = getelementptr ptr, ptr %buffers, i64 %w{k}",
             f"  %s{k} = load ptr, ptr %p{k}",
         ]
-    code.lines[:0] = prologue
-    code.do("ret void")
-    return code.function(f"void @{name}({PARAMETERS})")
+    return lines

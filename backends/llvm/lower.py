@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from graphc.kernel import Kernel, KernelKind
 
+from .blocking import block
+from .contraction import lower_contraction
 from .kernel_code import NativeKernel, NativeTask, finish_function
 from .loops import emit_loop
 from .plan import plan_loop, plan_reduction
@@ -22,6 +24,10 @@ def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     """Generate the code of a kernel; its symbols begin with `name`. Raises UnsupportedError for what it can't do."""
     if any(a.size == 0 for a in kernel.parallel):
         return NativeKernel("", ())
+    if kernel.kind is KernelKind.CONTRACTION:
+        blocking = block(kernel, target)
+        if blocking is not None:
+            return lower_contraction(kernel, blocking, target, name)
     code = Code()
     is_loop = kernel.kind is KernelKind.LOOP
     plan = plan_loop(kernel, target) if is_loop else plan_reduction(kernel, target)

@@ -1,0 +1,206 @@
+"""How a contraction is cut into register tiles and cache blocks, and which operands are packed.
+
+In: a kernel with a `Dot`, and a target. Out: a `Blocking`, or None where the kernel has no two axes to tile.
+Emits nothing. Nothing here depends on the number of threads, so results don't either.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from graphc.index import Axis, Index
+from graphc.kernel import Dot, Kernel, Load
+from graphc.types import DType
+
+from .microkernel import Strides, Tile, register_tile
+from .target import Target
+
+CHUNK = 512
+ROW_TILES = 24
+COLUMN_TILES = 16
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An axis cut into `firsts` tiles of `first` elements and then `seconds` tiles of `second`, not longer ones."""
+
+    first: int
+    firsts: int
+    second: int = 0
+    seconds: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.firsts + self.seconds
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths that occur, longest first."""
+        return (self.first, self.second) if self.seconds else (self.first,)
+
+    @property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """How many tiles there are of which length."""
+        return tuple((n, size) for n, size in ((self.firsts, self.first), (self.seconds, self.second)) if n)
+
+    @staticmethod
+    def evenly(size: int, most: int) -> Cut:
+        """Tiles of at most `most` whose lengths differ by one at most: no narrow tile is left at the end."""
+        count = -(-size // most)
+        length, longer = divmod(size, count)
+        return Cut(length + 1, longer, length, count - longer) if longer else Cut(length, count)
+
+    @staticmethod
+    def with_rest(size: int, length: int) -> Cut:
+        """Tiles of `length`, and what is left."""
+        full, rest = divmod(size, length)
+        if not full:
+            return Cut(rest, 1)
+        return Cut(length, full, rest, 1 if rest else 0)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One side of the product.
+
+    `free` is the tiled axis that only it varies over, `outer` are its other axes that are not contracted.
+    `strides` says how it lies in memory, if tiles could read it there. Panels of columns are padded to whole
+    vectors of `lanes`, those of rows (0) are as long as their tiles.
+    """
+
+    value: int
+    free: Axis
+    outer: tuple[Axis, ...]
+    strides: Strides | None
+    cut: Cut
+    lanes: int
+    packed: bool = False
+
+    def width(self, length: int) -> int:
+        """Elements from one k to the next in a packed panel of that length."""
+        return -(-length // self.lanes) * self.lanes if self.lanes else length
+
+    def tile_strides(self, length: int) -> Strides:
+        """How a tile of that length finds the elements."""
+        if self.packed:
+            return Strides(1, self.width(length))
+        assert self.strides is not None
+        return self.strides
+
+    def packed_size(self, depth: int) -> int:
+        """Elements of all panels at one point of the outer axes."""
+        return depth * sum(n * self.width(length) for n, length in self.cut.parts)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """The plan of a contraction: `rows` and `columns` are its operands.
+
+    A work unit is a block of `row_tiles` × `column_tiles` register tiles at one point of the outer axes. Its sums are
+    made in chunks of `chunk` along k, so that a chunk of a column panel stays in the first cache.
+    """
+
+    dot: int
+    dtype: DType
+    outer: tuple[Axis, ...]
+    contracted: tuple[Axis, ...]
+    rows: Operand
+    columns: Operand
+    tile: Tile
+    chunk: int
+    row_tiles: int
+    column_tiles: int
+
+    @property
+    def operands(self) -> tuple[Operand, Operand]:
+        return self.rows, self.columns
+
+    @property
+    def depth(self) -> int:
+        """Elements along k, all contracted axes as one."""
+        return math.prod(a.size for a in self.contracted)
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.depth // self.chunk)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Row blocks and column blocks."""
+        return -(-self.rows.cut.count // self.row_tiles), -(-self.columns.cut.count // self.column_tiles)
+
+    @property
+    def units(self) -> int:
+        return math.prod(a.size for a in self.outer) * self.blocks[0] * self.blocks[1]
+
+    def __str__(self) -> str:
+        def side(operand: Operand) -> str:
+            lengths = " + ".join(f"{n}·{length}" for n, length in operand.cut.parts)
+            return f"{operand.free.name}:{lengths} {'packed' if operand.packed else 'in place'}"
+
+        return (
+            f"rows {side(self.rows)}, columns {side(self.columns)}, k {self.depth} in chunks of {self.chunk}, "
+            f"blocks of {self.row_tiles}×{self.column_tiles} tiles, {self.units} units"
+        )
+
+
+def block(kernel: Kernel, target: Target) -> Blocking | None:
+    """The plan, or None where one side has no axis of its own: a matrix–vector product is a reduction."""
+    number, dot = next((i, v) for i, v in enumerate(kernel.values) if isinstance(v, Dot))
+    left, right = (kernel.axes[i] for i in dot.inputs)
+    own = [[a for a in kernel.parallel if a in x and a not in y] for x, y in ((left, right), (right, left))]
+    if not all(own) or axes_are_empty(kernel):
+        return None
+    inputs = list(dot.inputs)
+    contiguous = _contiguous(kernel)
+    if contiguous in own[0]:
+        own.reverse()
+        inputs.reverse()
+    row_axis = max(own[0], key=lambda a: a.size)
+    column_axis = contiguous if contiguous in own[1] else max(own[1], key=lambda a: a.size)
+    outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
+    tile = register_tile(target, dot.dtype)
+    depth = math.prod(a.size for a in dot.axes)
+
+    def operand(value: int, free: Axis, cut: Cut, lanes: int) -> Operand:
+        mine = tuple(a for a in outer if a in kernel.axes[value])
+        return Operand(value, free, mine, _strides(kernel, value, free, dot), cut, lanes)
+
+    rows = operand(inputs[0], row_axis, Cut.evenly(row_axis.size, tile.rows), 0)
+    columns = operand(inputs[1], column_axis, Cut.with_rest(column_axis.size, tile.columns), tile.lanes)
+    rows, columns = _packed(rows, columns)
+    chunk = -(-depth // -(-depth // CHUNK))
+    blocking = Blocking(
+        number, dot.dtype, outer, dot.axes, rows, columns, tile, chunk, ROW_TILES, COLUMN_TILES
+    )
+    return blocking
+
+
+def _packed(rows: Operand, columns: Operand) -> tuple[Operand, Operand]:
+    """Which operands are packed."""
+    row_packed = rows.strides is None or rows.cut.count > 2
+    column_packed = columns.strides is None or columns.strides.free != 1 or columns.cut.count > 2
+    return replace(rows, packed=row_packed), replace(columns, packed=column_packed)
+
+
+def axes_are_empty(kernel: Kernel) -> bool:
+    return any(a.size == 0 for a in (*kernel.parallel, *kernel.contracted))
+
+
+def _contiguous(kernel: Kernel) -> Axis | None:
+    """The axis along which the largest result lies contiguously."""
+    store = max(kernel.stores, key=lambda s: kernel.slots[s.slot].size)
+    return next((a for a in kernel.parallel if store.index.coefficient(a) == 1), None)
+
+
+def _strides(kernel: Kernel, number: int, free: Axis, dot: Dot) -> Strides | None:
+    """How an operand lies in memory: only where it is a load of the sum's dtype, unguarded and linear."""
+    value = kernel.values[number]
+    if not isinstance(value, Load) or value.bounds or value.dtype is not dot.dtype or len(dot.axes) != 1:
+        return None
+    (k,) = dot.axes
+    index: Index = value.index
+    if not (index.is_linear_in(free) and index.is_linear_in(k)):
+        return None
+    return Strides(index.coefficient(free), index.coefficient(k))

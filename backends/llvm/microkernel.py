@@ -1,0 +1,132 @@
+"""The register tile of a contraction: a block of rows × columns summed over k in vector registers.
+
+In: where the tile finds the elements of both operands, as strides. Out: the code of one function that leaves the sums
+in tile memory. Knows no kernel, no packing and no epilogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.scalar import Builder, Scalar, record
+from graphc.types import DType
+
+from .primitives import Emitter
+from .target import Target
+from .text import Code, register_type
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A register tile: `rows` elements of the one operand times `vectors` vectors of `lanes` of the other."""
+
+    rows: int
+    vectors: int
+    lanes: int
+
+    @property
+    def columns(self) -> int:
+        return self.vectors * self.lanes
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.columns
+
+
+def register_tile(target: Target, dtype: DType) -> Tile:
+    """The tile that fills the registers: of 16, 12 hold sums, 2 columns and one a row's element; of 32, 24 and 4."""
+    return Tile(6, target.vector_registers // 8, target.lanes(dtype))
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Where an operand's elements lie: (free index i, k) at element i·free + k·depth."""
+
+    free: int
+    depth: int
+
+
+class TileWriter:
+    """Writes the functions of one kernel's tiles.
+
+    `void @name(ptr a, ptr b, ptr tile, i64 depth, i1 first)`: tile[r][c] = sum over k < depth of a(r, k) · b(c, k),
+    with depth ≥ 1. Row r of tile memory starts at r·tile.columns; columns are padded to whole vectors there.
+    `adds`: the sums are added to what tile memory holds, unless `first`.
+    """
+
+    def __init__(self, target: Target, dtype: DType, tile: Tile, adds: bool) -> None:
+        self.target = target
+        self.dtype = dtype
+        self.tile = tile
+        self.adds = adds
+        self.scalar = register_type(dtype, 1)
+        self.vector = register_type(dtype, tile.lanes)
+
+    def write(self, code: Code, name: str, rows: int, columns: int, a: Strides, b: Strides) -> str:
+        """The function for a tile of `rows` × `columns`. `b` has unit stride along its free axis; where `columns`
+        ends inside a vector, nothing beyond is read."""
+        lanes = self.tile.lanes
+        widths = [min(lanes, columns - c) for c in range(0, columns, lanes)]
+        carried = [("ptr", "%a"), ("ptr", "%b"), *[(self.vector, "zeroinitializer")] * (rows * len(widths))]
+        with code.loop(0, "%depth", carried=carried) as k:
+            at_a, at_b, *sums = k.carried
+            right = [
+                load_padded(code, self.dtype, code.element(at_b, self.scalar, n * lanes), width, lanes)
+                for n, width in enumerate(widths)
+            ]
+            following = []
+            for row in range(rows):
+                left = self._spread(code, code.element(at_a, self.scalar, row * a.free))
+                for x in right:
+                    following.append(self._multiply_add(code, left, x, sums[len(following)]))
+            k.next = [
+                code.element(at_a, self.scalar, a.depth), code.element(at_b, self.scalar, b.depth), *following,
+            ]  # fmt: skip
+        for number, total in enumerate(k.results[2:]):
+            row, n = divmod(number, len(widths))
+            self._keep(code, total, code.element("%tile", self.scalar, row * self.tile.columns + n * lanes))
+        code.do("ret void")
+        parameters = "ptr noalias %a, ptr noalias %b, ptr noalias %tile, i64 %depth, i1 %first"
+        return code.function(f"internal void @{name}({parameters})")
+
+    def _spread(self, code: Code, pointer: str) -> str:
+        """One element in all lanes."""
+        element = code.let(f"load {self.scalar}, ptr {pointer}")
+        return Emitter(code, self.target, self.tile.lanes).splat(element, self.dtype)
+
+    def _multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
+        recipe = record("multiply_add", _multiply_add, (self.dtype,) * 3)
+        return Emitter(code, self.target, self.tile.lanes).recipe(recipe, (a, b, c))[0]
+
+    def _keep(self, code: Code, total: str, place: str) -> None:
+        align = self.dtype.itemsize
+        if self.adds:
+            before = code.let(f"load {self.vector}, ptr {place}, align {align}")
+            before = code.let(f"select i1 %first, {self.vector} zeroinitializer, {self.vector} {before}")
+            add = "fadd" if self.dtype.is_float else "add"
+            total = code.let(f"{add} {self.vector} {total}, {before}")
+        code.do(f"store {self.vector} {total}, ptr {place}, align {align}")
+
+
+def _multiply_add(s: Builder, a: Scalar, b: Scalar, c: Scalar) -> Scalar:
+    return s.fma(a, b, c)
+
+
+def load_padded(code: Code, dtype: DType, pointer: str, width: int, lanes: int) -> str:
+    """A vector of `lanes` whose first `width` come from memory; nothing beyond them is read, the others are 0."""
+    loaded = code.let(f"load {register_type(dtype, width)}, ptr {pointer}, align {dtype.itemsize}")
+    return pad(code, dtype, loaded, width, lanes)
+
+
+def pad(code: Code, dtype: DType, x: str, width: int, lanes: int) -> str:
+    """A narrower vector, or a scalar for `width` 1, widened by zeros."""
+    if width == lanes:
+        return x
+    wide = register_type(dtype, lanes)
+    if width == 1:
+        return code.let(f"insertelement {wide} zeroinitializer, {register_type(dtype, 1)} {x}, i64 0")
+    narrow = register_type(dtype, width)
+    order = ", ".join(
+        f"i32 {min(lane, width)}" for lane in range(lanes)
+    )  # lane `width` is the first of the zeros
+    return code.let(f"shufflevector {narrow} {x}, {narrow} zeroinitializer, <{lanes} x i32> <{order}>")
