@@ -21,7 +21,6 @@ from graphc.types import TensorType, type_of
 
 from . import pytree
 from .exchange import is_foreign_array, native_array
-from .location import user_location
 from .spec import Spec
 from .tensor import Tensor
 from .variable import Variable
@@ -65,7 +64,10 @@ class Arguments:
     @property
     def key(self) -> tuple[Hashable, ...]:
         """Equal for calls that can share a trace."""
-        return (self.structure, *(leaf if isinstance(leaf, TensorType) else static_key(leaf) for leaf in self.leaves))
+        return (
+            self.structure,
+            *(leaf if isinstance(leaf, TensorType) else static_key(leaf) for leaf in self.leaves),
+        )
 
     def rebuild(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """args and kwargs, with other leaves."""
@@ -94,7 +96,10 @@ def _describe(leaf: Any) -> tuple[Any, np.ndarray | None]:
     """What a leaf is to the trace, and its elements where it is an array."""
     if isinstance(leaf, Tensor):
         if leaf.is_symbolic:
-            raise TraceError("a symbolic tensor can't be an argument outside of its trace", got=repr(leaf), where=user_location())
+            raise TraceError(
+                "a symbolic tensor can't be an argument outside of its trace",
+                got=repr(leaf),
+            )
         return leaf.type, leaf._array
     if isinstance(leaf, Spec):
         return leaf.resolve(None, {}), None
@@ -124,7 +129,6 @@ def static_key(value: Any) -> Hashable:
         raise TraceError(
             "an argument is an array, a container of arrays (dict, list, tuple), or a hashable Python value",
             got=f"{value!r} of type {type(value).__qualname__}",
-            where=user_location(),
         ) from None
     return type(value), value
 
@@ -172,8 +176,9 @@ def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:
     """
     args = arguments.example[0]
     if len(args) < len(specs):
-        raise ShapeError("there is a spec for each argument", got=f"{len(args)} arguments for {len(specs)} specs",
-                         where=user_location())  # fmt: skip
+        raise ShapeError(
+            "there is a spec for each argument", got=f"{len(args)} arguments for {len(specs)} specs"
+        )
     sizes: dict[str | None, int] = {}
     for i, (arg, wanted) in enumerate(zip(args, specs, strict=False)):
         if wanted is None:
@@ -181,10 +186,11 @@ def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:
         name = parameter_name(arguments.function, i)
         given, described = pytree.flatten(arg), pytree.flatten(wanted)
         if given[1] != described[1]:
-            raise ShapeError(f"argument {name} has the structure of its spec", got=f"{given[1]} for {described[1]}",
-                             where=user_location())  # fmt: skip
+            raise ShapeError(
+                f"argument {name} has the structure of its spec", got=f"{given[1]} for {described[1]}"
+            )
         for leaf, one in zip(given[0], described[0], strict=True):
             found = leaf.type if isinstance(leaf, Tensor | Variable) else _describe(leaf)[0]
             if not isinstance(found, TensorType):
-                raise TraceError(f"argument {name} is declared as an array, {one}", got=repr(leaf), where=user_location())
+                raise TraceError(f"argument {name} is declared as an array, {one}", got=repr(leaf))
             one.check(found, name, sizes)

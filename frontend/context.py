@@ -31,7 +31,8 @@ def untraced(settings: Settings) -> Context:
     return Context(settings, None)
 
 
-_context: ContextVar[Context] = ContextVar("graphc_context", default=untraced(Settings.from_environment()))
+_from_environment = untraced(Settings.from_environment())
+_context: ContextVar[Context] = ContextVar("graphc_context", default=_from_environment)
 
 current_context = _context.get
 

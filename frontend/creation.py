@@ -14,7 +14,7 @@ from .binary import add, less_equal, multiply
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation
 from .exchange import native_array
-from .location import user_location
+from .location import with_user_line
 from .promotion import Number, in_range, weak_dtype
 from .shapes import expand_dims
 from .tensor import Tensor, concrete
@@ -28,11 +28,11 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     for size in sizes:
         if isinstance(size, Tensor | Variable) or not hasattr(size, "__index__") or size < 0:
-            raise ShapeError("a shape is made of whole numbers ≥ 0, known while tracing", got=repr(shape),
-                             where=user_location())  # fmt: skip
+            raise ShapeError("a shape is made of whole numbers ≥ 0, known while tracing", got=repr(shape))
     return tuple(int(s) for s in sizes)
 
 
+@with_user_line
 def asarray(obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = None) -> Tensor:
     """A Tensor from a Python number, nested lists, a NumPy array, or anything with DLPack.
 
@@ -50,7 +50,9 @@ def asarray(obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = 
 
         return stack([asarray(i, dtype=wanted) for i in obj])
     if copy is False:
-        raise ValueError("gx.asarray copies, since a Tensor is immutable: pass the array itself where one is expected")
+        raise ValueError(
+            "gx.asarray copies, since a Tensor is immutable: pass the array itself where one is expected"
+        )
     if current_frame() is not None:
         return as_tensor(native_array(obj, wanted))
     array = native_array(obj, wanted)
@@ -76,8 +78,13 @@ def full(shape: Shape, fill_value: ArrayLike, *, dtype: DTypeLike | None = None)
         return filled(fill_value, TensorType(chosen, as_shape(shape)))
     value = as_tensor(fill_value)
     if value.shape:
-        raise ShapeError("gx.full repeats one value", got=str(value.type), where=user_location())
-    return emit(ops.broadcast, cast(value, value.dtype if dtype is None else as_dtype(dtype)), shape=as_shape(shape), dims=())
+        raise ShapeError("gx.full repeats one value", got=str(value.type))
+    return emit(
+        ops.broadcast,
+        cast(value, value.dtype if dtype is None else as_dtype(dtype)),
+        shape=as_shape(shape),
+        dims=(),
+    )
 
 
 def zeros(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
@@ -122,12 +129,16 @@ def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
 def arange(
     start: Number, /, stop: Number | None = None, step: Number = 1, *, dtype: DTypeLike | None = None
 ) -> Tensor:
-    """start, start + step, … below stop; with one argument, from 0 up to it. int64, or float32 if a number is a float."""
+    """start, start + step, … below stop; with one argument, from 0 up to it.
+
+    int64, or float32 where a number is a float.
+    """
     if stop is None:
         start, stop = 0, start
     if not all(map(is_number, (start, stop, step))) or step == 0:
-        raise ShapeError("gx.arange takes Python numbers, and a step that is not 0", got=repr((start, stop, step)),
-                         where=user_location())  # fmt: skip
+        raise ShapeError(
+            "gx.arange takes Python numbers, and a step that is not 0", got=repr((start, stop, step))
+        )
     count = max(0, math.ceil((stop - start) / step))
     floats = any(isinstance(n, float) for n in (start, stop, step))
     chosen = (float32 if floats else int64) if dtype is None else as_dtype(dtype)
@@ -141,7 +152,7 @@ def linspace(
     """`num` numbers from start to stop at equal distances; float32 unless another float dtype is asked for."""
     chosen = float32 if dtype is None else as_dtype(dtype)
     if not chosen.is_float:
-        raise DTypeError("gx.linspace gives floats", got=str(chosen), where=user_location())
+        raise DTypeError("gx.linspace gives floats", got=str(chosen))
     distances = num - 1 if endpoint else num
     return _steps(num, float(start), (stop - start) / distances if distances else 0.0, chosen)
 
@@ -154,7 +165,9 @@ def iota(count: int, dtype: DType) -> Tensor:
 def _steps(count: int, start: Number, step: Number, dtype: DType) -> Tensor:
     in_range(start, dtype)
     positions = iota(count, dtype)
-    return add(multiply(positions, step) if step != 1 else positions, start) if start or step != 1 else positions
+    return (
+        add(multiply(positions, step) if step != 1 else positions, start) if start or step != 1 else positions
+    )
 
 
 @operation
@@ -183,7 +196,7 @@ def _triangle(x: Tensor, k: int, lower: bool) -> Tensor:
     from .searching import where
 
     if len(x.shape) < 2:
-        raise ShapeError("a triangle needs at least two axes", got=str(x.type), where=user_location())
+        raise ShapeError("a triangle needs at least two axes", got=str(x.type))
     rows = expand_dims(iota(x.shape[-2], int64), axis=1)
     columns = expand_dims(iota(x.shape[-1], int64), axis=0)
     keep = less_equal(columns, add(rows, k)) if lower else less_equal(add(rows, k), columns)

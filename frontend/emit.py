@@ -21,13 +21,15 @@ from graphc.types import DType, TensorType
 
 from .context import current_frame, current_settings, entered
 from .exchange import native_array
-from .location import user_location
+from .location import user_location, with_user_line
 from .promotion import Number, common_dtype, in_range
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame, FrameKind
 from .variable import Variable
 
-ArrayLike: TypeAlias = Any   # a Tensor, a Variable, a Python number, a NumPy array or scalar, anything with DLPack
+ArrayLike: TypeAlias = (
+    Any  # a Tensor, a Variable, a Python number, a NumPy array or scalar, anything with DLPack
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -92,14 +94,16 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 def float_dtype(*xs: Any) -> DType:
     """The float dtype that functions like exp and mean compute in: float32 for integers and bools."""
-    common = common_dtype((as_tensor(x).dtype for x in xs if not is_number(x)), (x for x in xs if is_number(x)))
+    common = common_dtype(
+        (as_tensor(x).dtype for x in xs if not is_number(x)), (x for x in xs if is_number(x))
+    )
     return common if common.is_float else common_dtype((common,), (0.0,))
 
 
 def require(dtype: DType, legal: bool, function: str, what: str) -> None:
     """Raise DTypeError unless the dtype is one of those that the function takes."""
     if not legal:
-        raise DTypeError(f"gx.{function} takes {what}", got=str(dtype), where=user_location())
+        raise DTypeError(f"gx.{function} takes {what}", got=str(dtype))
 
 
 # Shapes
@@ -115,7 +119,6 @@ def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
             raise ShapeError(
                 "shapes broadcast where sizes are equal or 1, counted from the last axis",
                 got=" and ".join(map(str, shapes)),
-                where=user_location(),
                 hint="reshape, or insert axes with gx.expand_dims",
             )
         result.append(sizes.pop() if sizes else 1)
@@ -148,8 +151,9 @@ def filled(value: Number, type_: TensorType) -> Tensor:
 def normal_axis(axis: int, rank: int) -> int:
     """The axis counted from the front. Raises ShapeError for one that does not exist."""
     if not -rank <= axis < rank:
-        raise ShapeError(f"an axis of a tensor of rank {rank} is between {-rank} and {rank - 1}", got=str(axis),
-                         where=user_location())  # fmt: skip
+        raise ShapeError(
+            f"an axis of a tensor of rank {rank} is between {-rank} and {rank - 1}", got=str(axis)
+        )
     return axis + rank if axis < 0 else axis
 
 
@@ -159,7 +163,7 @@ def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     result = sorted(normal_axis(a, rank) for a in ([axes] if isinstance(axes, int) else axes))
     if len(set(result)) < len(result):
-        raise ShapeError("each axis may be named once", got=str(axes), where=user_location())
+        raise ShapeError("each axis may be named once", got=str(axes))
     return tuple(result)
 
 
@@ -170,10 +174,11 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
     """An array function: adds nodes to the trace it is called in, or runs at once where there is none.
 
     Then the nodes it makes are a graph of their own, with all values it meets as inputs; equal graphs are compiled
-    once. So one call is one program, however many ops the function is written with.
+    once. So one call is one program, however many ops the function is written with. Errors get the user's line.
     """
 
     @functools.wraps(function)
+    @with_user_line
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if current_frame() is not None:
             return function(*args, **kwargs)

@@ -9,8 +9,6 @@ import numpy as np
 from graphc.errors import DTypeError
 from graphc.types import DType, as_dtype, float32, type_of
 
-from .location import user_location
-
 
 def is_foreign_array(x: object) -> bool:
     """Whether it is an array that is no Tensor: NumPy's arrays and scalars, and whatever exports DLPack."""
@@ -28,10 +26,7 @@ def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:
         array = array.astype(dtype.numpy)
     elif not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    try:
-        type_of(array)
-    except DTypeError as error:
-        raise error.at(user_location()) from None
+    type_of(array)
     return np.require(array, requirements=["C", "A"]) if array.ndim else array
 
 
@@ -49,7 +44,6 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
             raise DTypeError(
                 "an array comes in through DLPack if NumPy can read it",
                 got=f"{type(x).__module__}.{type(x).__qualname__}: {error}",
-                where=user_location(),
                 hint="convert it to a NumPy array in the CPU's memory first",
             ) from error
     if hasattr(x, "__array__"):
@@ -57,7 +51,6 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
     raise DTypeError(
         "expected an array: a Tensor, a Variable, a NumPy array, a number, or anything with DLPack",
         got=f"{x!r} of type {type(x).__qualname__}",
-        where=user_location(),
     )
 
 
@@ -69,9 +62,9 @@ def _from_python(x: Any, dtype: DType | None) -> np.ndarray:
             return array if array.dtype == dtype.numpy else _checked_cast(array, dtype)
     except (ValueError, OverflowError) as error:
         raise DTypeError("nested lists become an array where all rows are equally long and all numbers fit",
-                         got=str(error), where=user_location()) from error  # fmt: skip
+                         got=str(error)) from error  # fmt: skip
     if array.dtype == object or array.dtype.kind in "USc":
-        raise DTypeError("expected numbers", got=repr(x), where=user_location())
+        raise DTypeError("expected numbers", got=repr(x))
     return array.astype(float32.numpy) if array.dtype == np.float64 and not _holds_arrays(x) else array
 
 
@@ -80,10 +73,9 @@ def _checked_cast(array: np.ndarray, dtype: DType) -> np.ndarray:
     if dtype.is_integer and array.size and array.dtype.kind in "iu":
         low, high = int(array.min()), int(array.max())
         if low < dtype.min or high > dtype.max:
-            raise DTypeError(f"a Python number must fit {dtype}", got=str(low if low < dtype.min else high),
-                             where=user_location())  # fmt: skip
+            raise DTypeError(f"a Python number must fit {dtype}", got=str(low if low < dtype.min else high))
     if array.dtype == object:
-        raise DTypeError("expected numbers", got=repr(array), where=user_location())
+        raise DTypeError("expected numbers", got=repr(array))
     return array.astype(dtype.numpy)
 
 

@@ -19,7 +19,7 @@ from . import pytree
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, emit, frame, is_number, operation, wrap
 from .exchange import native_array
-from .location import user_location
+from .location import user_location, with_user_line
 from .tensor import Tensor, concrete
 from .tracer import Frame
 from .variable import Variable
@@ -31,6 +31,7 @@ def stop_gradient(x: ArrayLike, /) -> Tensor:
     return emit(ops.stop_gradient, as_tensor(x))
 
 
+@with_user_line
 def gradients(loss: Tensor, wrt: Any) -> Any:
     """d loss / d wrt for traced values.
 
@@ -39,9 +40,13 @@ def gradients(loss: Tensor, wrt: Any) -> Any:
     Raises TraceError outside of a trace, and for a Variable whose earlier value, from before an `assign`, the loss
     has used.
     """
-    return pytree.unflatten(wrt, [
-        _zeros(w.type) if g is None else g for w, g in zip(pytree.leaves(wrt), _reached(loss, pytree.leaves(wrt)), strict=True)
-    ])  # fmt: skip
+    return pytree.unflatten(
+        wrt,
+        [
+            _zeros(w.type) if g is None else g
+            for w, g in zip(pytree.leaves(wrt), _reached(loss, pytree.leaves(wrt)), strict=True)
+        ],
+    )
 
 
 def reached_gradients(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | None]:
@@ -52,12 +57,16 @@ def reached_gradients(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Te
 def _reached(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | None]:
     if current_frame() is None:
         raise TraceError(
-            "gx.gradients takes traced values", where=user_location(),
+            "gx.gradients takes traced values",
             hint="call it inside a compiled function, or use gx.grad on a function",
-        )  # fmt: skip
+        )
     loss = as_tensor(loss)
     if loss.shape or not loss.dtype.is_float:
-        raise ShapeError("a loss is one float", got=str(loss.type), where=user_location(), hint="take its gx.mean or gx.sum")
+        raise ShapeError(
+            "a loss is one float",
+            got=str(loss.type),
+            hint="take its gx.mean or gx.sum",
+        )
     here = frame()
     nodes = [_target(w, here) for w in wrt]
     _check_earlier_values(loss, wrt, here)
@@ -66,14 +75,14 @@ def _reached(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | No
 
 def _target(x: Any, here: Frame) -> Node:
     if not isinstance(x, Tensor | Variable):
-        raise TraceError("gradients are taken with respect to tensors and Variables", got=repr(x), where=user_location())
+        raise TraceError("gradients are taken with respect to tensors and Variables", got=repr(x))
     if not x.type.dtype.is_float:
-        raise DTypeError("only floats have gradients", got=str(x.type), where=user_location())
+        raise DTypeError("only floats have gradients", got=str(x.type))
     return here.node(as_tensor(x))
 
 
 def _check_earlier_values(loss: Tensor, wrt: Sequence[Tensor | Variable], here: Frame) -> None:
-    """A Variable's gradient is that of its current value. Where the loss came from an earlier one, zero would be wrong."""
+    """A Variable's gradient is that of its current value; for a loss of an earlier one zero would be wrong."""
     assigned = [w for w in wrt if isinstance(w, Variable) and here.earlier_values(w)]
     for variable in assigned:
         current, earlier = here.read(variable), set(here.earlier_values(variable))
@@ -81,7 +90,6 @@ def _check_earlier_values(loss: Tensor, wrt: Sequence[Tensor | Variable], here: 
             raise TraceError(
                 f"the loss used the value that {variable.name} had before it was assigned; "
                 "its gradient with respect to the new value says nothing about that",
-                where=user_location(),
                 hint="take gradients before assigning, or compute the loss after",
             )
 
@@ -99,10 +107,14 @@ def _depends(node: Node, on: set[Node], stop: Node) -> bool:
     return False
 
 
-def _differentiate(outputs: Sequence[Tensor], wrt: Sequence[Node], cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+def _differentiate(
+    outputs: Sequence[Tensor], wrt: Sequence[Node], cotangents: Sequence[Tensor]
+) -> list[Tensor | None]:
     here = frame()
     with located(user_location()):
-        found = driver().differentiate([here.node(o) for o in outputs], wrt, [here.node(c) for c in cotangents])
+        found = driver().differentiate(
+            [here.node(o) for o in outputs], wrt, [here.node(c) for c in cotangents]
+        )
     return [None if g is None else wrap(g) for g in found]
 
 
@@ -130,7 +142,9 @@ def _unchanged(x: Tensor) -> Tensor:
 Function = Callable[..., Any]
 
 
-def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Function:
+def value_and_grad(
+    function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool = False
+) -> Function:
     """A function that gives (value, gradients with respect to the arguments `argnums`).
 
     The function gives a loss of shape (), or (loss, anything else) with `has_aux`. An argument may be a pytree of
@@ -198,6 +212,7 @@ def _as_array(x: Any) -> Any:
     return concrete(native_array(float(x))) if is_number(x) else x
 
 
+@with_user_line
 def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """(function(*primals), pullback); `pullback(cotangents)` gives a gradient for each primal.
 
@@ -223,7 +238,6 @@ def _pulled(result: Any, wrt: Sequence[Tensor], cotangents: Any) -> list[Tensor]
         raise ShapeError(
             "cotangents have the types of the function's results",
             got=f"{', '.join(str(g.type) for g in given)} for {', '.join(str(o.type) for o in outputs)}",
-            where=user_location(),
         )
     here = frame()
     found = _differentiate(outputs, [here.node(w) for w in wrt], given)
@@ -237,10 +251,14 @@ def _concrete_vjp(function: Function, primals: list[Any]) -> tuple[Any, Callable
     return forward(*primals), lambda cotangents: tuple(backward(primals, cotangents))
 
 
+@with_user_line
 def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """(function(*primals), its derivative in the direction of the tangents, which have the primals' structure)."""
     if len(primals) != len(tangents):
-        raise ShapeError("jvp takes a tangent for each primal", got=f"{len(tangents)} for {len(primals)}", where=user_location())
+        raise ShapeError(
+            "jvp takes a tangent for each primal",
+            got=f"{len(tangents)} for {len(primals)}",
+        )
     if current_frame() is None:
         compiled = driver().compile(lambda primals, tangents: jvp(function, primals, tangents))
         found: tuple[Any, Any] = compiled(_as_arrays(list(primals)), _as_arrays(list(tangents)))

@@ -12,7 +12,6 @@ from graphc.errors import DTypeError, ShapeError, TraceError
 
 from .emit import as_tensor, broadcast, emit, operation
 from .exchange import is_foreign_array
-from .location import user_location
 from .searching import positions
 from .shapes import moveaxis, reshape
 from .tensor import Tensor
@@ -43,8 +42,7 @@ def reject_assignment(x: Any, key: Any, value: Any) -> None:
     """x[key] = value is no operation of immutable tensors."""
     raise TraceError(
         "tensors are immutable: x[i] = v is not possible",
-        where=user_location(),
-        hint="build the result: gx.where(mask, v, x), gx.concat, or gx.take for a permutation; keep state in a gx.Variable",
+        hint="build the result with gx.where(mask, v, x) or gx.concat, and keep state in a gx.Variable",
     )
 
 
@@ -54,8 +52,9 @@ def _selections(key: Any, x: Tensor) -> list[_Selection]:
     used = sum(i is not None and i is not Ellipsis for i in items)
     dots = sum(i is Ellipsis for i in items)
     if used > x.ndim or dots > 1:
-        raise ShapeError(f"a tensor of rank {x.ndim} takes at most as many indices, and one `...`", got=_text(key),
-                         where=user_location())  # fmt: skip
+        raise ShapeError(
+            f"a tensor of rank {x.ndim} takes at most as many indices, and one `...`", got=_text(key)
+        )
     if not dots:
         items.append(Ellipsis)
     result, axis = [], 0
@@ -85,14 +84,13 @@ def _plain(item: Any) -> Any:
         if tensor.dtype.is_bool:
             raise _mask_error(item)
         return tensor
-    raise DTypeError("an index is an int, a slice, `...`, None, or an integer array", got=repr(item), where=user_location())
+    raise DTypeError("an index is an int, a slice, `...`, None, or an integer array", got=repr(item))
 
 
 def _mask_error(mask: Any) -> DTypeError:
     return DTypeError(
         "a bool mask selects an unknown number of elements, and shapes are static",
         got=_text(mask),
-        where=user_location(),
         hint="use gx.where(mask, x, other), or multiply by the mask before a reduction",
     )
 
@@ -128,8 +126,9 @@ def _range(s: _Selection, x: Tensor) -> tuple[int, int, int]:
     size = x.shape[s.axis]
     if isinstance(s.item, int):
         if not -size <= s.item < size:
-            raise ShapeError(f"index {s.item} is outside of axis {s.axis}, which has {size} elements", got=str(x.type),
-                             where=user_location())  # fmt: skip
+            raise ShapeError(
+                f"index {s.item} is outside of axis {s.axis}, which has {size} elements", got=str(x.type)
+            )
         start = s.item % size
         return start, start + 1, 1
     start, stop, step = s.item.indices(size)

@@ -10,7 +10,6 @@ from graphc.types import int64
 
 from .binary import multiply
 from .emit import ArrayLike, as_tensor, broadcast_shape, emit, normal_axis, operands, operation, stretch
-from .location import user_location
 from .reductions import sum
 from .shapes import expand_dims, matrix_transpose, moveaxis, permute_dims, squeeze
 from .tensor import Tensor
@@ -30,7 +29,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
         raise _mismatch("matmul needs as many columns on the left as rows on the right", a, b)
     if a.ndim == 1 or b.ndim == 1:
         return _with_vector(a, b)
-    if b.ndim == 2:   # the left one's leading axes are all rows of one product: no batch axes are needed
+    if b.ndim == 2:  # the left one's leading axes are all rows of one product: no batch axes are needed
         return emit(ops.dot_general, a, b, contract=((a.ndim - 1,), (0,)), batch=((), ()))
     leading = broadcast_shape(a.shape[:-2], b.shape[:-2])
     a, b = stretch(a, leading + a.shape[-2:]), stretch(b, leading + b.shape[-2:])
@@ -42,13 +41,17 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 def _with_vector(a: Tensor, b: Tensor) -> Tensor:
     if b.ndim == 1:
         return emit(ops.dot_general, a, b, contract=((a.ndim - 1,), (0,)), batch=((), ()))
-    return squeeze(matmul(expand_dims(a, 0), b), -2) if b.ndim > 2 else emit(
-        ops.dot_general, a, b, contract=((0,), (0,)), batch=((), ())
+    return (
+        squeeze(matmul(expand_dims(a, 0), b), -2)
+        if b.ndim > 2
+        else emit(ops.dot_general, a, b, contract=((0,), (0,)), batch=((), ()))
     )
 
 
 @operation
-def tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
+def tensordot(
+    x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
+) -> Tensor:
     """Products summed over pairs of axes: the last n of x1 with the first n of x2, or as named."""
     a, b = operands(x1, x2)
     if isinstance(axes, int):
@@ -111,25 +114,35 @@ def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     xs = list(operands(*arrays))
-    if not arrow or len(terms) != len(xs) or len(xs) > 2 or any(
-        len(set(t)) < len(t) or len(t) != x.ndim for t, x in zip(terms, xs, strict=True)
-    ) or len(set(result)) < len(result) or not set(result) <= set(inputs):
-        raise ShapeError("einsum takes one or two arrays, a letter for each axis, and the result's letters",
-                         got=f"{subscripts!r} for {', '.join(str(x.type) for x in xs)}", where=user_location())  # fmt: skip
+    if (
+        not arrow
+        or len(terms) != len(xs)
+        or len(xs) > 2
+        or any(len(set(t)) < len(t) or len(t) != x.ndim for t, x in zip(terms, xs, strict=True))
+        or len(set(result)) < len(result)
+        or not set(result) <= set(inputs)
+    ):
+        raise ShapeError(
+            "einsum takes one or two arrays, a letter for each axis, and the result's letters",
+            got=f"{subscripts!r} for {', '.join(str(x.type) for x in xs)}",
+        )
     if len(xs) == 1:
         return _arranged(_summed(xs[0], terms[0], set(result)), result)
     (a, s), (b, t) = (
-        _summed(x, term, set(result) | set(other)) for x, term, other in zip(xs, terms, terms[::-1], strict=True)
+        _summed(x, term, set(result) | set(other))
+        for x, term, other in zip(xs, terms, terms[::-1], strict=True)
     )
     batch = [c for c in s if c in t and c in result]
     contract = [c for c in s if c in t and c not in result]
     if any(a.shape[s.index(c)] != b.shape[t.index(c)] for c in batch + contract):
         raise _mismatch(f"einsum {subscripts!r} needs equal sizes for equal letters", a, b)
     product = emit(
-        ops.dot_general, a, b,
+        ops.dot_general,
+        a,
+        b,
         contract=(tuple(s.index(c) for c in contract), tuple(t.index(c) for c in contract)),
         batch=(tuple(s.index(c) for c in batch), tuple(t.index(c) for c in batch)),
-    )  # fmt: skip
+    )
     letters = "".join([*batch, *(c for c in s if c not in t), *(c for c in t if c not in s)])
     return _arranged((product, letters), result)
 
@@ -146,7 +159,11 @@ def _arranged(named: tuple[Tensor, str], result: str) -> Tensor:
 
 
 def _mismatch(rule: str, a: Tensor, b: Tensor) -> ShapeError:
-    return ShapeError(rule, got=f"{a.type} and {b.type}", where=user_location(), hint="gx.matrix_transpose exchanges the last two axes")
+    return ShapeError(
+        rule,
+        got=f"{a.type} and {b.type}",
+        hint="gx.matrix_transpose exchanges the last two axes",
+    )
 
 
 __all__ = [

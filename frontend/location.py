@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
-from graphc.errors import Location
+from graphc.errors import GraphcError, Location
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def user_location() -> Location | None:
@@ -20,3 +26,17 @@ def user_location() -> Location | None:
             return Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def with_user_line(function: Callable[P, R]) -> Callable[P, R]:
+    """For functions that users call: errors raised inside name the line of that call, unless they know one already."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except GraphcError as error:
+            error.at(user_location())
+            raise
+
+    return call

@@ -49,7 +49,9 @@ class Operators:
     def T(self) -> Tensor:
         """The transpose of a matrix. Raises ShapeError for other ranks."""
         if self.ndim != 2:
-            raise ShapeError(".T is for matrices", got=str(self.type), hint="gx.matrix_transpose or gx.permute_dims")
+            raise ShapeError(
+                ".T is for matrices", got=str(self.type), hint="gx.matrix_transpose or gx.permute_dims"
+            )
         return shapes.matrix_transpose(self)
 
     @property

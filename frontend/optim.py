@@ -19,7 +19,7 @@ from .binary import add, divide, multiply, subtract
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, cast
 from .gradients import reached_gradients
-from .location import user_location
+from .location import with_user_line
 from .nn.module import Module
 from .tensor import Tensor
 from .unary import sqrt, square
@@ -53,6 +53,7 @@ class Optimizer:
 
     lr = hyperparameter()
 
+    @with_user_line
     def __init__(self, parameters: Module | Iterable[Variable], lr: float) -> None:
         named = (
             list(parameters.named_parameters())
@@ -63,9 +64,10 @@ class Optimizer:
         self.names = [name for name, p in named if unique[id(p)][0] == name]
         self.parameters = [unique[id(p)][1] for name, p in named if unique[id(p)][0] == name]
         if not self.parameters:
-            raise TraceError("an optimizer needs trainable Variables", where=user_location())
+            raise TraceError("an optimizer needs trainable Variables")
         self.lr = lr
 
+    @with_user_line
     def minimize(self, loss: Tensor) -> None:
         """Make gradients of the loss, and the updates that follow from them, part of the trace.
 
@@ -75,16 +77,18 @@ class Optimizer:
         found = reached_gradients(loss, self.parameters)
         if all(g is None for g in found):
             raise TraceError(
-                f"the loss depends on none of the {len(found)} parameters", got=", ".join(self.names),
-                where=user_location(), hint="compute it with the model that the optimizer was made for, inside the same trace",
-            )  # fmt: skip
+                f"the loss depends on none of the {len(found)} parameters",
+                got=", ".join(self.names),
+                hint="compute it, inside the same trace, with the model that the optimizer was made for",
+            )
         self.apply(found)
 
+    @with_user_line
     def apply(self, gradients: Sequence[ArrayLike | None]) -> None:
         """Update the parameters from given gradients, one for each of `parameters`, or None to leave it as it is."""
         if len(gradients) != len(self.parameters):
-            raise ShapeError("there is one gradient for each parameter", got=f"{len(gradients)} for {len(self.parameters)}",
-                             where=user_location())  # fmt: skip
+            got = f"{len(gradients)} for {len(self.parameters)}"
+            raise ShapeError("there is one gradient for each parameter", got=got)
         self.begin()
         for number, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
             if gradient is not None:
@@ -114,7 +118,11 @@ class Optimizer:
         for name, value in vars(self).items():
             if isinstance(value, Variable):
                 result[name] = value
-            elif isinstance(value, list) and name != "parameters" and all(isinstance(v, Variable) for v in value):
+            elif (
+                isinstance(value, list)
+                and name != "parameters"
+                and all(isinstance(v, Variable) for v in value)
+            ):
                 result |= {f"{name}.{of}": v for of, v in zip(self.names, value, strict=True)}
         return result
 
@@ -160,8 +168,15 @@ class SGD(Optimizer):
             self.velocities = self._moments("velocity")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "momentum" and "velocities" in vars(self) and not self.velocities and "steps" not in vars(self):
-            raise ValueError("this SGD was made without momentum: give SGD(..., momentum=...) one that is not 0")
+        if (
+            name == "momentum"
+            and "velocities" in vars(self)
+            and not self.velocities
+            and "steps" not in vars(self)
+        ):
+            raise ValueError(
+                "this SGD was made without momentum: give SGD(..., momentum=...) one that is not 0"
+            )
         super().__setattr__(name, value)
 
     def begin(self) -> None:
@@ -202,10 +217,12 @@ class Adam(Optimizer):
         eps: float = 1e-8, weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
-        self.beta1, self.beta2 = betas   # type: ignore[assignment]
+        self.beta1, self.beta2 = betas
         self.eps = eps
         self.weight_decay = weight_decay
-        self.beta1_power = Variable(1.0, trainable=False, dtype="float64", name="beta1_power")   # β₁ᵗ after t steps
+        self.beta1_power = Variable(
+            1.0, trainable=False, dtype="float64", name="beta1_power"
+        )  # β₁ᵗ after t steps
         self.beta2_power = Variable(1.0, trainable=False, dtype="float64", name="beta2_power")
         self.first_moments = self._moments("first_moment")
         self.second_moments = self._moments("second_moment")

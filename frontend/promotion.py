@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import lru_cache, reduce
+from functools import cache, reduce
 
 from graphc.errors import DTypeError
 from graphc.types import DTYPES, DType, bool_, float32, int64
 
-from .location import user_location
-
 Number = bool | int | float
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(a: DType, b: DType) -> DType:
     """The dtype for arrays of dtypes `a` and `b`. Raises DTypeError for uint64 with a signed integer."""
     if a is b:
@@ -73,9 +71,10 @@ def in_range(value: Number, dtype: DType) -> Number:
         return number
     if isinstance(value, float):
         raise DTypeError(
-            f"a Python float does not become {dtype} by itself", got=repr(value), where=user_location(),
+            f"a Python float does not become {dtype} by itself",
+            got=repr(value),
             hint="convert it with int(), or give a float dtype",
-        )  # fmt: skip
+        )
     if not dtype.min <= value <= dtype.max:
         raise _out_of_range(value, dtype)
     return bool(value) if dtype.is_bool else int(value)
@@ -85,16 +84,18 @@ def _out_of_range(value: Number, dtype: DType) -> DTypeError:
     return DTypeError(
         f"a Python number must fit the array's dtype, {dtype}",
         got=repr(value),
-        where=user_location(),
         hint="convert the array to a wider dtype with gx.astype first",
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _largest(dtype: DType) -> float:
     """The largest finite number that rounds to a finite one: half a unit beyond the largest value itself."""
-    mantissa, exponent = {"float16": (10, 15), "bfloat16": (7, 127), "float32": (23, 127), "float64": (52, 1023)}[
-        dtype.name
-    ]
+    mantissa, exponent = {
+        "float16": (10, 15),
+        "bfloat16": (7, 127),
+        "float32": (23, 127),
+        "float64": (52, 1023),
+    }[dtype.name]
     largest = (2.0 - 2.0**-mantissa) * 2.0**exponent
     return largest if dtype.name == "float64" else largest + 2.0 ** (exponent - mantissa - 1)

@@ -21,7 +21,7 @@ def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     """The leaves and the structure, which is hashable."""
     import optree
 
-    return optree.tree_flatten(tree)  # type: ignore[return-value]
+    return optree.tree_flatten(tree)
 
 
 def unflatten(like: Any, leaves: Sequence[Any]) -> Any:

@@ -50,11 +50,11 @@ class Generator:
 
 def _initial_state(seed: int) -> np.ndarray:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-        raise DTypeError("a seed is an int in 0 … 2**64 − 1", got=repr(seed), where=user_location())
+        raise DTypeError("a seed is an int in 0 … 2**64 − 1", got=repr(seed))
     return np.array([seed & 0xFFFFFFFF, seed >> 32, 0], np.uint32)
 
 
-default_generator = Generator(0)   # what is used where no `generator=` is given
+default_generator = Generator(0)  # what is used where no `generator=` is given
 
 
 def seed(n: int) -> None:
@@ -75,7 +75,7 @@ def _words(sizes: tuple[int, ...], count: int, generator: Generator | None) -> l
     """`count` (1, 2) vectors of random words, an element for each element of the shape, from one use."""
     size = math.prod(sizes)
     if size >= 1 << 32:
-        raise ShapeError("one use of a generator gives less than 2**32 numbers", got=str(size), where=user_location())
+        raise ShapeError("one use of a generator gives less than 2**32 numbers", got=str(size))
     low, high = (default_generator if generator is None else generator)._next_key()
     position = iota(size, uint32)
     per_block = 4 // count
@@ -143,7 +143,7 @@ def randint(
     chosen, sizes, count = as_dtype(dtype), as_shape(shape), high - low
     if not chosen.is_integer or not 0 < count <= 1 << 32:
         raise DTypeError("randint takes an integer dtype and 1 to 2**32 integers to choose from",
-                         got=f"{chosen}, {low} … {high - 1}", where=user_location())  # fmt: skip
+                         got=f"{chosen}, {low} … {high - 1}")  # fmt: skip
     (word,) = _words(sizes, 1, generator)
     scaled = bitwise_right_shift(multiply(cast(word, uint64), count), 32)
     return reshape(add(cast(scaled, chosen), low) if low else cast(scaled, chosen), sizes)
@@ -160,7 +160,7 @@ def bernoulli(p: ArrayLike, shape: Shape, *, generator: Generator | None = None)
 def _float(dtype: DTypeLike) -> DType:
     chosen = as_dtype(dtype)
     if not chosen.is_float:
-        raise DTypeError("random fractions are of a float dtype", got=str(chosen), where=user_location())
+        raise DTypeError("random fractions are of a float dtype", got=str(chosen))
     return chosen
 
 

@@ -37,14 +37,18 @@ def _accumulator(x: Tensor, dtype: DTypeLike | None) -> DType:
 
 
 @operation
-def sum(x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False) -> Tensor:
+def sum(
+    x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+) -> Tensor:
     """The sum; bools and integers are summed in 64 bits."""
     x = as_tensor(x)
     return _reduce(ops.sum, cast(x, _accumulator(x, dtype)), axis, keepdims)
 
 
 @operation
-def prod(x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False) -> Tensor:
+def prod(
+    x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+) -> Tensor:
     """The product; bools and integers are multiplied in 64 bits."""
     x = as_tensor(x)
     return _reduce(ops.prod, cast(x, _accumulator(x, dtype)), axis, keepdims)

@@ -8,7 +8,6 @@ from graphc.types import int64
 
 from .binary import add, less, maximum, minimum
 from .emit import ArrayLike, as_tensor, broadcast, emit, normal_axis, operands, operation, require
-from .location import user_location
 from .promotion import Number
 from .shapes import expand_dims, moveaxis, reshape
 from .tensor import Tensor
@@ -80,8 +79,11 @@ def one_hot(x: ArrayLike, num_classes: int, /, *, dtype: object = None) -> Tenso
 def positions(indices: Tensor, size: int) -> Tensor:
     """Indices into an axis of this size, with negative ones counted from the end."""
     if not indices.dtype.is_integer:
-        raise DTypeError("an index is of an integer dtype", got=str(indices.type), where=user_location(),
-                         hint="bool masks give results of unknown size: use gx.where")  # fmt: skip
+        raise DTypeError(
+            "an index is of an integer dtype",
+            got=str(indices.type),
+            hint="bool masks give results of unknown size: use gx.where",
+        )
     if indices.dtype.is_unsigned:
         return indices
     wide = indices if indices.dtype.bits == 64 or _fits(size, indices) else operands(indices, dtype=int64)[0]

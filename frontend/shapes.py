@@ -22,7 +22,6 @@ from .emit import (
     operation,
     stretch,
 )
-from .location import user_location
 from .promotion import Number
 from .tensor import Tensor
 
@@ -36,8 +35,10 @@ def reshape(x: ArrayLike, /, shape: int | Sequence[int], *, copy: bool | None = 
     if sizes.count(-1) == 1 and known and x.size % known == 0:
         sizes[sizes.index(-1)] = x.size // known
     if math.prod(sizes) != x.size or any(s < 0 for s in sizes):
-        raise ShapeError("reshape keeps the number of elements", got=f"{x.type} to shape {tuple(shape) if not isinstance(shape, int) else shape}",
-                         where=user_location())  # fmt: skip
+        raise ShapeError(
+            "reshape keeps the number of elements",
+            got=f"{x.type} to shape {tuple(shape) if not isinstance(shape, int) else shape}",
+        )
     return x if tuple(sizes) == x.shape else emit(ops.reshape, x, shape=tuple(sizes))
 
 
@@ -47,7 +48,7 @@ def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> Tensor:
     x = as_tensor(x)
     order = tuple(normal_axis(a, x.ndim) for a in axes)
     if sorted(order) != list(range(x.ndim)):
-        raise ShapeError(f"permute_dims names each of {x.ndim} axes once", got=str(tuple(axes)), where=user_location())
+        raise ShapeError(f"permute_dims names each of {x.ndim} axes once", got=str(tuple(axes)))
     return x if order == tuple(range(x.ndim)) else emit(ops.permute, x, axes=order)
 
 
@@ -71,10 +72,11 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
     """The source axes at the destination places, the others in their order."""
     x = as_tensor(x)
     sources = [normal_axis(a, x.ndim) for a in ([source] if isinstance(source, int) else source)]
-    places = [normal_axis(a, x.ndim) for a in ([destination] if isinstance(destination, int) else destination)]
+    places = [
+        normal_axis(a, x.ndim) for a in ([destination] if isinstance(destination, int) else destination)
+    ]
     if len(sources) != len(places) or len(set(sources)) < len(sources) or len(set(places)) < len(places):
-        raise ShapeError("moveaxis takes as many different places as axes", got=f"{source} and {destination}",
-                         where=user_location())  # fmt: skip
+        raise ShapeError("moveaxis takes as many different places as axes", got=f"{source} and {destination}")
     order = [a for a in range(x.ndim) if a not in sources]
     for place, axis in sorted(zip(places, sources, strict=True)):
         order.insert(place, axis)
@@ -97,7 +99,7 @@ def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
     x = as_tensor(x)
     gone = [a for a, s in enumerate(x.shape) if s == 1] if axis is None else normal_axes(axis, x.ndim)
     if any(x.shape[a] != 1 for a in gone):
-        raise ShapeError("only axes of size 1 can be squeezed", got=f"axis {axis} of {x.type}", where=user_location())
+        raise ShapeError("only axes of size 1 can be squeezed", got=f"axis {axis} of {x.type}")
     return reshape(x, [s for a, s in enumerate(x.shape) if a not in gone])
 
 
@@ -106,8 +108,7 @@ def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
     """x repeated along new axes and axes of size 1. Raises ShapeError where it does not fit."""
     x, wanted = as_tensor(x), tuple(shape)
     if broadcast_shape(x.shape, wanted) != wanted:
-        raise ShapeError("broadcast_to needs a shape that x broadcasts to", got=f"{x.type} to {wanted}",
-                         where=user_location())  # fmt: skip
+        raise ShapeError("broadcast_to needs a shape that x broadcasts to", got=f"{x.type} to {wanted}")
     return stretch(x, wanted)
 
 
@@ -130,14 +131,16 @@ def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Tensor:
     """The arrays one after the other along an axis; None for their flattened elements."""
     xs = operands(*arrays)
     if not xs:
-        raise ShapeError("concat needs at least one array", where=user_location())
+        raise ShapeError("concat needs at least one array")
     if axis is None:
         return concat([reshape(x, -1) for x in xs], axis=0)
     place = normal_axis(axis, xs[0].ndim)
     rest = {x.shape[:place] + x.shape[place + 1 :] for x in xs if x.ndim == xs[0].ndim}
     if len(rest) > 1 or any(x.ndim != xs[0].ndim for x in xs):
-        raise ShapeError(f"concat needs arrays that are equally large but along axis {axis}",
-                         got=" and ".join(str(x.type) for x in xs), where=user_location())  # fmt: skip
+        raise ShapeError(
+            f"concat needs arrays that are equally large but along axis {axis}",
+            got=" and ".join(str(x.type) for x in xs),
+        )
     return emit(ops.concat, *xs, axis=place) if len(xs) > 1 else xs[0]
 
 
@@ -163,7 +166,7 @@ def split(x: ArrayLike, sections: int | Sequence[int], /, *, axis: int = 0) -> t
     size = x.shape[place]
     if isinstance(sections, int):
         if sections <= 0 or size % sections:
-            raise ShapeError(f"{size} elements can't be split into {sections} equal parts", where=user_location())
+            raise ShapeError(f"{size} elements can't be split into {sections} equal parts")
         cuts = [i * (size // sections) for i in range(sections)]
     else:
         cuts = [0, *sections]
@@ -219,7 +222,9 @@ def tile(x: ArrayLike, repetitions: Sequence[int], /) -> Tensor:
 
 
 @operation
-def pad(x: ArrayLike, widths: int | Sequence[int] | Sequence[tuple[int, int]], /, *, constant: Number = 0) -> Tensor:
+def pad(
+    x: ArrayLike, widths: int | Sequence[int] | Sequence[tuple[int, int]], /, *, constant: Number = 0
+) -> Tensor:
     """x within a frame of a constant. Widths as in NumPy: one number, (before, after), or a pair for each axis."""
     x = as_tensor(x)
     if isinstance(widths, int):
@@ -229,7 +234,7 @@ def pad(x: ArrayLike, widths: int | Sequence[int] | Sequence[tuple[int, int]], /
     else:
         pairs = [tuple(w) for w in widths]  # type: ignore[arg-type, misc]
     if len(pairs) != x.ndim or any(w < 0 for pair in pairs for w in pair):
-        raise ShapeError("pad takes widths ≥ 0, a pair for each axis", got=f"{widths} for {x.type}", where=user_location())
+        raise ShapeError("pad takes widths ≥ 0, a pair for each axis", got=f"{widths} for {x.type}")
     fill = filled(constant, x.type.with_shape(()))
     return emit(ops.pad, x, fill, low=tuple(p[0] for p in pairs), high=tuple(p[1] for p in pairs))
 

@@ -42,17 +42,22 @@ class Spec:
         )
         if not fits:
             met = ", ".join(f"{'batch' if k is None else k} = {v}" for k, v in sizes.items())
-            raise ShapeError(f"input {name} is declared as {self}", got=f"{got}" + (f" with {met}" if met else ""))
+            raise ShapeError(
+                f"input {name} is declared as {self}", got=f"{got}" + (f" with {met}" if met else "")
+            )
 
     def resolve(self, batch: int | None, sizes: Mapping[str, int]) -> TensorType:
         """The type with all sizes filled in. Raises ShapeError that lists those that are still open."""
-        known: dict[str | None, int] = {**sizes} if batch is None else {None: batch, **sizes}
+        known: dict[str | None, int] = dict(sizes.items())
+        if batch is not None:
+            known[None] = batch
         missing = [s for s in self.open_sizes if s not in known]
         if missing:
             raise ShapeError(
-                "every size must be fixed here", got=f"{self}, open: {', '.join('batch' if m is None else m for m in missing)}",
+                "every size must be fixed here",
+                got=f"{self}, open: {', '.join('batch' if m is None else m for m in missing)}",
                 hint='give batch=32 for None, and sizes={"name": 10} for names',
-            )  # fmt: skip
+            )
         return TensorType(self.dtype, tuple(s if isinstance(s, int) else known[s] for s in self.shape))
 
 
@@ -62,6 +67,12 @@ def spec(shape: Sequence[Size], dtype: DTypeLike = "float32") -> Spec:
     A function compiled with specs takes arrays of exactly that dtype. Raises ShapeError for any other size.
     """
     for size in shape:
-        if isinstance(size, bool) or not (size is None or isinstance(size, int | str)) or (isinstance(size, int) and size < 0):
-            raise ShapeError("a size in a spec is a number ≥ 0, a name, or None for the batch", got=repr(size))
+        if (
+            isinstance(size, bool)
+            or not (size is None or isinstance(size, int | str))
+            or (isinstance(size, int) and size < 0)
+        ):
+            raise ShapeError(
+                "a size in a spec is a number ≥ 0, a name, or None for the batch", got=repr(size)
+            )
     return Spec(tuple(shape), as_dtype(dtype))

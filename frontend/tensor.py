@@ -68,7 +68,9 @@ class Tensor(Operators):
 
     def numpy(self) -> np.ndarray:
         """A read-only view of the elements."""
-        view = self._value("converting to NumPy", "use the functions of graphc, or return the tensor and convert then").view()
+        view = self._value(
+            "converting to NumPy", "use the functions of graphc, or return the tensor and convert then"
+        ).view()
         view.flags.writeable = False
         return view
 
@@ -85,11 +87,15 @@ class Tensor(Operators):
         return array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._value("exporting through DLPack", "return the tensor and export it then").__dlpack_device__()
+        return self._value(
+            "exporting through DLPack", "return the tensor and export it then"
+        ).__dlpack_device__()
 
     def item(self) -> bool | int | float:
         """The only element, as a Python number. Raises ValueError unless there is exactly one."""
-        found: bool | int | float = self._value(".item()", "keep it a tensor, and return it to see its value").item()
+        found: bool | int | float = self._value(
+            ".item()", "keep it a tensor, and return it to see its value"
+        ).item()
         return found
 
     def tolist(self) -> Any:
@@ -107,7 +113,9 @@ class Tensor(Operators):
         return float(self._value("float()", "use gx.astype(x, gx.float32)"))
 
     def __index__(self) -> int:
-        array = self._value("use as a Python index or size", "sizes are static: take them from x.shape; select with gx.take")
+        array = self._value(
+            "use as a Python index or size", "sizes are static: take them from x.shape; select with gx.take"
+        )
         return array.__index__()
 
     def __format__(self, spec: str) -> str:

@@ -17,7 +17,7 @@ from .arguments import Arguments
 from .context import current_frame, entered
 from .emit import as_tensor
 from .exchange import is_foreign_array
-from .location import user_location
+from .location import with_user_line
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame, Guard
 from .variable import Variable
@@ -87,11 +87,12 @@ def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]
 _placeholder = concrete(np.zeros((), np.bool_))
 
 
+@with_user_line
 def trace(function: Callable[..., Any], *examples: Any, **named: Any) -> Graph:
     """The graph of `function` for arguments like these: arrays, `gx.spec`s with fixed sizes, Python values.
 
     The graph is as traced: no pass has changed it. Raises TraceError inside of another trace.
     """
     if current_frame() is not None:
-        raise TraceError("gx.trace makes a graph of its own, outside of other traces", where=user_location())
+        raise TraceError("gx.trace makes a graph of its own, outside of other traces")
     return trace_call(function, Arguments.of(function, examples, named)).graph

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class FrameKind(Enum):
-    TRACE = "trace"   # a user's function: concrete values are constants
-    EAGER = "eager"   # one operation on concrete values: they are inputs, so that equal work is compiled once
-    BODY = "body"     # a control op's sub-graph
+    TRACE = "trace"  # a user's function: concrete values are constants
+    EAGER = "eager"  # one operation on concrete values: they are inputs, so that equal work is compiled once
+    BODY = "body"  # a control op's sub-graph
 
 
 class Guard(NamedTuple):
@@ -77,10 +77,10 @@ class Frame:
         self.kind = kind
         self.parent = parent
         self.inputs: list[Node] = []
-        self.arrays: list[np.ndarray] = []          # EAGER: the inputs' values
+        self.arrays: list[np.ndarray] = []  # EAGER: the inputs' values
         self.guards: dict[tuple[int, str], Guard] = {}
-        self._states: dict[int, _State] = {}        # by id of the Variable, which the state keeps alive
-        self._captured: dict[Node, Node] = {}       # BODY: the parent's node → our input
+        self._states: dict[int, _State] = {}  # by id of the Variable, which the state keeps alive
+        self._captured: dict[Node, Node] = {}  # BODY: the parent's node → our input
         self._constants: dict[int, tuple[object, Node]] = {}
 
     @property
@@ -144,7 +144,9 @@ class Frame:
     def _capture(self, outer: Node) -> Node:
         inner = self._captured.get(outer)
         if inner is None:
-            inner = self._captured[outer] = ops.input(type=outer.tensor_type, name=f"captured{len(self._captured)}")
+            inner = self._captured[outer] = ops.input(
+                type=outer.tensor_type, name=f"captured{len(self._captured)}"
+            )
         return inner
 
     # Variables
@@ -199,5 +201,8 @@ class Frame:
             outputs=(*outputs, *(s.current for s in assigned)),
         )
         return Body(
-            graph, tuple(self._captured), tuple(s.variable for s in states), tuple(s.variable for s in assigned)
+            graph,
+            tuple(self._captured),
+            tuple(s.variable for s in states),
+            tuple(s.variable for s in assigned),
         )

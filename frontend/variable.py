@@ -14,7 +14,7 @@ from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 
 from .context import current_frame
 from .exchange import native_array
-from .location import user_location
+from .location import with_user_line
 from .operators import Operators
 from .tensor import Tensor, concrete, symbolic
 
@@ -31,13 +31,13 @@ class Variable(Operators):
 
     __slots__ = ("__weakref__", "_snapshot", "name", "storage", "trainable")
 
+    @with_user_line
     def __init__(
         self, value: Any, trainable: bool = True, *, dtype: DTypeLike | None = None, name: str = "variable"
     ) -> None:
         if current_frame() is not None:
             raise TraceError(
                 "a Variable can't be created while a function is traced: it would be a new one at each call",
-                where=user_location(),
                 hint="create it outside, in a module's __init__ or before the function, and assign to it inside",
             )
         array = _elements(value, None if dtype is None else as_dtype(dtype))
@@ -73,6 +73,7 @@ class Variable(Operators):
                 self._snapshot = version, weakref.ref(known)
             return known
 
+    @with_user_line
     def assign(self, new: Any) -> None:
         """Give it a new value of the same dtype and shape; Python numbers and lists of them are converted.
 
@@ -96,14 +97,12 @@ class Variable(Operators):
             raise DTypeError(
                 f"a Variable keeps its dtype: {self.name} is {self.type}",
                 got=str(got),
-                where=user_location(),
                 hint=f"convert with gx.astype(x, gx.{self.dtype})",
             )
         if got.shape != self.shape:
             raise ShapeError(
                 f"a Variable keeps its shape: {self.name} is {self.type}",
                 got=str(got),
-                where=user_location(),
                 hint="broadcast or reshape the new value",
             )
 

@@ -5,6 +5,8 @@
 The array functions carry the names and signatures of the Python array API standard.
 """
 
+# ruff: noqa: F401, I001 - every name is here to be imported from here, by subject
+
 from .types import (
     DType,
     TensorType,

@@ -12,7 +12,7 @@ import types
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,17 +21,20 @@ from .driver import call_lock
 from .errors import UnsupportedError
 from .frontend.arguments import Arguments, check_specs, is_same_static
 from .frontend.context import Context, current_context
+from .frontend.location import with_user_line
 from .frontend.tensor import Tensor
 from .frontend.trace import Trace, trace_call
 from .ir import Graph
-from .schedule import Schedule
 from .settings import Settings
 from .types import TensorType
 
-NUMBER_LIMIT = 8   # specializations that differ in one Python number only, from which on a warning is given
+if TYPE_CHECKING:
+    from .schedule import Schedule
+
+NUMBER_LIMIT = 8  # specializations that differ in one Python number only, from which on a warning is given
 MISS: Final = object()
 
-ALIGNED_CONTIGUOUS: Final = 0x0101   # NumPy's flags: C-contiguous, aligned
+ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
 
 
 class Specialization:
@@ -76,7 +79,11 @@ class Specialization:
             arrays = []
             for x, (dtype, shape, static) in zip(args, expected):  # noqa: B905 - lengths are equal
                 if type(x) is np.ndarray:
-                    if x.dtype is not dtype or x.shape != shape or x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
+                    if (
+                        x.dtype is not dtype
+                        or x.shape != shape
+                        or x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS
+                    ):
                         return MISS
                     arrays.append(x)
                 elif type(x) is Tensor and x._node is None:
@@ -108,14 +115,21 @@ class Executable:
     """
 
     def __init__(
-        self, function: Callable[..., Any], *, backend: str | None = None, inputs: tuple[Any, ...] | None = None
+        self,
+        function: Callable[..., Any],
+        *,
+        backend: str | None = None,
+        inputs: tuple[Any, ...] | None = None,
     ) -> None:
+        self.__qualname__ = type(
+            function
+        ).__qualname__  # replaced, with other attributes, by what the function has
         functools.update_wrapper(self, function)
         self.function = function
         self.backend = backend
         self.inputs = inputs
         self._specializations: dict[Any, list[Specialization]] = {}
-        self._context: Context | None = None    # what the fast call was made for
+        self._context: Context | None = None  # what the fast call was made for
         self._fast: Callable[[tuple[Any, ...]], Any] = lambda args: MISS
         self._warned: set[int] = set()
 
@@ -127,6 +141,11 @@ class Executable:
                 return result
         if context.frame is not None:
             return self.function(*args, **kwargs)
+        return self._call(context, args, kwargs)
+
+    @with_user_line
+    def _call(self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The slow way, which ends in a fast call for arguments like these."""
         arguments = Arguments.of(self.function, args, kwargs)
         with call_lock:
             found = self._specialize(arguments, context)
@@ -155,9 +174,12 @@ class Executable:
         """The kernels and buffers for a call like this. Raises UnsupportedError for a backend without schedules."""
         found = self.specialize(*args, **kwargs).compiled.schedule
         if found is None:
-            raise UnsupportedError(f"the backend {self._settings(current_context()).backend} runs graphs without a schedule")
+            raise UnsupportedError(
+                f"the backend {self._settings(current_context()).backend} runs graphs without a schedule"
+            )
         return found
 
+    @with_user_line
     def specialize(self, *args: Any, **kwargs: Any) -> Specialization:
         """The trace for a call like this, compiled but not run. Without arguments, for the declared inputs."""
         if not args and not kwargs and self.inputs is not None:
@@ -201,10 +223,11 @@ class Executable:
                 now = owner.__dict__.get(field, MISS)
                 if not is_same_static(now, value):
                     return f"retrace {name}: {type(owner).__name__}.{field} was {value!r}, is {now!r}"
-        named = [c for c in changes if c]
+        named: list[list[str]] = [c for c in changes if c]
         if not named:
             return f"retrace {name}: other settings, or arguments of another structure"
-        return f"retrace {name}: {'; '.join(min(reversed(named), key=len))}"
+        fewest: list[str] = min(reversed(named), key=len)
+        return f"retrace {name}: {'; '.join(fewest)}"
 
     def _warn_of_numbers(self, arguments: Arguments, changes: list[list[str]]) -> None:
         """One warning for each argument whose many values each cost a trace."""
@@ -224,7 +247,9 @@ class Executable:
 
 def _differences(old: Arguments, new: Arguments) -> list[str]:
     return [
-        f"{name}: {before!s} → {after!s}" if isinstance(after, TensorType) else f"{name}: {before!r} → {after!r}"
+        f"{name}: {before!s} → {after!s}"
+        if isinstance(after, TensorType)
+        else f"{name}: {before!r} → {after!r}"
         for name, before, after in zip(new.names, old.leaves, new.leaves, strict=True)
         if not is_same_static(before, after)
     ]
@@ -233,7 +258,10 @@ def _differences(old: Arguments, new: Arguments) -> list[str]:
 def _differs_only_at(number: int, old: Arguments, new: Arguments) -> bool:
     if old.structure != new.structure or type(old.leaves[number]) is not type(new.leaves[number]):
         return False
-    return all(is_same_static(a, b) == (i != number) for i, (a, b) in enumerate(zip(old.leaves, new.leaves, strict=True)))
+    return all(
+        is_same_static(a, b) == (i != number)
+        for i, (a, b) in enumerate(zip(old.leaves, new.leaves, strict=True))
+    )
 
 
 def _stack_level() -> int:

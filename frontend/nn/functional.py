@@ -160,10 +160,7 @@ def layer_norm(
     if x.shape[len(x.shape) - len(shape) :] != shape:
         from graphc.errors import ShapeError
 
-        from ..location import user_location
-
-        raise ShapeError(f"layer_norm over {shape} takes inputs whose last axes are these", got=str(x.type),
-                         where=user_location())  # fmt: skip
+        raise ShapeError(f"layer_norm over {shape} takes inputs whose last axes are these", got=str(x.type))
     axes = tuple(range(-len(shape), 0))
     centered = subtract(x, mean(x, axis=axes, keepdims=True))
     result = multiply(centered, rsqrt(add(mean(square(centered), axis=axes, keepdims=True), eps)))
@@ -172,7 +169,9 @@ def layer_norm(
 
 
 @operation
-def dropout(x: ArrayLike, /, p: float = 0.5, training: bool = True, *, generator: Generator | None = None) -> Tensor:
+def dropout(
+    x: ArrayLike, /, p: float = 0.5, training: bool = True, *, generator: Generator | None = None
+) -> Tensor:
     """While training, each element is 0 with probability p, and the others are scaled by 1 / (1 − p)."""
     if not 0 <= p <= 1:
         raise ValueError(f"p is a probability, between 0 and 1, not {p}")

@@ -63,7 +63,7 @@ def he_normal(gain: float = math.sqrt(2)) -> Initializer:
 
 zeros = constant(0.0)
 ones = constant(1.0)
-kaiming_uniform, kaiming_normal = he_uniform, he_normal   # PyTorch's names
+kaiming_uniform, kaiming_normal = he_uniform, he_normal  # PyTorch's names
 
 
 def fans(type_: TensorType) -> tuple[int, int]:
@@ -76,7 +76,9 @@ def fans(type_: TensorType) -> tuple[int, int]:
 
 def _scaled_uniform(deviation: Callable[[int, int], float]) -> Initializer:
     def initialize(type_: TensorType, generator: Generator | None) -> Tensor:
-        bound = math.sqrt(3) * deviation(*fans(type_))   # of the uniform distribution with that standard deviation
+        bound = math.sqrt(3) * deviation(
+            *fans(type_)
+        )  # of the uniform distribution with that standard deviation
         return uniform(-bound, bound)(type_, generator)
 
     return initialize

@@ -11,7 +11,6 @@ from graphc.errors import ShapeError
 from graphc.types import DTypeLike, TensorType, as_dtype
 
 from ..emit import ArrayLike, emit, operation
-from ..location import user_location
 from ..random import Generator
 from ..tensor import Tensor
 from ..variable import Variable
@@ -49,7 +48,7 @@ def _linear(layer: Linear, x: ArrayLike) -> Tensor:
     x = input_for(layer, x, layer.weight)
     if not x.shape or x.shape[-1] != layer.in_features:
         raise ShapeError(f"Linear({layer.describe()}) takes {layer.in_features} features along the last axis",
-                         got=str(x.type), where=user_location())  # fmt: skip
+                         got=str(x.type))  # fmt: skip
     if not x.dtype.is_float:
         from ..emit import cast
 
@@ -76,10 +75,14 @@ class LayerNorm(Module):
         self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
         bias: bool = True, *, dtype: DTypeLike = "float32",
     ) -> None:  # fmt: skip
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
         self.eps = eps
         self.weight = parameter(self.normalized_shape, dtype, init.ones) if elementwise_affine else None
-        self.bias = parameter(self.normalized_shape, dtype, init.zeros) if elementwise_affine and bias else None
+        self.bias = (
+            parameter(self.normalized_shape, dtype, init.zeros) if elementwise_affine and bias else None
+        )
 
     def forward(self, x: ArrayLike) -> Tensor:
         return _layer_norm(self, x)

@@ -9,7 +9,6 @@ from graphc.errors import DTypeError, ShapeError
 
 from ..binary import add, divide, equal, less, maximum, multiply, not_equal, subtract
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation
-from ..location import user_location
 from ..reductions import mean, sum
 from ..searching import positions, take, where
 from ..shapes import moveaxis
@@ -41,8 +40,11 @@ def _pair(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Tensor, Tenso
     against an input is hardly ever meant."""
     x, y = as_tensor(input), as_tensor(target)
     if x.shape != y.shape:
-        raise ShapeError(f"{loss} needs inputs and targets of one shape", got=f"{x.type} and {y.type}",
-                         where=user_location(), hint="reshape one of them")  # fmt: skip
+        raise ShapeError(
+            f"{loss} needs inputs and targets of one shape",
+            got=f"{x.type} and {y.type}",
+            hint="reshape one of them",
+        )
     x = cast(x, float_dtype(x))
     return x, cast(y, x.dtype)
 
@@ -72,7 +74,12 @@ def cross_entropy(
 
 
 def _with_classes(
-    scores: Tensor, y: Tensor, weight: ArrayLike | None, ignore_index: int | None, reduction: str, smoothing: float
+    scores: Tensor,
+    y: Tensor,
+    weight: ArrayLike | None,
+    ignore_index: int | None,
+    reduction: str,
+    smoothing: float,
 ) -> Tensor:
     classes = _class_numbers(scores, y)
     counted = None if ignore_index is None else not_equal(classes, ignore_index)
@@ -94,19 +101,28 @@ def _with_classes(
 
 def _class_numbers(scores: Tensor, y: Tensor) -> Tensor:
     if not y.dtype.is_integer:
-        raise DTypeError("cross_entropy's target is class numbers or probabilities", got=str(y.type), where=user_location())
+        raise DTypeError("cross_entropy's target is class numbers or probabilities", got=str(y.type))
     if y.shape != scores.shape[:-1]:
-        raise ShapeError("cross_entropy needs a class number for each row of the input", got=f"{scores.type} and {y.type}",
-                         where=user_location(), hint="the classes are along the last axis; give axis= for another")  # fmt: skip
+        raise ShapeError(
+            "cross_entropy needs a class number for each row of the input",
+            got=f"{scores.type} and {y.type}",
+            hint="the classes are along the last axis; give axis= for another",
+        )
     return y
 
 
 def _with_probabilities(
-    scores: Tensor, y: Tensor, weight: ArrayLike | None, ignore_index: int | None, reduction: str, smoothing: float
+    scores: Tensor,
+    y: Tensor,
+    weight: ArrayLike | None,
+    ignore_index: int | None,
+    reduction: str,
+    smoothing: float,
 ) -> Tensor:
     if y.shape != scores.shape or ignore_index is not None:
-        raise ShapeError("probabilities have the input's shape, and none can be ignored", got=f"{scores.type} and {y.type}",
-                         where=user_location())  # fmt: skip
+        raise ShapeError(
+            "probabilities have the input's shape, and none can be ignored", got=f"{scores.type} and {y.type}"
+        )
     y = cast(y, scores.dtype)
     if smoothing:
         y = add(multiply(y, 1.0 - smoothing), smoothing / scores.shape[-1])

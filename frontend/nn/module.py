@@ -14,7 +14,7 @@ from graphc.errors import DTypeError, GraphcError, ShapeError
 
 from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
-from ..location import user_location
+from ..location import with_user_line
 from ..parameters import load_parameters, save_parameters
 from ..tensor import Tensor
 from ..variable import Variable
@@ -77,7 +77,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Variable) and value.name == "variable":
-            value.name = value.storage.name = name   # for the text of graphs
+            value.name = value.storage.name = name  # for the text of graphs
         object.__setattr__(self, name, value)
 
     # What it holds
@@ -114,7 +114,9 @@ class Module:
 
     def members(self) -> list[tuple[object, Any]]:
         """What is looked into for Variables and modules: the attributes, by name."""
-        return [(n, v) for n, v in vars(self).items() if isinstance(v, Variable | Module | list | tuple | dict)]
+        return [
+            (n, v) for n, v in vars(self).items() if isinstance(v, Variable | Module | list | tuple | dict)
+        ]
 
     # Modes
 
@@ -134,6 +136,7 @@ class Module:
         """Snapshots of all Variables, by path."""
         return {name: v.value for name, v in self.named_variables()}
 
+    @with_user_line
     def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> None:
         """Assign all Variables from arrays of the same dtypes and shapes.
 
@@ -144,16 +147,17 @@ class Module:
         missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
         if strict and (missing or unknown):
             raise StateError(
-                "a state has exactly the module's names", got=f"missing: {missing or 'none'}; unknown: {unknown or 'none'}",
+                "a state has exactly the module's names",
+                got=f"missing: {missing or 'none'}; unknown: {unknown or 'none'}",
                 hint="strict=False loads the names that both have",
-            )  # fmt: skip
+            )
         from ..creation import asarray
 
         new = {name: asarray(state[name]) for name in mine if name in state}
         for name, value in new.items():
             if value.type != mine[name].type:
                 raise (ShapeError if value.shape != mine[name].shape else DTypeError)(
-                    f"{name} is {mine[name].type}", got=str(value.type), where=user_location()
+                    f"{name} is {mine[name].type}", got=str(value.type)
                 )
         for name, value in new.items():
             mine[name].assign(value)
@@ -217,7 +221,8 @@ def input_for(module: Module, x: ArrayLike, parameter: Variable) -> Tensor:
     tensor = as_tensor(x)
     if tensor.dtype.is_float and tensor.dtype is not parameter.dtype:
         raise DTypeError(
-            f"{type(module).__name__} has {parameter.dtype} parameters and takes no other floats", got=str(tensor.type),
-            where=user_location(), hint=f"convert the input: gx.astype(x, gx.{parameter.dtype})",
-        )  # fmt: skip
+            f"{type(module).__name__} has {parameter.dtype} parameters and takes no other floats",
+            got=str(tensor.type),
+            hint=f"convert the input: gx.astype(x, gx.{parameter.dtype})",
+        )
     return tensor
