@@ -96,8 +96,8 @@ def lower_contraction(kernel: Kernel, values: Values, partials: Partials, plan: 
     found = roles(kernel, dot)
     a, b, dtype = _operands(kernel, dot)
     if plan is None:
-        sizes = (axes_size(axes) for axes in (found.m, found.n, dot.axes))
-        plan = plan_contraction(*sizes, narrow=dtype.bits == 16)
+        m_size, n_size, k_size = (axes_size(axes) for axes in (found.m, found.n, dot.axes))
+        plan = plan_contraction(m_size, n_size, k_size, narrow=dtype.bits == 16)
     batch = Dim("batch", found.batch)
     m, n = Dim("m", found.m, plan.outer, 0), Dim("n", found.n, plan.inner, 1)
     coordinates = Coordinates(values.code, values.used, values.wide)
@@ -140,10 +140,12 @@ def _operands(kernel: Kernel, dot: Dot) -> tuple[int, int, DType]:
 
 def _before_widening(kernel: Kernel, number: int) -> int:
     value = kernel.values[number]
-    if isinstance(value, Apply) and len(value.recipe.steps) == 1 and value.recipe.steps[0].prim is Prim.CAST:
-        if value.dtype is float32 and kernel.dtypes[value.inputs[0]].is_float:
-            return value.inputs[0]
-    return number
+    if not isinstance(value, Apply) or value.dtype is not float32 or len(value.recipe.steps) != 1:
+        return number
+    if value.recipe.steps[0].prim is not Prim.CAST:
+        return number
+    (source,) = value.inputs
+    return source if kernel.dtypes[source].is_float and kernel.dtypes[source].bits == 16 else number
 
 
 def _dot_operand(

@@ -2,7 +2,7 @@
 
 Generated sources import them. They hold for tensors of any shape, in Triton's compiler and in its interpreter.
 """
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # Triton reads annotations of device functions as types of its own, so there are none.
 
 import triton

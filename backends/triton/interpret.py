@@ -19,34 +19,16 @@ from typing import IO, Any, Self
 import numpy as np
 
 from graphc.errors import CompileError
-from graphc.types import DType
 
-
-@dataclass(frozen=True)
-class Place:
-    """Elements of `dtype` at a byte offset of a region of memory."""
-
-    region: int
-    offset: int
-    dtype: DType
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a device function in module number `module`."""
-
-    module: int
-    function: str
-    programs: int
-    places: tuple[Place, ...]
+from .program import BoundLaunch
 
 
 @dataclass(frozen=True)
 class Request:
-    """Calls to carry out in order on regions of memory, which are arrays of bytes."""
+    """Launches to carry out in order on regions of memory, which are arrays of bytes."""
 
     modules: tuple[str, ...]
-    calls: tuple[Call, ...]
+    launches: tuple[BoundLaunch, ...]
     regions: tuple[np.ndarray, ...]
 
 
@@ -56,15 +38,15 @@ class Interpreter:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, modules: Sequence[str], calls: Sequence[Call], regions: Sequence[np.ndarray]) -> None:
-        """Carry out calls; what they change in the regions is changed here. Regions are one-dimensional, uint8.
+    def run(self, modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]) -> None:
+        """Carry out launches; what they change in the regions is changed here. Regions are one-dimensional, uint8.
 
         Raises CompileError with Triton's own text where a source fails."""
         if self._process is None:
             command = [sys.executable, "-m", "graphc.backends.triton.interpret"]
             environment = {**os.environ, "TRITON_INTERPRET": "1"}
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        request = Request(tuple(modules), tuple(calls), tuple(regions))
+        request = Request(tuple(modules), tuple(launches), tuple(regions))
         assert self._process.stdin and self._process.stdout
         _send(self._process.stdin, request)
         answer = _receive(self._process.stdout)
@@ -106,7 +88,7 @@ def _receive(pipe: IO[bytes]) -> Any:
 
 def serve() -> None:
     """The child process: answer requests until the pipe closes. Prints go to stderr, the pipe carries answers."""
-    from .interpreter import run_calls
+    from .interpreter import run_launches
 
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -117,7 +99,7 @@ def serve() -> None:
             return
         regions = [np.array(r) for r in request.regions]
         try:
-            run_calls(request.modules, request.calls, regions)
+            run_launches(request.modules, request.launches, regions)
         except Exception as error:   # whatever a source provokes is the caller's to see
             _send(answers, f"{type(error).__name__}: {error}")
         else:

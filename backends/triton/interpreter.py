@@ -3,9 +3,6 @@
 Imported with TRITON_INTERPRET set and nowhere else. What Triton 3.9's interpreter gets wrong is corrected here, so
 that sources need not be written around it.
 """
-# mypy: allow-untyped-defs, allow-untyped-calls
-# Triton's classes have no types, and those below stand in for them.
-
 from __future__ import annotations
 
 import importlib.util
@@ -22,8 +19,8 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter as triton_interpreter
 
-from .interpret import Call, Place
 from .primitives import triton_dtype
+from .program import BoundLaunch, Place
 
 
 class Storage:
@@ -75,13 +72,13 @@ class Array:
         return self
 
 
-def run_calls(modules: Sequence[str], calls: Sequence[Call], regions: Sequence[np.ndarray]) -> None:
-    """Carry out the calls in order; regions are arrays of bytes, changed in place."""
+def run_launches(modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]) -> None:
+    """Carry out launches in order; regions are arrays of bytes, changed in place."""
     correct_interpreter()
     with np.errstate(all="ignore"):
-        for call in calls:
-            function = getattr(load(modules[call.module]), call.function)
-            function[(call.programs,)](*(_argument(p, regions) for p in call.places))
+        for bound in launches:
+            function = getattr(load(modules[bound.module]), bound.launch.function)
+            function[(bound.launch.programs,)](*(_argument(p, regions) for p in bound.places))
 
 
 def _argument(place: Place, regions: Sequence[np.ndarray]) -> Array:
@@ -144,8 +141,8 @@ def correct_interpreter() -> None:
         while (length := len(state[0])) > 1:
             half = length // 2
             first, second = [s[:half] for s in state], [s[half : 2 * half] for s in state]
-            tensors = [self.to_tensor(s, x.dtype) for part in (first, second) for s, x in zip(part, inputs, strict=True)]
-            joined = self.combine_fn.fn(*tensors)
+            pairs = [*zip(first, inputs, strict=True), *zip(second, inputs, strict=True)]
+            joined = self.combine_fn.fn(*(self.to_tensor(s, x.dtype) for s, x in pairs))
             joined = joined if isinstance(joined, (tuple, tl.tuple)) else (joined,)
             state = [np.concatenate([j.handle.data, s[2 * half :]]) for j, s in zip(joined, state, strict=True)]
         kept = [np.moveaxis(s, 0, self.axis) if self.keep_dims else s[0] for s in state]

@@ -15,16 +15,15 @@ from .values import Values
 
 def lower_loop(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[int, Plan]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
-    square = square_axes(kernel)
-    if square is not None and plan is None:
+    square = square_axes(kernel) if plan is None else None
+    if square is not None:
         plan = Plan(SIDE, SIDE)
         rest = tuple(a for a in kernel.parallel if a not in square)
-        dims = (Dim("rest", rest), Dim("outer", square[:1], SIDE, 0), Dim("inner", square[1:], SIDE, 1))
-        scope = Scope(rank=2)
+        dims = [Dim("rest", rest), Dim("outer", square[:1], SIDE, 0), Dim("inner", square[1:], SIDE, 1)]
     else:
         plan = plan or plan_loop(axes_size(kernel.parallel))
-        dims = (Dim("point", kernel.parallel, plan.inner, 0),)
-        scope = Scope(rank=1)
+        dims = [Dim("point", kernel.parallel, plan.inner, 0)]
+    scope = Scope(rank=1 if square is None else 2)
     programs = Coordinates(values.code, values.used, values.wide).spread(dims, scope)
     values.emit([s.value for s in kernel.stores], scope)
     for store in kernel.stores:

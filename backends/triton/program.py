@@ -6,20 +6,26 @@ the prepared buffers, scratch memory, and one status for each step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.errors import GraphcIndexError
-from graphc.kernel import Kernel
-from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
+from graphc.schedule import Schedule, ScheduleStep, Space
+from graphc.types import DType
 
-from .interpret import Call, Interpreter, Place
-from .plan import Plan
-from .source import KernelSource, Launch, Memory, Parameter, kernel_source
+from .source import KernelSource, Launch, Memory, kernel_source
 
 ALIGNMENT = 64   # of every buffer, in bytes; schedules promise it for the arena
+
+
+@dataclass(frozen=True)
+class Place:
+    """Elements of `dtype` at a byte offset of a region of memory."""
+
+    region: int
+    offset: int
+    dtype: DType
 
 
 @dataclass(frozen=True)
@@ -103,72 +109,6 @@ def bind(schedule: Schedule) -> Program:
     return Program(
         tuple(binder.modules), tuple(prepare), tuple(steps), tuple(binder.sizes), binder.regions, binder.status
     )
-
-
-def run_schedule_interpreted(
-    schedule: Schedule,
-    inputs: Sequence[np.ndarray],
-    variables: Sequence[np.ndarray] = (),
-    constants: Sequence[np.ndarray] = (),
-    interpreter: Interpreter | None = None,
-) -> list[np.ndarray]:
-    """Run a schedule, its prepare steps first, in Triton's interpreter. Returns the outputs, by position.
-
-    Arrays are given by position within their space, with the types that the schedule's buffers have. `variables` are
-    changed in place where the schedule writes them. Raises GraphcIndexError where a gathered index was bad.
-    """
-    program = bind(schedule)
-    regions = [np.zeros(size, np.uint8) for size in program.sizes]
-    given = {Space.INPUT: inputs, Space.VARIABLE: variables, Space.CONSTANT: constants}
-    for buffer in schedule.buffers:
-        if buffer.space in given:
-            regions[program.regions[buffer.number]] = _bytes(given[buffer.space][buffer.position], buffer)
-    calls = [
-        Call(b.module, b.launch.function, b.launch.programs, b.places) for b in (*program.prepare, *program.steps)
-    ]
-    owned = interpreter or Interpreter()
-    try:
-        owned.run([m.text for m in program.modules], calls, regions)
-    finally:
-        if interpreter is None:
-            owned.close()
-    check_status(schedule, regions[program.status].view(np.int32))
-
-    def array(buffer: Buffer) -> np.ndarray:
-        data = regions[program.regions[buffer.number]]
-        return data.view(buffer.type.dtype.numpy).reshape(buffer.type.shape)
-
-    for buffer in schedule.in_space(Space.VARIABLE):
-        variables[buffer.position][...] = array(buffer)
-    return [array(b) for b in schedule.in_space(Space.OUTPUT)]
-
-
-def run_kernel_interpreted(
-    kernel: Kernel, arrays: Sequence[np.ndarray], interpreter: Interpreter, plan: Plan | None = None
-) -> bool:
-    """Run one kernel on flat arrays, one for each slot, those that it stores to changed in place.
-
-    Returns whether every gathered index was inside its axis."""
-    source = kernel_source(kernel, plan)
-    starts, end = scratch_places(source)
-    status = np.zeros(1, np.int32)
-    regions = [*(a.view(np.uint8) for a in arrays), np.zeros(end, np.uint8), status.view(np.uint8)]
-    first = {Memory.SLOT: 0, Memory.SCRATCH: len(arrays), Memory.STATUS: len(arrays) + 1}
-
-    def place(parameter: Parameter) -> Place:
-        if parameter.memory is Memory.SCRATCH:
-            return Place(first[Memory.SCRATCH], starts[parameter.number], parameter.dtype)
-        return Place(first[parameter.memory] + parameter.number, 0, parameter.dtype)
-
-    calls = [Call(0, x.function, x.programs, tuple(map(place, x.parameters))) for x in source.launches]
-    interpreter.run([source.text], calls, regions)
-    return not status[0]
-
-
-def _bytes(array: np.ndarray, buffer: Buffer) -> np.ndarray:
-    """A copy of an array's bytes."""
-    assert array.shape == buffer.type.shape and array.dtype == buffer.type.dtype.numpy, f"{array.dtype} for {buffer}"
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()
 
 
 def check_status(schedule: Schedule, statuses: np.ndarray) -> None:

@@ -104,7 +104,7 @@ class _Writer:
         if programs:
             self.launches.append(Launch(name, tuple(parameters), programs, plan.warps, plan.stages))
         for finishing in partials.finishing:
-            scratch = Parameter(Memory.SCRATCH, first + finishing.scratch, self.scratch[first + finishing.scratch].dtype)
+            scratch = parameters[len(slots) + finishing.scratch]
             self.write(finishing.kernel, None, (scratch, slots[finishing.slot]))
 
     def module(self) -> str:

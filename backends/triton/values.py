@@ -158,9 +158,9 @@ class Values:
         """Addresses of elements, shaped as a block over `axes`, of which the index varies over `own`. With `block`
         they are a block even over no axes."""
         own, axes = tuple(own), tuple(axes)
-        if block or scope.is_block(axes):
-            if not scope.is_block(own) or scope.shape(own) != scope.shape(axes):
-                index = f"{index} + tl.zeros({scope.shape(axes)}, tl.int32)"
+        has_shape = scope.is_block(own) and scope.shape(own) == scope.shape(axes)
+        if (block or scope.is_block(axes)) and not has_shape:
+            index = f"{index} + tl.zeros({scope.shape(axes)}, tl.int32)"
         return base if index == "0" else f"{base} + {index.removeprefix('0 + ')}"
 
     def store(self, store: Store, scope: Scope, block: Iterable[Axis] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from graphc.index import Bound, Index
 from graphc.kernel import Kernel
-from graphc.types import bool_, float16, float32, float64, int8, int32, int64, uint8, uint32, bfloat16, DType
+from graphc.types import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8, uint32
 
 from .build import Build, axes
 

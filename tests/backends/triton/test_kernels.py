@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from graphc.backends.triton.interpret import Interpreter
+from graphc.backends.triton.interpreted import run_kernel_interpreted
 from graphc.backends.triton.plan import Plan
-from graphc.backends.triton.program import run_kernel_interpreted
 from graphc.kernel import Kernel
 from tests.kernel_interpreter import run_kernel
 
