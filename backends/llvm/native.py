@@ -94,7 +94,8 @@ class Team(ctypes.Structure):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A kernel function with its buffers. `slots` are buffer numbers; the rest is as in `Task`."""
+    """A kernel function with its buffers. `slots` are buffer numbers; `where` is the user's line, for messages; the rest
+    is as in `Task`."""
 
     symbol: str
     slots: tuple[int, ...]
@@ -102,6 +103,7 @@ class TaskSpec:
     grain: int = 1
     serial: bool = False
     barrier: bool = True
+    where: str = ""
 
     @property
     def flags(self) -> TaskFlags:

@@ -1,0 +1,258 @@
+"""Standalone programs: a `NativeProgram` linked with a command line, needing nothing but libc, libm and threads.
+
+In: the program, its target, where to put it. Out: an executable file. The tables are generated as C, the constants are
+included as they are, the runtime is the one that Python uses, and the system's C compiler compiles and links.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from graphc.errors import CompileError, UnsupportedError
+from graphc.schedule import Buffer, Space
+from graphc.storage import ALIGNMENT
+
+from .cache import ObjectCache, cache_key
+from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, Team
+from .target import Target
+from .team import SPIN, runtime_object
+
+FOLDER = Path(__file__).parent.resolve()
+SOURCES = ("program.c", "npy.c", "threads.c")
+HEADERS = ("program.h", "npy.h")
+LINK = "-Wl,--build-id=none"  # a build id hashes all constants
+LARGEST_DATA = 2**31 - 2**27  # bytes: code and constants reach each other by 32-bit distances
+# Features by the names that LLVM and C compilers share; a program looks for those it was compiled for.
+FEATURES = frozenset({
+    "popcnt", "sse4.2", "avx", "avx2", "fma", "bmi", "bmi2",
+    "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512vnni", "avx512bf16",
+})  # fmt: skip
+
+
+def link_program(
+    path: Path,
+    program: NativeProgram,
+    target: Target,
+    cache: ObjectCache,
+    variables: Sequence[np.ndarray] = (),
+    compiler: str | None = None,
+) -> None:
+    """Write an executable to `path`, replacing what is there once it is complete.
+
+    `variables`: initial values of the VARIABLE buffers by position; each run of the program starts from them.
+    `compiler`: the C compiler; None for the one that suits the target. `cache` keeps the runtime and the command line.
+    Raises UnsupportedError where there is no compiler or the data are too large, CompileError if linking fails.
+    """
+    size = sum(a.nbytes for a in (*program.constants, *variables))
+    if size > LARGEST_DATA:
+        raise UnsupportedError("a program holds at most 1.9 GB of constants and variables", got=f"{size} bytes")
+    compiler = compiler or find_compiler(target)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.absolute().parent) as folder:
+        work = Path(folder)
+        (work / "native.h").write_text(native_header())
+        (work / "model.c").write_text(model_source(program, target, variables))
+        _write_data(work / "constants.bin", program.constants)
+        _write_data(work / "variables.bin", variables)
+        objects = (*_command_line(work, compiler, cache), runtime_object(target, cache), *program.objects.values())
+        names = [f"{number}.o" for number in range(len(objects))]
+        for name, data in zip(names, objects, strict=True):
+            (work / name).write_bytes(data)
+        _wait([_start(work, compiler, "model.c", *names, "-lm", LINK, "-o", "program")])
+        os.replace(work / "program", path)
+
+
+def _command_line(work: Path, compiler: str, cache: ObjectCache) -> list[bytes]:
+    """The object files of our own C sources."""
+    found = os.stat(compiler)
+    headers = [native_header(), *((FOLDER / h).read_text() for h in HEADERS)]
+    who = (compiler, found.st_size, found.st_mtime_ns)
+    keys = {s: cache_key("command line", (FOLDER / s).read_text(), headers, who) for s in SOURCES}
+    kept = {s: cache.get(key) for s, key in keys.items()}
+    missing = [s for s, data in kept.items() if data is None]
+    _wait([_start(work, compiler, "-c", str(FOLDER / s), "-o", f"{s}.o") for s in missing])
+    made = {s: (work / f"{s}.o").read_bytes() for s in missing}
+    for source, data in made.items():
+        cache.put(keys[source], data)
+    return [data for data in (*kept.values(), *made.values()) if data is not None]
+
+
+def _start(work: Path, compiler: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [compiler, "-std=c11", "-O1", "-pthread", "-I.", f"-I{FOLDER}", *arguments]
+    return subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True)
+
+
+def _wait(compilers: Sequence[subprocess.Popen[str]]) -> None:
+    errors = [c.communicate()[1] for c in compilers]
+    if any(c.returncode for c in compilers):
+        raise CompileError("the C compiler can't make the program", got="".join(errors).strip()[-2000:])
+
+
+def find_compiler(target: Target) -> str:
+    """The C compiler for a target: $CC, else cc, gcc or clang; for another processor GNU's cross compiler.
+    Raises UnsupportedError that says what to install."""
+    architecture = target.triple.partition("-")[0]
+    native = architecture == platform.machine()
+    names = ["cc", "gcc", "clang"] if native else [f"{architecture}-linux-gnu-gcc"]
+    if "CC" in os.environ:
+        names = [os.environ["CC"]]
+    for name in names:
+        found = shutil.which(name)
+        if found:
+            return found
+    package = "gcc" if native else f"gcc-{architecture.replace('_', '-')}-linux-gnu"
+    raise UnsupportedError(
+        "building a program needs a C compiler",
+        got=f"no {' and no '.join(names)} on the PATH",
+        hint=f"install one (Debian, Ubuntu: apt install {package} libc6-dev) or name one in CC",
+    )
+
+
+def native_header() -> str:
+    """The records of `native`, in C."""
+    types = {ctypes.c_void_p: "void *", ctypes.c_int64: "int64_t ", ctypes.c_int32: "int32_t "}
+    lines = ["#include <stddef.h>", "#include <stdint.h>"]
+    for record in (Task, Context, Team):
+        name = record.__name__
+        fields = [(f[0], f[1], getattr(record, f[0]).offset) for f in record._fields_]
+        lines.append(f"struct {name} {{")
+        lines += [f"    {types[t]}{f};" if t in types else f"    char {f}[{ctypes.sizeof(t)}];" for f, t, _ in fields]
+        lines.append("};")
+        lines += [f'_Static_assert(offsetof(struct {name}, {f}) == {o}, "{name}.{f}");' for f, _, o in fields]
+    lines.append(f"enum {{ SEQUENTIAL = {ContextFlags.SEQUENTIAL.value}, SPIN = {SPIN} }};")
+    return "\n".join(lines) + "\n"
+
+
+def model_source(program: NativeProgram, target: Target, variables: Sequence[np.ndarray]) -> str:
+    """The tables of a program, in C. It includes constants.bin and variables.bin, which `_write_data` writes."""
+    numbers = {symbol: number for number, symbol in enumerate(program.symbols)}
+    places = {
+        "arena": [(b, b.offset) for b in program.in_space(Space.ARENA)],
+        "prepared": [(b, b.offset) for b in program.in_space(Space.PREPARED)],
+        "constants": _placed(program.in_space(Space.CONSTANT), program.constants),
+        "variables": _placed(program.in_space(Space.VARIABLE), variables),
+    }
+    return Template(_MODEL).substitute(
+        functions="\n".join(f"void f{n}(void) __asm__({c_string(s)});" for s, n in numbers.items()),
+        inputs=_tensors(program.in_space(Space.INPUT), "input"),
+        outputs=_tensors(program.in_space(Space.OUTPUT), "output"),
+        prepare=_tasks("prepare", program.prepare, numbers),
+        steps=_tasks("steps", program.tasks, numbers),
+        places="\n".join(_places(name, found) for name, found in places.items()),
+        target=c_string(f"{target.triple} {target.cpu}".strip()),
+        buffers=len(program.buffers),
+        flags=int(program.sequential and ContextFlags.SEQUENTIAL),
+        arena_bytes=program.arena_bytes,
+        prepared_bytes=program.prepared_bytes,
+        features="\n".join(
+            f'    if (!__builtin_cpu_supports("{f[1:]}")) return "{f[1:]}";'
+            for f in target.features.split(",")
+            if f[:1] == "+" and f[1:] in FEATURES
+        ),
+        alignment=ALIGNMENT,
+    )
+
+
+def c_string(text: str) -> str:
+    """A C string literal of the text's UTF-8 bytes."""
+    plain = set(b" !#$%&'()*+,-./:;<=>@[]^_`{|}~") | set(b"0123456789")
+    plain |= set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
+def _tasks(name: str, tasks: Sequence[TaskSpec], numbers: dict[str, int]) -> str:
+    slots = [s for t in tasks for s in t.slots]
+    rows, where, start = [], [], 0
+    for t in tasks:
+        row = f"(void *)f{numbers[t.symbol]}, (void *)({name}_slots + {start}), {t.units}, {t.grain}, {t.flags.value}"
+        rows.append(f"{{{row}}}")
+        where.append(c_string(t.where))
+        start += len(t.slots)
+    if not tasks:
+        return f"#define {name.upper()} {{0, NULL, NULL}}"
+    return (
+        f"static const int32_t {name}_slots[] = {{{', '.join(map(str, slots)) or '0'}}};\n"
+        f"static const struct Task {name}_rows[] = {{\n    {_lines(rows)}}};\n"
+        f"static const char *const {name}_where[] = {{\n    {_lines(where)}}};\n"
+        f"#define {name.upper()} {{{len(rows)}, {name}_rows, {name}_where}}"
+    )
+
+
+def _tensors(buffers: Sequence[Buffer], name: str) -> str:
+    rows = []
+    for b in buffers:
+        numpy = b.type.dtype.numpy
+        shape = f"(const int64_t[]){{{', '.join(map(str, b.type.shape)) or '0'}}}"
+        names = (b.name or f"{name}{b.position}", b.type.dtype.name, numpy.str)
+        rows.append(f"{{{', '.join(map(c_string, names))}, {b.type.ndim}, {shape}, {b.type.nbytes}, {b.number}}}")
+    return (
+        f"static const struct tensor {name}s[] = {{\n    {_lines(rows)}}};\n"
+        f"#define {name.upper()}S {{{len(rows)}, {name}s}}"
+    )
+
+
+def _places(name: str, places: Sequence[tuple[Buffer, int]]) -> str:
+    rows = [f"{{{b.number}, {offset}}}" for b, offset in places]
+    return (
+        f"static const struct place {name}_places[] = {{\n    {_lines(rows)}}};\n"
+        f"#define {name.upper()} {{{len(rows)}, {name}_places}}"
+    )
+
+
+def _lines(rows: Iterable[str]) -> str:
+    return ",\n    ".join(rows) or "{0}"
+
+
+def _placed(buffers: Sequence[Buffer], arrays: Sequence[np.ndarray]) -> list[tuple[Buffer, int]]:
+    """Each buffer with the offset of its array in the file that `_write_data` makes."""
+    offsets = list(accumulate((a.nbytes + -a.nbytes % ALIGNMENT for a in arrays), initial=0))
+    return [(b, offsets[b.position]) for b in buffers]
+
+
+def _write_data(path: Path, arrays: Sequence[np.ndarray]) -> None:
+    with path.open("wb") as file:
+        for array in arrays:
+            np.ascontiguousarray(array).tofile(file)
+            file.write(bytes(-array.nbytes % ALIGNMENT))
+        file.write(bytes(ALIGNMENT))  # so that there is something to include
+
+
+_MODEL = r"""#include "program.h"
+
+$functions
+
+$inputs
+$outputs
+$prepare
+$steps
+$places
+
+__asm__(".section .rodata.graphc,\"a\"\n.balign $alignment\ngraphc_constants:\n.incbin \"constants.bin\"\n"
+        ".section .data.graphc,\"aw\"\n.balign $alignment\ngraphc_variables:\n.incbin \"variables.bin\"\n"
+        ".text\n");
+extern const unsigned char graphc_constants[];
+extern unsigned char graphc_variables[];
+
+static const char *missing_feature(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+$features
+#endif
+    return NULL;
+}
+
+const struct model graphc_model = {
+    $target, $buffers, INPUTS, OUTPUTS, PREPARE, STEPS, $flags, ARENA, PREPARED, CONSTANTS, VARIABLES,
+    $arena_bytes, $prepared_bytes, graphc_constants, graphc_variables, missing_feature,
+};
+"""
