@@ -133,8 +133,8 @@ def identity(
                     yield before
 
         name: str = sides.__name__
-        roots = dict.fromkeys(example.op for example in examples())
-        return Rule(name, tuple(roots), apply, exactness, examples)
+        root = next(examples()).op   # the same for all dtypes
+        return Rule(name, (root,), apply, exactness, examples)
 
     return decorate
 

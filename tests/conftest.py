@@ -1,8 +1,12 @@
-"""What every test shares: the `gpu` marker's meaning."""
+"""What every test shares: the `gpu` marker's meaning, and golden files."""
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @functools.cache
@@ -22,3 +26,23 @@ def why_no_gpu() -> str | None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and (reason := why_no_gpu()):
         pytest.skip(reason)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write what tests got into tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden("passes/mlp.txt", text)`: the text must be what the file under tests/golden says."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        text = text.rstrip() + "\n"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"there is no {path.name}: look at the text, then run with --update-golden\n{text}"
+        assert text == path.read_text(), f"{name} differs: run with --update-golden if it should"
+
+    return check

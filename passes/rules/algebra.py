@@ -27,6 +27,7 @@ from graphc.ops import (
     select,
     sqrt,
     square,
+    stop_gradient,
     subtract,
     trunc,
     zeros_like,
@@ -255,6 +256,12 @@ def minimum_of_itself(x: Node) -> Sides:
 @rule(floor, ceil, trunc, round, examples=[lambda: floor(tensor(4, 16, dtype=int32))])
 def round_integer(node: Node) -> Node | None:
     return node.inputs[0] if node.dtype.is_integer else None
+
+
+@identity()
+def stopped_gradient(x: Node) -> Sides:
+    """Gradients are taken before passes run; from then on it is x."""
+    return stop_gradient(x), x
 
 
 RULES = tuple(r for r in globals().values() if isinstance(r, Rule))

@@ -6,6 +6,7 @@ Derivatives are taken along random directions, so that two evaluations check all
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +28,14 @@ INTERVALS = {
 }
 
 DIFFERENTIABLE = [name for name in MAKERS if find_op(name).vjp not in (None, no_gradient)]
-# Constant wherever they are smooth; `stop_gradient` only says so.
-CONSTANT = [name for name in MAKERS if find_op(name).vjp is no_gradient and name != "stop_gradient"]
+# Constant wherever they are smooth; `stop_gradient` and `bitcast` only say so.
+CONSTANT = [
+    name for name in MAKERS if find_op(name).vjp is no_gradient and name not in ("stop_gradient", "bitcast")
+]
 
 
 def test_every_op_has_a_gradient_rule():
-    missing = {op.name for op in registry().values() if op.vjp is None}
+    missing = {op.name for op in registry().values() if op.vjp is None and not op.name.startswith("user_")}
     assert missing <= {"input", "variable", "item"}
 
 
@@ -138,18 +141,13 @@ def test_ops_without_gradient_are_constant(name):
     op = find_op(name)
     samples = smooth_samples(name)[:3]
     if not samples or not is_float(samples[0].graph().outputs[0]):
-        assert not any(op.vjp(*samples_nodes(name)))
+        assert op.vjp is no_gradient and not any(op.vjp(*rule_arguments(name)))
         return
-    if op in (
-        ops.floor_divide,
-        ops.bitcast,
-    ):  # a jump is near for some of the points; a cut of the bits has none
-        samples = samples[1:] if op is ops.floor_divide else []
     for seed, sample in enumerate(samples):
         assert directional(sample, seed).by_difference(sample.arrays) == 0
 
 
-def samples_nodes(name: str) -> list[Node]:
+def rule_arguments(name: str) -> list[Node]:
     """Arguments for a rule: a cotangent, the result, the inputs."""
     sample = next(s for d in (float32, int64, bool_, uint32) for s in samples_of(name, d))
     graph = sample.graph()
@@ -159,7 +157,7 @@ def samples_nodes(name: str) -> list[Node]:
 # Kinks and singular places
 
 
-def gradients(op: Op, *arrays: object, dtype: DType = float64, **attrs: object) -> list[list[float] | None]:
+def gradients(op: Op, *arrays: object, dtype: DType = float64, **attrs: object) -> list[Any]:
     """Gradients of the sum of the result with respect to each input."""
     values = [
         np.asarray(a, dtype.numpy) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays
@@ -219,6 +217,7 @@ def test_what_is_not_selected_leaves_no_trace():
     positive = ops.greater(x, ops.zeros_like(x))
     y = ops.select(positive, ops.log(ops.select(positive, x, ops.ones_like(x))), ops.zeros_like(x))
     (g,) = differentiate([y], [x], [ops.ones_like(y)])
+    assert g is not None
     outputs, _ = evaluate_graph(Graph((x,), (), (), (g,)), [np.array([-1.0, 2.0])])
     assert outputs[0].tolist() == [0, 0.5]
 
@@ -245,7 +244,7 @@ def test_cast_gives_the_gradient_its_inputs_dtype(dtype):
     x = ops.input(type=TensorType(float32, (2,)), name="x")
     y = ops.cast(x, dtype=dtype)
     (g,) = differentiate([y], [x], [ops.ones_like(y)])
-    assert g.type == x.type
+    assert g is not None and g.type == x.type
 
 
 def test_no_gradient_flows_through_integers():
