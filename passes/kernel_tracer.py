@@ -145,8 +145,9 @@ class KernelTracer:
 
     def _trace(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         op = node.op
-        if op is ops.constant and node.tensor_type.size == 1 and node.dtype.bits != 16:
-            return self.constant(node.attrs["value"].array.reshape(()).item(), node.dtype)
+        if op is ops.constant and node.tensor_type.size == 1:
+            wide = node.dtype.computes_as
+            return self.constant(node.attrs["value"].array.reshape(()).astype(wide.numpy).item(), wide)
         if op.kind is Kind.POSITION:
             position = self.add(Position(op.position(index, **node.attrs)))  # type: ignore[misc]
             return self.converted(position, node.dtype.computes_as)
