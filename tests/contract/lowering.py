@@ -22,18 +22,17 @@ def run_lowering(node: Node, arrays: Sequence[np.ndarray]) -> np.ndarray:
     with np.errstate(all="ignore"):
         match node.op.kind:
             case Kind.ELEMENTWISE:
-                recipe = record(
-                    node.op.name, node.op.scalar, [i.dtype.computes_as for i in node.inputs], node.attrs
-                )
-                (result,) = run_recipe(recipe, wide)
+                assert node.op.scalar is not None
+                dtypes = [i.dtype.computes_as for i in node.inputs]
+                (result,) = run_recipe(record(node.op.name, node.op.scalar, dtypes, node.attrs), wide)
                 result = np.broadcast_to(result, node.shape)
             case Kind.REDUCTION:
                 result = _reduce(node, wide[0])
             case Kind.POSITION:
+                assert node.op.position is not None
                 index, at = _domain(node.shape)
-                result = np.broadcast_to(
-                    _Reader(at, wide).value(node.op.position(index, **node.attrs)), node.shape
-                )
+                position = node.op.position(index, **node.attrs)
+                result = np.broadcast_to(_Reader(at, wide).value(position), node.shape)
             case Kind.VIEW | Kind.INDEXED if node.op.pull:
                 result = _pull(node, wide)
             case Kind.INDEXED:

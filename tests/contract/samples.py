@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc import ops
 from graphc.errors import DTypeError
-from graphc.ir import Graph, Literal
+from graphc.ir import Graph, Literal, Node
 from graphc.op import Op, find_op
 from graphc.types import DTYPES, DType, TensorType, bool_, int32, int64, type_of, uint8
 from tests.contract.values import ordinary, special
@@ -41,7 +41,8 @@ class Sample:
 
 def graph_of(samples: list[Sample]) -> Graph:
     """One graph that computes all the samples; its inputs are their arrays, in order."""
-    inputs, outputs = [], []
+    inputs: list[Node] = []
+    outputs = []
     for sample in samples:
         own = [ops.input(type=t, name=f"x{len(inputs) + i}") for i, t in enumerate(sample.types)]
         inputs += own

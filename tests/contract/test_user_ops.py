@@ -7,6 +7,7 @@ state is a triple (variance: count, mean and squared deviations); and one with t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ PLACES = [
 ]
 
 
-def value_and_gradient(op: Op, dtype: DType, shape: tuple[int, ...], **attrs: object) -> Graph:
+def value_and_gradient(op: Op, dtype: DType, shape: tuple[int, ...], **attrs: Any) -> Graph:
     """The op's value, and the gradient of its weighted sum."""
     x = ops.input(type=TensorType(dtype, shape), name="x")
     y = op(x, **attrs)
