@@ -80,14 +80,16 @@ class Op:
     """An operation, declared once. Calling it on nodes makes a node.
 
     infer       (*types, **attrs) → type; raises ShapeError or DTypeError. The only typing there is.
-    reference   (*arrays, **attrs) → array: NumPy, and the op's meaning on every backend.
+    reference   (*arrays, **attrs) → array: NumPy, and the op's meaning on every backend. Call it through
+                `graphc.evaluate`, which widens 16-bit floats to float32 before and rounds the result after it.
     vjp         (g, y, *inputs, **attrs) → one node or None for each input, in terms of other ops; for an op with
                 several results `g` is a tuple of nodes or None. None as a result means that no gradient flows.
                 An op without a rule can't be differentiated, and says so.
     position    POSITION: (index, **attrs) → the `Index` whose value, converted to the node's dtype, is the element.
     scalar      ELEMENTWISE: (s, *scalars, **attrs) → scalar, on the recording `Builder`.
     monoid      REDUCTION.
-    pull        VIEW: (index, *types, **attrs) → pieces, the first whose bounds hold counts, and the last has none;
+    pull        VIEW: (index, *types, **attrs) → pieces; the first whose bounds hold counts, else the last, whose bounds
+                only guard against reading outside;
                 INDEXED: (index, read, *types, **attrs) → pieces.
     push        INDEXED: (index, read, *types, **attrs) → output index that element `index` of input 1 is added to,
                 on top of input 0.
