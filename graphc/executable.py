@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+from numpy import ndarray
 
 from .compile import Compiled, compile_graph
 from .driver import call_lock
@@ -53,7 +53,7 @@ class Specialization:
             is_same_static(owner.__dict__.get(name, MISS), value) for owner, name, value in self.trace.guards
         )
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> Any:
+    def __call__(self, arrays: Sequence[ndarray]) -> Any:
         with call_lock:
             outputs = self.run(arrays)
         return self.restore(outputs)
@@ -78,7 +78,7 @@ class Specialization:
                 return MISS
             arrays = []
             for x, (dtype, shape, static) in zip(args, expected):  # noqa: B905 - lengths are equal
-                if type(x) is np.ndarray:
+                if type(x) is ndarray:
                     if (
                         x.dtype is not dtype
                         or x.shape != shape
