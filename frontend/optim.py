@@ -27,16 +27,17 @@ from .variable import Variable
 
 
 class hyperparameter:
-    """A number of an optimizer that may change while training: a Variable to read, a number to assign."""
+    """A number of an optimizer that may change while training. It is kept in a Variable, which is what a trace reads;
+    outside of traces it reads as the number that it is now."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, optimizer: Any, owner: type) -> Variable:
+    def __get__(self, optimizer: Any, owner: type) -> Any:
         if optimizer is None:
             raise AttributeError(f"{self.name} belongs to an optimizer, not to its class")
         found: Variable = optimizer.__dict__[self.name]
-        return found
+        return found.value.item() if current_frame() is None else found
 
     def __set__(self, optimizer: Any, value: ArrayLike) -> None:
         known = optimizer.__dict__.get(self.name)
