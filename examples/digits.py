@@ -61,7 +61,7 @@ def digits(seed: int = 0, backend: str | None = None) -> Digits:
     """A fresh classifier, 64 → 128 → 10, and its training step, prediction and evaluation."""
     gx.random.seed(seed)
     model = nn.Sequential(nn.Linear(64, 128), nn.relu, nn.Linear(128, 10))
-    optimizer = optim.Adam(model, lr=3e-3)
+    optimizer = optim.Adam(model, lr=1e-2)
 
     @gx.compile(inputs=[gx.spec((BATCH, 64)), gx.spec((BATCH,), "int64")], backend=backend)
     def train_step(x: gx.Tensor, y: gx.Tensor) -> tuple[gx.Tensor, gx.Tensor]:

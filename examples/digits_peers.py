@@ -44,7 +44,7 @@ def pytorch(parameters: Parameters, threads: int, compiled: bool = False) -> Pee
     with torch.no_grad():
         for to, value in zip(model.parameters(), (w1.T, b1, w2.T, b2), strict=True):
             to.copy_(torch.from_numpy(np.ascontiguousarray(value)))
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
 
     def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad()
@@ -83,7 +83,7 @@ def jax(parameters: Parameters, threads: int) -> Peer:
         t = t + 1
         m = jx.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, gradients)
         v = jx.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, gradients)
-        rate = 3e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        rate = 1e-2 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         p = jx.tree.map(lambda w, a, b: w - rate * a / (jnp.sqrt(b) + 1e-8), p, m, v)
         return loss, p, m, v, t
 
@@ -154,7 +154,7 @@ def numpy_(parameters: Parameters, threads: int) -> Peer:
         p /= len(y)
         d_h = (p @ w2.T) * (h > 0)
         steps[0] += 1
-        rate = np.float32(3e-3 * np.sqrt(1 - 0.999 ** steps[0]) / (1 - 0.9 ** steps[0]))
+        rate = np.float32(1e-2 * np.sqrt(1 - 0.999 ** steps[0]) / (1 - 0.9 ** steps[0]))
         for w, m, v, g in zip(state, *moments, (x.T @ d_h, d_h.sum(0), a.T @ p, p.sum(0)), strict=True):
             m *= 0.9
             m += 0.1 * g
