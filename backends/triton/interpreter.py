@@ -117,9 +117,11 @@ def correct_interpreter() -> None:
     convert = triton_interpreter._convert_float
 
     def convert_float(values: np.ndarray, source: Any, target: Any, rounding: object) -> np.ndarray:
-        # It truncates to bfloat16, where the compiler rounds.
+        # It truncates to bfloat16, where the compiler rounds, and takes bfloat16's subnormals for 0.
         if source == tl.float32 and target == tl.bfloat16:
             return values.astype(ml_dtypes.bfloat16).view(np.uint16)
+        if source == tl.bfloat16 and target == tl.float32:
+            return np.ascontiguousarray(values).view(ml_dtypes.bfloat16).astype(np.float32).view(np.uint32)
         result: np.ndarray = convert(values, source, target, rounding)
         return result
 

@@ -17,8 +17,8 @@ SIDE = 32                # of a square tile that reads along one axis and writes
 
 
 def power_of_two(n: int) -> int:
-    """The least power of two that is not below n."""
-    return 1 << max(0, (n - 1).bit_length())
+    """The least power of two that is not below n; 1 for 0."""
+    return 1 << max(n - 1, 0).bit_length()
 
 
 @dataclass(frozen=True)

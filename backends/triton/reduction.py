@@ -152,7 +152,8 @@ class _Reduction:
     def _store(self, store: Store, scope: Scope) -> None:
         if store.accumulate:
             varying = self.kernel.row if self._varies_along_row(store) else ()
-            self.partials.add(store, scope, (self.lines,), varying)
+            summed = (self.lines,) if set(self.lines.axes) <= set(store.accumulate) else ()
+            self.partials.add(store, scope, summed, varying)
         elif self._varies_along_row(store):
             self.values.store(store, scope, (*self.kernel.axes[store.value], *self._line_axes(store)))
         else:
@@ -164,7 +165,10 @@ class _Reduction:
 
 
 def summed_axes(kernel: Kernel) -> tuple[Axis, ...]:
-    """The parallel axes that all accumulating stores sum over, in order."""
+    """The parallel axes that form a tile's lines where stores sum: those that all such stores sum over, else those
+    of the first. A store that keeps some of them leaves its partial sums for every line."""
     sets = [set(s.accumulate) for s in kernel.stores if s.accumulate]
-    common = set.intersection(*sets) if sets else set()
-    return tuple(a for a in kernel.parallel if a in common)
+    if not sets:
+        return ()
+    chosen = set.intersection(*sets) or sets[0]
+    return tuple(a for a in kernel.parallel if a in chosen)

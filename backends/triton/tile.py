@@ -36,7 +36,8 @@ class Dim:
 
     @property
     def is_exact(self) -> bool:
-        return self.size % self.block == 0
+        """Whether all points of all blocks exist."""
+        return self.size % self.block == 0 and self.size > 0
 
 
 @dataclass

@@ -126,6 +126,33 @@ def sums_over_different_axes() -> Kernel:
     return b.kernel((i, j, k), (r,))
 
 
+def sums_over_disjoint_axes() -> Kernel:
+    """No axis is summed by both stores."""
+    b = Build()
+    (i, j, r), (a, c, e) = axes(i0=6, i1=5, r0=20)
+    x, y, z = b.slot("x", 600), b.slot("y", 6), b.slot("z", 5)
+    v = b.sum(b.load(x, (a * 5 + c) * 20 + e), (r,))
+    b.store(y, a, v, accumulate=(j,))
+    b.store(z, c, v, accumulate=(i,))
+    return b.kernel((i, j), (r,))
+
+
+def sum_of_nothing() -> Kernel:
+    b = Build()
+    (i, r), (row, column) = axes(i0=5, r0=0)
+    x, y = b.slot("x", 0), b.slot("y", 5)
+    b.store(y, row, b.sum(b.load(x, row + column), (r,)))
+    return b.kernel((i,), (r,))
+
+
+def product_of_nothing() -> Kernel:
+    b = Build()
+    (i, j, c), (row, column, at) = axes(i0=5, i1=6, k0=0)
+    x, w, y = b.slot("x", 0), b.slot("w", 0), b.slot("y", 30)
+    b.store(y, row * 6 + column, b.dot(b.load(x, row + at), b.load(w, at * 6 + column), (c,)))
+    return b.kernel((i, j), (), (c,))
+
+
 def transposed_sum() -> Kernel:
     """x + yᵀ."""
     b = Build()
@@ -435,7 +462,8 @@ KERNELS: dict[str, Callable[[], Kernel]] = {
     f.__name__: f
     for f in (
         softmax, softmax_of_columns, layer_norm, layer_norm_gradient, column_sum_of_rows, column_sum_accumulated,
-        sums_over_different_axes, transposed_sum, sum_over_two_axes, sum_of_all, sum_of_constant, argmax, log_sum_exp,
+        sums_over_different_axes, sums_over_disjoint_axes, sum_of_nothing, product_of_nothing,
+        transposed_sum, sum_over_two_axes, sum_of_all, sum_of_constant, argmax, log_sum_exp,
         any_and_all, integer_reductions, linear_gelu, widened_product, batched_product, product_of_functions,
         convolution, matrix_vector, integer_product, double_product, product_with_sums, weight_update, pad_and_concat,
         divided_indices, gather, gather_one, scatter_rows, scatter_along_last_axis, scatter_overlapping,

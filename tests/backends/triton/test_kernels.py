@@ -25,8 +25,8 @@ def compare(kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None) 
             np.testing.assert_array_equal(got, want, str(slot.name))
             continue
         tolerance = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1e-2}[slot.dtype.name]
-        scale = float(np.abs(want.astype(np.float64)).max()) + 1e-30
-        error = np.abs(got.astype(np.float64) - want.astype(np.float64)).max() / scale
+        scale = float(np.abs(want.astype(np.float64)).max(initial=0)) + 1e-30
+        error = np.abs(got.astype(np.float64) - want.astype(np.float64)).max(initial=0) / scale
         assert error <= tolerance, f"{slot.name} is off by {error}"
 
 
