@@ -10,9 +10,8 @@ import json
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -56,8 +55,7 @@ _TOKEN = re.compile("|".join(f"(?P<{kind.name}>{kind.value})" for kind in _Kind)
 _USER_LINE = re.compile(r"#\s+(?P<file>\S.*):(?P<line>\d+)\s*")
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     kind: _Kind
     text: str
     line: int

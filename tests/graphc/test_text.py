@@ -223,7 +223,7 @@ BAD = [
 
 @pytest.mark.parametrize("text, rule, line, column", BAD, ids=[rule for _, rule, _, _ in BAD])
 def test_errors_say_where(text, rule, line, column):
-    with pytest.raises(ParseError, match="line \\d+, column \\d+") as caught:
+    with pytest.raises(ParseError, match=r"line \d+, column \d+") as caught:
         parse(text)
     assert rule in str(caught.value)
     assert (caught.value.line, caught.value.column) == (line, column), str(caught.value)
