@@ -15,7 +15,7 @@ from graphc.kernel import Store
 
 from .places import Chunk, Frame, Operand
 from .plan import Plan
-from .sweeps import needed
+from .sweeps import needed, stored
 from .values import Values
 
 Body = Callable[[Frame, list[Chunk], list[str]], list[str]]
@@ -154,7 +154,7 @@ def carrying_loops(
 def emit_loop(values: Values, plan: Plan) -> None:
     """A kernel without reductions: every store at every point."""
     stores = values.kernel.stores
-    numbers = needed(values.kernel, (s.value for s in stores))
+    numbers = needed(values.kernel, stored(stores))
 
     def body(frame: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
         for chunk in parts:

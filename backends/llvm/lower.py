@@ -6,6 +6,8 @@ memory. Knows nothing of programs, buffers or other kernels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from graphc.kernel import Kernel, KernelKind
 
 from .blocking import block
@@ -15,6 +17,7 @@ from .loops import emit_loop
 from .plan import plan_loop, plan_reduction
 from .reductions import emit_reduction
 from .runtime import report_ir
+from .stages import stages_of
 from .target import Target
 from .text import Code, module
 from .values import Values
@@ -22,18 +25,41 @@ from .values import Values
 
 def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     """Generate the code of a kernel; its symbols begin with `name`. Raises UnsupportedError for what it can't do."""
-    if any(a.size == 0 for a in kernel.parallel):
-        return NativeKernel("", ())
     if kernel.kind is KernelKind.CONTRACTION:
         blocking = block(kernel, target)
         if blocking is not None:
             return lower_contraction(kernel, blocking, target, name)
+    stages = stages_of(kernel, target)
+    parts = [lower_stage(k, target, f"{name}_{i}" if i else name) for i, k in enumerate(stages.kernels)]
+    declarations = {d for p in parts for d in p.declarations}
+    needs_report = any(p.reports for p in parts)
+    ir = module([p.text for p in parts], declarations, report_ir() if needs_report else "") if parts else ""
+    notes = sorted({note for p in parts for note in p.notes})
+    return NativeKernel(
+        ir, tuple(p.task for p in parts), stages.scratch, tuple(p.plan for p in parts), tuple(notes)
+    )
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One function and what it needs."""
+
+    task: NativeTask
+    text: str
+    declarations: frozenset[str]
+    notes: frozenset[str]
+    plan: str
+    reports: bool
+
+
+def lower_stage(kernel: Kernel, target: Target, name: str) -> Lowered:
+    """One loop nest to one function."""
     code = Code()
     is_loop = kernel.kind is KernelKind.LOOP
     plan = plan_loop(kernel, target) if is_loop else plan_reduction(kernel, target)
     values = Values(kernel, plan.axis, plan.lanes, code, target)
     emit_loop(values, plan) if is_loop else emit_reduction(values, plan)
-    text = finish_function(name, code, range(len(kernel.slots)))
-    ir = module([text], code.declarations, report_ir() if values.reports else "")
-    task = NativeTask(name, tuple(range(len(kernel.slots))), plan.units, plan.grain, plan.serial)
-    return NativeKernel(ir, (task,), (), (str(plan),), tuple(sorted(code.notes)))
+    used = tuple(sorted(kernel.loaded | kernel.written))
+    task = NativeTask(name, used, plan.units, plan.grain, plan.serial)
+    text = finish_function(name, code, used)
+    return Lowered(task, text, frozenset(code.declarations), frozenset(code.notes), str(plan), values.reports)

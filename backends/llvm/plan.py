@@ -15,7 +15,7 @@ from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Apply, Kernel, Load, Reduce
 from graphc.types import DType
 
-from .sweeps import kept_values
+from .sweeps import kept_values, ordered_axes
 from .target import Target
 
 SERIAL_NS = 8_000.0  # below this, sharing costs more than it gains
@@ -168,10 +168,10 @@ def axis_cost(kernel: Kernel, axis: Axis, lanes: int) -> float:
 
 
 def choose_axis(kernel: Kernel, target: Target) -> Axis | None:
-    """The axis along which vectors cost least; the last of equals. None where no axis is longer than 1 or all that
-    are are summed over by accumulating stores."""
-    accumulated = {a for s in kernel.stores for a in s.accumulate}
-    candidates = [a for a in (*kernel.parallel, *kernel.row) if a.size > 1 and a not in accumulated]
+    """The axis along which vectors cost least; the last of equals. None where no axis is longer than 1, or all that
+    are have to be done point after point."""
+    ordered = ordered_axes(kernel)
+    candidates = [a for a in (*kernel.parallel, *kernel.row) if a.size > 1 and a not in ordered]
     return min(
         reversed(candidates),
         key=lambda a: axis_cost(kernel, a, kernel_lanes(kernel, target, a)),
@@ -201,8 +201,8 @@ def plan_reduction(kernel: Kernel, target: Target) -> Plan:
     axis = choose_axis(kernel, target)
     lanes = 1 if axis is None else kernel_lanes(kernel, target, axis)
     cost = Estimate(kernel, target).ns(lanes)
-    accumulated = {a for s in kernel.stores for a in s.accumulate}
-    free = [a for a in kernel.parallel if a != axis and a not in accumulated]
+    ordered = ordered_axes(kernel)
+    free = [a for a in kernel.parallel if a != axis and a not in ordered]
     outer, inner = split_units(free, cost)
     inner = tuple(a for a in kernel.parallel if a != axis and a not in outer)
     if axis is None or axis in kernel.row:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from graphc.index import Axis
 from graphc.kernel import Apply, Kernel, Load, Reduce, Store, dependencies
 
 
@@ -64,8 +65,25 @@ def needed(kernel: Kernel, roots: Iterable[int], done: Iterable[int] = ()) -> tu
 
 def needed_in(kernel: Kernel, sweep: Sweep, kept: Iterable[int] = ()) -> tuple[int, ...]:
     """The values that a sweep needs, `kept` ones and finished reductions among them but not what those come of."""
-    roots = [*sweep.inputs, *(s.value for s in sweep.stores)]
-    return needed(kernel, roots, [*reductions(kernel), *kept])
+    return needed(kernel, [*sweep.inputs, *stored(sweep.stores)], [*reductions(kernel), *kept])
+
+
+def stored(stores: Iterable[Store]) -> list[int]:
+    """The values that stores need: what they store, and what they gather their places by."""
+    return [n for s in stores for n in (s.value, *(g.value for g in s.index.gathered()))]
+
+
+def ordered_axes(kernel: Kernel) -> frozenset[Axis]:
+    """The parallel axes whose points must be done one after the other: several may store to one element. Those that
+    accumulating stores sum over, and those along which a scattering store is not an ordinary one."""
+    found: set[Axis] = set()
+    for store in kernel.stores:
+        found |= set(store.accumulate)
+        if store.scatter:
+            plain = {t for t, _ in store.index.terms if isinstance(t, Axis)}
+            found |= set(kernel.parallel) - plain
+            found |= {a for g in store.index.gathered() for a in g.axes}
+    return frozenset(found)
 
 
 def kept_values(kernel: Kernel, threshold: int) -> dict[int, int]:

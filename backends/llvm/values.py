@@ -186,7 +186,7 @@ class Values(Places):
             return self.store_scalar(chunk.frame, store)
         dtype = self.kernel.slots[store.slot].dtype
         x = self.vectors.cast(self.vector(chunk, store.value), self.kernel.dtypes[store.value], dtype)
-        if store.accumulate:
+        if store.accumulate or store.scatter:
             x = self.vectors.add(self._vector_load(chunk, Load(store.slot, store.index, (), dtype)), x, dtype)
         return self.store_lanes(chunk, store.slot, store.index, x)
 
@@ -195,7 +195,7 @@ class Values(Places):
         dtype = self.kernel.slots[store.slot].dtype
         x = self.scalars.cast(self.scalar(frame, store.value), self.kernel.dtypes[store.value], dtype)
         memory, pointer = Memory(self.code, 1), self.address(store.slot, self.index(frame, store.index))
-        if store.accumulate:
+        if store.accumulate or store.scatter:
             x = self.scalars.add(memory.load(pointer, dtype), x, dtype)
         memory.store(pointer, x, dtype)
 
