@@ -12,6 +12,7 @@ from graphc.errors import DTypeError, ShapeError, TraceError
 
 from .emit import as_tensor, broadcast, emit, operation
 from .exchange import is_foreign_array
+from .location import with_user_line
 from .searching import positions
 from .shapes import moveaxis, reshape
 from .tensor import Tensor
@@ -38,6 +39,7 @@ def index(x: Any, key: Any) -> Tensor:
     return _basic(x, selections)
 
 
+@with_user_line
 def reject_assignment(x: Any, key: Any, value: Any) -> None:
     """x[key] = value is no operation of immutable tensors."""
     raise TraceError(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from graphc.errors import ShapeError
 from graphc.types import TensorType
 
+from .location import with_user_line
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
@@ -46,6 +48,7 @@ class Operators:
         return self.type.nbytes
 
     @property
+    @with_user_line
     def T(self) -> Tensor:
         """The transpose of a matrix. Raises ShapeError for other ranks."""
         if self.ndim != 2:

@@ -64,9 +64,11 @@ def common_dtype(strong: Iterable[DType], weak: Iterable[Number] = ()) -> DType:
 def in_range(value: Number, dtype: DType) -> Number:
     """The Python number itself if `dtype` holds it. Raises DTypeError where it would wrap around or overflow."""
     if dtype.is_float:
-        number = float(value) if abs(value) < 2**1023 or isinstance(value, float) else math.inf
-        finite = isinstance(value, int) or math.isfinite(value)
-        if finite and abs(number) > _largest(dtype):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise _out_of_range(value, dtype) from None
+        if math.isfinite(number) and abs(number) >= _overflow(dtype):
             raise _out_of_range(value, dtype)
         return number
     if isinstance(value, float):
@@ -89,13 +91,13 @@ def _out_of_range(value: Number, dtype: DType) -> DTypeError:
 
 
 @cache
-def _largest(dtype: DType) -> float:
-    """The largest finite number that rounds to a finite one: half a unit beyond the largest value itself."""
-    mantissa, exponent = {
-        "float16": (10, 15),
-        "bfloat16": (7, 127),
-        "float32": (23, 127),
-        "float64": (52, 1023),
-    }[dtype.name]
-    largest = (2.0 - 2.0**-mantissa) * 2.0**exponent
-    return largest if dtype.name == "float64" else largest + 2.0 ** (exponent - mantissa - 1)
+def _overflow(dtype: DType) -> float:
+    """The smallest magnitude that rounds to infinity: half a unit in the last place beyond the largest number."""
+    match dtype.name:
+        case "float16":
+            return 65520.0
+        case "bfloat16":
+            return (2.0 - 2.0**-8) * 2.0**127
+        case "float32":
+            return (2.0 - 2.0**-24) * 2.0**127
+    return math.inf

@@ -7,7 +7,7 @@ A frame knows nothing about particular array functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -101,7 +101,7 @@ class Frame:
     def node(self, tensor: Tensor) -> Node:
         """The node that stands for the tensor in this frame. Raises TraceError for one of another trace."""
         if tensor._node is None:
-            return self._concrete(tensor, tensor._array)
+            return self._concrete(tensor, tensor.numpy)
         if tensor._frame is self:
             return tensor._node
         if self.parent is None:
@@ -115,7 +115,7 @@ class Frame:
 
     def constant(self, array: np.ndarray) -> Node:
         """A constant; the array is copied once in a trace, however often it is used."""
-        return self._concrete(array, array)
+        return self._concrete(array, lambda: _frozen(array) if self.root.kind is FrameKind.TRACE else array)
 
     def scalar(self, value: bool | int | float, dtype: DType) -> Node:
         """A rank-0 constant. An eager operation takes it as an input, so that `x * 0.1` and `x * 0.2` share code."""
@@ -123,16 +123,17 @@ class Frame:
             return self._bound_input(np.asarray(value, dtype.numpy))
         return ops.scalar_constant(value, dtype)
 
-    def _concrete(self, key: object, array: np.ndarray) -> Node:
+    def _concrete(self, key: object, elements: Callable[[], np.ndarray]) -> Node:
+        """The node for a concrete value, one for each however often it is met."""
         known = self._constants.get(id(key))
         if known is None:
             if self.kind is FrameKind.EAGER:
-                node = self._bound_input(array)
+                node = self._bound_input(elements())
             elif self.kind is FrameKind.BODY:
                 assert self.parent is not None
-                node = self._capture(self.parent._concrete(key, array))
+                node = self._capture(self.parent._concrete(key, elements))
             else:
-                node = ops.constant(value=Literal(array))
+                node = ops.constant(value=Literal(elements()))
             known = self._constants[id(key)] = (key, node)
         return known[1]
 
@@ -206,3 +207,10 @@ class Frame:
             tuple(s.variable for s in states),
             tuple(s.variable for s in assigned),
         )
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """A copy that cannot change: a read-only array may still be a view of one that does."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy

@@ -1,0 +1,125 @@
+"""gx.gradients, grad, value_and_grad, vjp, jvp: placing the work that the differentiate pass does."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc import DTypeError, ShapeError, TraceError
+
+X = np.array([0.5, -1.0, 2.0], np.float32)
+
+
+def test_gradients_of_traced_values() -> None:
+    w = gx.Variable([1.0, 2.0, 3.0])
+
+    @gx.compile
+    def f(x: gx.Tensor) -> Any:
+        y = x * w
+        loss = gx.sum(y * y)
+        return gx.gradients(loss, {"w": w, "x": [x], "y": y, "loss": loss})
+
+    got = f(X)
+    np.testing.assert_allclose(got["w"], 2 * X * X * w.numpy())
+    np.testing.assert_allclose(got["x"][0], 2 * X * w.numpy() ** 2)
+    np.testing.assert_allclose(got["y"], 2 * X * w.numpy())
+    assert got["loss"].item() == 1
+
+
+def test_zeros_where_nothing_is_reached() -> None:
+    f = gx.compile(lambda x, y: gx.gradients(gx.sum(x), (x, y)))
+    assert [g.tolist() for g in f(X, X)] == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_grad_everywhere() -> None:
+    f = gx.grad(lambda x: gx.sum(x**3))
+    for got in (f(X), f(gx.asarray(X)), gx.compile(f)(X)):
+        np.testing.assert_allclose(got, 3 * X**2, rtol=1e-6)
+
+
+def test_grad_of_grad() -> None:
+    f = lambda x: x**3  # noqa: E731
+    assert gx.grad(f)(2.0).item() == 12
+    assert gx.grad(gx.grad(f))(2.0).item() == 12
+    assert gx.grad(gx.grad(gx.grad(f)))(2.0).item() == 6
+
+
+def test_only_the_argument_is_differentiated() -> None:
+    """Where the function also reaches the same value through its closure, that is a constant."""
+
+    @gx.compile
+    def f(x: gx.Tensor) -> gx.Tensor:
+        return gx.grad(lambda a: gx.sum(a * x))(x)
+
+    assert f(X).tolist() == X.tolist()
+
+
+def test_arguments_and_structures() -> None:
+    f = lambda p, x, y: gx.sum(p["w"] * x) + p["b"] * y  # noqa: E731
+    p = {"w": gx.asarray(X), "b": 2.0}
+    grads = gx.grad(f)(p, X, 3.0)
+    assert grads["w"].tolist() == X.tolist() and grads["b"].item() == 3
+    both = gx.grad(f, argnums=(1, 2))(p, X, 3.0)
+    assert both[0].tolist() == X.tolist() and both[1].item() == 2
+    assert gx.grad(f, argnums=-1)(p, X, 3.0).item() == 2
+
+
+def test_value_and_grad_with_more() -> None:
+    f = lambda x: (gx.sum(x * x), {"twice": x * 2})  # noqa: E731
+    (loss, more), grads = gx.value_and_grad(f, has_aux=True)(X)
+    assert (
+        loss.item() == 5.25
+        and more["twice"].tolist() == (2 * X).tolist()
+        and grads.tolist() == (2 * X).tolist()
+    )
+    assert gx.grad(f, has_aux=True)(X)[0].tolist() == (2 * X).tolist()
+
+
+def test_vjp_everywhere() -> None:
+    f = lambda x, y: (x * y, gx.sum(y))  # noqa: E731
+
+    def run(x: Any, y: Any) -> Any:
+        result, pullback = gx.vjp(f, x, y)
+        return result, pullback((gx.asarray(X), gx.asarray(2.0)))
+
+    for (product, total), (gx_, gy) in (run(X, X + 1), gx.compile(run)(X, X + 1)):
+        assert product.tolist() == (X * (X + 1)).tolist() and total.item() == (X + 1).sum()
+        assert gx_.tolist() == (X * (X + 1)).tolist() and gy.tolist() == (X * X + 2).tolist()
+
+
+def test_jvp_is_the_derivative_along_a_direction() -> None:
+    f = lambda x, y: gx.sin(x) * y  # noqa: E731
+    value, slope = gx.jvp(f, (X, X), (np.ones(3, np.float32), X))
+    np.testing.assert_allclose(value, np.sin(X) * X, rtol=1e-6)
+    np.testing.assert_allclose(slope, np.cos(X) * X + np.sin(X) * X, rtol=1e-5)
+    traced = gx.compile(lambda x: gx.jvp(f, (x, x), (gx.ones(3), x))[1])(X)
+    np.testing.assert_allclose(traced, slope, rtol=1e-6)
+
+
+def test_hessian_vector_product_forward_over_reverse() -> None:
+    f = lambda x: gx.sum(x**4) / 12 + gx.sum(x) ** 2 / 2  # noqa: E731
+    v = np.array([1.0, 2.0, 3.0], np.float32)
+    _, got = gx.jvp(gx.grad(f), (X,), (v,))
+    np.testing.assert_allclose(got, X**2 * v + v.sum(), rtol=1e-5)
+
+
+def test_stop_gradient() -> None:
+    assert gx.grad(lambda x: gx.sum(gx.stop_gradient(x) * x))(X).tolist() == X.tolist()
+    assert gx.stop_gradient(gx.asarray(X)).tolist() == X.tolist()
+
+
+def test_errors() -> None:
+    with pytest.raises(TraceError, match="traced values"):
+        gx.gradients(gx.asarray(1.0), gx.asarray(1.0))
+    with pytest.raises(ShapeError, match="one float"):
+        gx.grad(lambda x: x)(X)
+    with pytest.raises(ShapeError, match="one float"):
+        gx.grad(lambda x: gx.astype(gx.sum(x), "int32"))(X)
+    with pytest.raises(DTypeError, match="only floats") as error:
+        gx.grad(lambda n: gx.sum(n * 1.0))(np.arange(3))
+    assert error.value.where is not None and error.value.where.file == __file__
+    with pytest.raises(ShapeError, match="cotangents"):
+        gx.vjp(lambda x: x, X)[1](gx.ones(2))
+    with pytest.raises(ShapeError, match="a tangent for each"):
+        gx.jvp(lambda x: x, (X,), ())
