@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from graphc.index import Axis, Index
+from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Dot, Kernel, Load
 from graphc.types import DType
 
 from .microkernel import Strides, Tile, register_tile
 from .target import Target
 
-CHUNK = 512
-ROW_TILES = 24
-COLUMN_TILES = 16
+# Measured on one core with AVX2 at 100 GFLOP/s; what they weigh against each other scales alike elsewhere.
+PACKED_REUSE = 8         # a panel that fewer tiles read is not worth copying
+PACKED_COLUMNS = 512     # rows that lie along k are read in place unless at least this many columns repay the copy
+PACKED_DEPTH = 128       # … and at least this much of k
+UNIT_WORK = 1 << 18      # multiply-adds, about 5 µs: the least that is worth handing out
+UNITS = 128              # as many units as this need no smaller ones
 
 
 @dataclass(frozen=True)
@@ -169,19 +172,55 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
 
     rows = operand(inputs[0], row_axis, Cut.evenly(row_axis.size, tile.rows), 0)
     columns = operand(inputs[1], column_axis, Cut.with_rest(column_axis.size, tile.columns), tile.lanes)
-    rows, columns = _packed(rows, columns)
-    chunk = -(-depth // -(-depth // CHUNK))
-    blocking = Blocking(
-        number, dot.dtype, outer, dot.axes, rows, columns, tile, chunk, ROW_TILES, COLUMN_TILES
-    )
-    return blocking
+    rows = replace(rows, packed=_is_worth_packing(rows, columns, depth, dot.dtype, target))
+    columns = replace(columns, packed=_is_worth_packing(columns, rows, depth, dot.dtype, target))
+    chunk = _chunk(depth, tile, dot.dtype, target)
+    tiles = _block_tiles(rows, columns, depth, chunk, dot.dtype, target, axes_size(outer))
+    return Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, chunk, *tiles)
 
 
-def _packed(rows: Operand, columns: Operand) -> tuple[Operand, Operand]:
-    """Which operands are packed."""
-    row_packed = rows.strides is None or rows.cut.count > 2
-    column_packed = columns.strides is None or columns.strides.free != 1 or columns.cut.count > 2
-    return replace(rows, packed=row_packed), replace(columns, packed=column_packed)
+def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType, target: Target) -> bool:
+    """Whether tiles should read the operand from panels.
+
+    Rows that lie along k are as many streams, which caches follow well. What lies across k touches a line, and soon a
+    page, for each k: that hurts as soon as it spans more than the first cache and its neighbour can hide.
+    """
+    strides, is_columns = operand.strides, operand.lanes > 0
+    if strides is None or (is_columns and strides.free != 1):
+        return True
+    if strides.depth == 1:
+        return other.free.size >= PACKED_COLUMNS and depth >= PACKED_DEPTH
+    span = depth * max(strides.depth, operand.free.size) * dtype.itemsize
+    return other.cut.count >= PACKED_REUSE and span > 2 * target.l1
+
+
+def _chunk(depth: int, tile: Tile, dtype: DType, target: Target) -> int:
+    """k in equal chunks, of which a panel of columns takes no more than a quarter of the second cache."""
+    most = target.l2 // 4 // (tile.columns * dtype.itemsize)
+    return _evenly(depth, most)
+
+
+def _block_tiles(
+    rows: Operand, columns: Operand, depth: int, chunk: int, dtype: DType, target: Target, outer: int
+) -> tuple[int, int]:
+    """Row and column tiles of a block: rows fill half of the second cache at most, and there are enough units."""
+    row_tiles = max(1, min(rows.cut.count, target.l2 // 2 // (rows.cut.first * chunk * dtype.itemsize)))
+    column_tiles = columns.cut.count
+    work = outer * rows.free.size * columns.free.size * depth
+    wanted = min(UNITS, work // UNIT_WORK)
+    while outer * -(-rows.cut.count // row_tiles) * -(-columns.cut.count // column_tiles) < wanted:
+        if row_tiles * rows.cut.first >= column_tiles * columns.cut.first and row_tiles > 1:
+            row_tiles = -(-row_tiles // 2)
+        elif column_tiles > 1:
+            column_tiles = -(-column_tiles // 2)
+        else:
+            break
+    return _evenly(rows.cut.count, row_tiles), _evenly(columns.cut.count, column_tiles)
+
+
+def _evenly(count: int, most: int) -> int:
+    """The length of parts that are as equal as can be, none longer than `most`."""
+    return -(-count // -(-count // most))
 
 
 def axes_are_empty(kernel: Kernel) -> bool:
