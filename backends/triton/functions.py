@@ -12,11 +12,11 @@ import triton.language as tl
 @triton.jit
 def exp(x):
     """eˣ in float32. `tl.exp` is 2^(x·log₂e) with a rounded product, which costs up to 6 bits; here the product's
-    rounding error, with the part of log₂e that float32 can't hold, is put back."""
+    rounding error, with the part of log₂e that float32 can't hold, is put back, unless the power is infinite."""
     high = x * 1.4426950216293335
     low = tl.fma(x, 1.4426950216293335, -high) + x * 1.9259629911266175e-08
     power = tl.exp2(high)
-    return tl.where(tl.abs(high) < 256.0, tl.fma(power, low * 0.6931471805599453, power), power)
+    return tl.where(tl.abs(high) < 128.0, tl.fma(power, low * 0.6931471805599453, power), power)
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""One interpreting process serves all tests."""
+"""One interpreting process serves all tests; what Triton compiles is kept apart from the user's cache."""
 
 from collections.abc import Iterator
 
@@ -11,3 +11,10 @@ from graphc.backends.triton.interpret import Interpreter
 def interpreter() -> Iterator[Interpreter]:
     with Interpreter() as running:
         yield running
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        yield
