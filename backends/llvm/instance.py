@@ -7,6 +7,7 @@ and outputs. Knows no kernel and no Tensor; shapes and dtypes are the caller's b
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Mapping, Sequence
 from ctypes import c_void_p
 
@@ -16,7 +17,7 @@ from graphc.schedule import Space
 from graphc.storage import ALIGNMENT, aligned_empty
 from graphc.types import TensorType, uint8
 
-from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec
+from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
 from .team import Team
 
 
@@ -44,6 +45,8 @@ class Instance:
         flags = ContextFlags.SEQUENTIAL if program.sequential else ContextFlags(0)
         self._steps = _Table(program.tasks, code, self._table, flags)
         self._prepare = _Table(program.prepare, code, self._table, flags)
+        # A worker that the system has stopped may still look at the tables of its last region when it goes on.
+        weakref.finalize(self, team.retire, self._steps, self._prepare).atexit = False
 
     def prepare(self) -> int:
         """Run the prepare tasks: before the first call, and whenever a Variable they read has changed.
@@ -77,15 +80,14 @@ class _Table:
         self, tasks: Sequence[TaskSpec], code: Mapping[str, int], buffers: ctypes.Array, flags: ContextFlags
     ) -> None:
         self._slots = np.array([s for t in tasks for s in t.slots] or [0], np.int32)
-        self._counters = np.zeros(max(1, len(tasks)), np.int64)
+        self._taken = np.zeros(max(1, len(tasks)), np.int64)
         self._tasks = (Task * max(1, len(tasks)))()
         start = address(self._slots)
-        for task, row in zip(tasks, self._tasks, strict=False):
-            row.function, row.slots = code[task.symbol], start
-            row.units, row.grain, row.flags = task.units, task.grain, task.flags
+        for number, (task, row) in enumerate(zip(tasks, rows(tasks), strict=True)):
+            self._tasks[number] = Task(code[task.symbol], start, *row)
             start += 4 * len(task.slots)
         self.context = Context(
-            ctypes.addressof(buffers), ctypes.addressof(self._tasks), len(tasks), flags, address(self._counters)
+            ctypes.addressof(buffers), ctypes.addressof(self._tasks), len(tasks), flags, address(self._taken)
         )
         self.address = ctypes.addressof(self.context)
 

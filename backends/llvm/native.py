@@ -9,9 +9,13 @@ Every offset that IR text, C text or Python uses comes from these structures. No
         low, high     the work units to do; units may run in any order, on any thread, in ranges of any length
         task          number of the task, reported with a bad index
         context       the running instance; kernels touch `status` and `bad_index` only, through `@report`
-    run               i64 graphc_run(ptr context, i64 thread, i64 threads): walks the table, every thread of the team
-    call              i64 graphc_call(ptr context, ptr team): one region of the team, or `run` on this thread alone
+    call              i64 graphc_call(ptr context, ptr team): runs all tasks, on the team or on this thread alone
     status            0: all went well; n > 0: task n - 1 met a bad index; NO_TEAM: the team has to be started first
+
+Tasks are cut into tiles of `grain` units, which threads take one by one. A task starts as soon as the first `ready`
+tiles of the program are finished. So a thread that holds no tile delays nobody, be it asleep, stopped by the system, or
+late. Taking and counting are tagged with the number of the region (one call on the team): who comes from an earlier one
+finds nothing to take.
 
 Generated code has no globals, so one process can hold several instances of a program. Alignment: ARENA, PREPARED,
 CONSTANT and VARIABLE buffers start at multiples of 64 bytes, INPUT and OUTPUT buffers at multiples of their itemsize.
@@ -20,10 +24,11 @@ CONSTANT and VARIABLE buffers start at multiples of 64 bytes, INPUT and OUTPUT b
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import c_char, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,24 +38,20 @@ from graphc.schedule import Buffer, Space
 NO_TEAM = -1
 
 
-class TaskFlags(IntFlag):
-    SERIAL = 1  # thread 0 does all units
-    BARRIER = 2  # all threads meet before this task: it reads or overwrites what earlier tasks touched
-
-
 class ContextFlags(IntFlag):
     SEQUENTIAL = 1  # so little work that waking the team would cost more
 
 
 class Task(ctypes.Structure):
-    """One row of a program's table. Read only, so instances can share it."""
+    """One row of a program's table. Read only, so instances can share it. `ready` and `complete` count tiles."""
 
     _fields_ = (
         ("function", c_void_p),
         ("slots", c_void_p),  # i32[]
         ("units", c_int64),
-        ("grain", c_int64),  # units handed out at a time
-        ("flags", c_int64),  # TaskFlags
+        ("grain", c_int64),  # units of a tile
+        ("ready", c_int64),  # tiles that are finished before it starts
+        ("complete", c_int64),  # tiles of it and all others that start with `ready`, and of those before
     )
 
 
@@ -62,8 +63,7 @@ class Context(ctypes.Structure):
         ("tasks", c_void_p),  # Task[]
         ("task_count", c_int64),
         ("flags", c_int64),  # ContextFlags
-        ("counters", c_void_p),  # i64[task_count]: the next unit to hand out
-        ("team", c_void_p),  # the team that runs it now
+        ("taken", c_void_p),  # i64[task_count]: region << 32 | tiles of the task that were taken
         ("status", c_int64),
         ("bad_index", c_int64),  # the value of the index that `status` is about
     )
@@ -74,28 +74,31 @@ class Team(ctypes.Structure):
     Zeros mean that the team is not started: what a forked child finds (MADV_WIPEONFORK)."""
 
     _fields_ = (
-        ("sequence", c_int32),  # counts regions; workers wait for it to change
+        ("region", c_int32),  # counts regions; workers wait for it to change
         ("_0", c_char * 60),
-        ("arrived", c_int32),  # threads that have come to the barrier
-        ("_1", c_char * 60),
-        ("phase", c_int32),  # counts barriers; those who came early wait for it to change
-        ("_2", c_char * 60),
+        ("finished", c_int64),  # region << 32 | tiles that are finished; threads wait for it to grow
+        ("_1", c_char * 56),
         ("region_sleepers", c_int32),
+        ("_2", c_char * 60),
+        ("tile_sleepers", c_int32),
         ("_3", c_char * 60),
-        ("barrier_sleepers", c_int32),
+        ("active", c_int32),  # workers that may hold the address of a context
         ("_4", c_char * 60),
-        ("joined", c_int32),  # workers that have taken a number
+        ("context", c_void_p),  # what this region runs; null between regions
         ("threads", c_int32),  # 0: not started
         ("spin", c_int32),  # pauses before a waiting thread sleeps
+        ("stop", c_int32),  # 1: workers are to end
         ("left", c_int32),  # workers that have ended
-        ("context", c_void_p),  # what this region runs; null: workers leave
     )
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A kernel function with its buffers. `slots` are buffer numbers; `where` is the user's line, for messages; the rest
-    is as in `Task`."""
+    """A kernel function with its buffers.
+
+    `slots`: buffer numbers. `serial`: one thread does all units, and all earlier serial tasks come first. `barrier`:
+    all earlier tasks come first. `where`: the user's line, for messages.
+    """
 
     symbol: str
     slots: tuple[int, ...]
@@ -105,14 +108,41 @@ class TaskSpec:
     barrier: bool = True
     where: str = ""
 
-    @property
-    def flags(self) -> TaskFlags:
-        serial = TaskFlags.SERIAL if self.serial else TaskFlags(0)
-        return serial | TaskFlags.BARRIER if self.barrier else serial
-
     def __post_init__(self) -> None:
         if self.units < 0 or self.grain < 1:
             raise CompileError("a task needs units ≥ 0 and a grain ≥ 1", got=str(self))
+
+
+class Row(NamedTuple):
+    """The numbers of a `Task`."""
+
+    units: int
+    grain: int
+    ready: int
+    complete: int
+
+
+def rows(tasks: Sequence[TaskSpec]) -> list[Row]:
+    """The numbers of each task of a table. Tasks between two barriers form a phase: they start together."""
+    grains = [max(1, t.units) if t.serial else t.grain for t in tasks]
+    tiles = [-(-t.units // grain) for t, grain in zip(tasks, grains, strict=True)]
+    phases: list[list[int]] = [[]]
+    has_serial = False
+    for number, task in enumerate(tasks):
+        if task.barrier or (task.serial and has_serial):
+            phases.append([])
+            has_serial = False
+        phases[-1].append(number)
+        has_serial |= task.serial
+    found: list[Row] = []
+    ready = 0
+    for phase in phases:
+        complete = ready + sum(tiles[n] for n in phase)
+        found += [Row(tasks[n].units, grains[n], ready, complete) for n in phase]
+        ready = complete
+    if ready >= 1 << 32:
+        raise CompileError("a program has at most 2³² tiles", got=str(ready), hint="a larger grain")
+    return found
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,8 @@ static int read_header(int file, struct header *header, char message[MESSAGE]) {
     if (got < (version > 1 ? 12 : 10)) return fail(message, "is cut off within its header");
     uint32_t length = start[8] | (uint32_t)start[9] << 8;
     if (version > 1) length |= (uint32_t)start[10] << 16 | (uint32_t)start[11] << 24;
-    if (length > MAX_HEADER) return fail(message, "has a header of %lu bytes, more than %d", (unsigned long)length, MAX_HEADER);
+    if (length > MAX_HEADER)
+        return fail(message, "has a header of %lu bytes, more than %d", (unsigned long)length, MAX_HEADER);
 
     char *text = malloc(length + 1);
     if (!text) return fail(message, "needs more memory than there is");
@@ -198,8 +199,9 @@ static int write_fully(int file, const void *data, int64_t size) {
 static int write_tensor(int file, const struct tensor *tensor, const void *data) {
     char shape[32 * MAX_DIMENSIONS], header[sizeof shape + 256];
     npy_shape(shape, sizeof shape, tensor->ndim, tensor->shape);
-    size_t length = 10 + (size_t)snprintf(header + 10, sizeof header - 10,
-                                          "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", tensor->descr, shape);
+    int text = snprintf(header + 10, sizeof header - 10, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
+                        tensor->descr, shape);
+    size_t length = 10 + (size_t)text;
     while (length % 64 != 63) header[length++] = ' ';
     header[length++] = '\n';
     memcpy(header, "\x93NUMPY\x01\x00", 8);

@@ -19,7 +19,8 @@ struct tensor {
 };
 
 /* Read a whole file into `data`, which has room for the tensor. It must hold exactly this dtype and shape, in C order,
-   little-endian, and nothing after it. On success 0; else -1 and why. Reads never go beyond `data`, whatever the file. */
+   little-endian, and nothing after it. On success 0; else -1 and why. Nothing is written beyond `data`, whatever the
+   file. */
 int npy_read(int file, const struct tensor *tensor, void *data, char message[MESSAGE]);
 
 /* Write a tensor so that the path holds either all of it or what it held before. Anything but a regular file (a pipe,

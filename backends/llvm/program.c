@@ -1,5 +1,5 @@
-/* The command line of a standalone program: files in, files out. It accepts exactly the shapes and dtypes it was compiled
-   for; whatever else it is given ends with one line on stderr and exit code 2. */
+/* The command line of a standalone program: files in, files out. It accepts exactly the shapes and dtypes it was
+   compiled for; whatever else it is given ends with one line on stderr and exit code 2. */
 #define _GNU_SOURCE
 #include "program.h"
 
@@ -61,8 +61,8 @@ static _Noreturn void help(void) {
     printf("\n       %s --bench N [inputs] [-o output]\n\n", program);
     print_tensors("inputs", m->inputs);
     print_tensors("outputs", m->outputs);
-    printf("\nFiles are NumPy's .npy, of exactly these dtypes and shapes, in C order. --bench N times N runs, on zeros\n"
-           "if no inputs are given. GRAPHC_THREADS limits the threads. Exit code 2 for every error.\n"
+    printf("\nFiles are NumPy's .npy, of exactly these dtypes and shapes, in C order. --bench N times N runs, on\n"
+           "zeros if no inputs are given. GRAPHC_THREADS limits the threads. Exit code 2 for every error.\n"
            "Compiled by graphc for %s.\n", m->target);
     exit(fflush(stdout) ? 2 : 0);
 }
@@ -97,7 +97,8 @@ static struct options parse_options(int count, char **arguments) {
     }
     const struct model *m = &graphc_model;
     if (o.input_count != m->inputs.count && !(o.runs && !o.input_count))
-        die("needs %lld input files, got %lld; --help shows them", (long long)m->inputs.count, (long long)o.input_count);
+        die("needs %lld input files, got %lld; --help shows them", (long long)m->inputs.count,
+            (long long)o.input_count);
     if (o.output_count != m->outputs.count && !(o.runs && !o.output_count))
         die("needs -o for each of %lld outputs, got %lld; --help shows them", (long long)m->outputs.count,
             (long long)o.output_count);
@@ -120,13 +121,17 @@ static void bind(void **buffers, struct places places, unsigned char *memory) {
     for (int64_t i = 0; i < places.count; i++) buffers[places.at[i].buffer] = memory + places.at[i].offset;
 }
 
+static void make_room(void **buffers, struct tensors tensors) {
+    for (int64_t i = 0; i < tensors.count; i++) buffers[tensors.at[i].buffer] = allocate(tensors.at[i].nbytes);
+}
+
 static struct Context context(struct running *r, struct tasks tasks) {
     struct Context c = {0};
     c.buffers = r->buffers;
     c.tasks = (void *)tasks.at;
     c.task_count = tasks.count;
     c.flags = graphc_model.flags;
-    c.counters = allocate(tasks.count * (int64_t)sizeof(int64_t));
+    c.taken = allocate(tasks.count * (int64_t)sizeof(int64_t));
     return c;
 }
 
@@ -137,8 +142,8 @@ static void set_up(struct running *r) {
     bind(r->buffers, m->prepared, allocate(m->prepared_bytes));
     bind(r->buffers, m->constants, (unsigned char *)m->constant_data);
     bind(r->buffers, m->variables, m->variable_data);
-    for (int64_t i = 0; i < m->inputs.count; i++) r->buffers[m->inputs.at[i].buffer] = allocate(m->inputs.at[i].nbytes);
-    for (int64_t i = 0; i < m->outputs.count; i++) r->buffers[m->outputs.at[i].buffer] = allocate(m->outputs.at[i].nbytes);
+    make_room(r->buffers, m->inputs);
+    make_room(r->buffers, m->outputs);
     r->prepare = context(r, m->prepare);
     r->steps = context(r, m->steps);
     r->threads = m->flags & SEQUENTIAL ? 1 : graphc_threads();

@@ -24,7 +24,7 @@ from graphc.schedule import Buffer, Space
 from graphc.storage import ALIGNMENT
 
 from .cache import ObjectCache, cache_key
-from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, Team
+from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, Team, rows
 from .target import Target
 from .team import SPIN, runtime_object
 
@@ -172,19 +172,19 @@ def c_string(text: str) -> str:
 
 def _tasks(name: str, tasks: Sequence[TaskSpec], numbers: dict[str, int]) -> str:
     slots = [s for t in tasks for s in t.slots]
-    rows, where, start = [], [], 0
-    for t in tasks:
-        row = f"(void *)f{numbers[t.symbol]}, (void *)({name}_slots + {start}), {t.units}, {t.grain}, {t.flags.value}"
-        rows.append(f"{{{row}}}")
+    table, where, start = [], [], 0
+    for t, row in zip(tasks, rows(tasks), strict=True):
+        values = f"(void *)f{numbers[t.symbol]}, (void *)({name}_slots + {start}), {', '.join(map(str, row))}"
+        table.append(f"{{{values}}}")
         where.append(c_string(t.where))
         start += len(t.slots)
     if not tasks:
         return f"#define {name.upper()} {{0, NULL, NULL}}"
     return (
         f"static const int32_t {name}_slots[] = {{{', '.join(map(str, slots)) or '0'}}};\n"
-        f"static const struct Task {name}_rows[] = {{\n    {_lines(rows)}}};\n"
+        f"static const struct Task {name}_rows[] = {{\n    {_lines(table)}}};\n"
         f"static const char *const {name}_where[] = {{\n    {_lines(where)}}};\n"
-        f"#define {name.upper()} {{{len(rows)}, {name}_rows, {name}_where}}"
+        f"#define {name.upper()} {{{len(table)}, {name}_rows, {name}_where}}"
     )
 
 

@@ -3,8 +3,9 @@
 In: the target's triple. Out: IR text, the same for the JIT and for executables, so that Python needs no C compiler and
 executables no library of ours. It knows the records in `native`, Linux's futex, and nothing of kernels.
 
-    graphc_team_start(team, threads, spin) -> threads that run     graphc_team_stop(team)
-    graphc_call(context, team) -> status                           graphc_run(context, thread, threads) -> status
+    graphc_team_start(team, threads, spin) -> threads that run
+    graphc_team_stop(team)
+    graphc_call(context, team) -> status
 
 Waiting is spinning first, then a futex. A sleeper raises its counter, looks again, then sleeps; the waker changes the
 word, then reads the counter: both sequentially consistent, so either the sleeper sees the change or the waker sees it.
@@ -18,7 +19,7 @@ from string import Template
 
 from graphc.errors import UnsupportedError
 
-from .native import NO_TEAM, Context, ContextFlags, Task, TaskFlags, Team
+from .native import NO_TEAM, Context, ContextFlags, Task, Team
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ def runtime_ir(triple: str) -> str:
         _offsets(Context), **_offsets(Task), **_offsets(Team),
         futex=on.futex, pause=on.pause, declare_pause=on.declaration,
         task_size=ctypes.sizeof(Task), team_size=ctypes.sizeof(Team),
-        serial=TaskFlags.SERIAL.value, barrier=TaskFlags.BARRIER.value,
         sequential=ContextFlags.SEQUENTIAL.value, no_team=NO_TEAM,
     )  # fmt: skip
 
@@ -109,8 +109,7 @@ done:
   ret void
 }
 
-define internal void @advance(ptr %word, ptr %sleepers) nounwind {
-  %before = atomicrmw add ptr %word, i32 1 seq_cst
+define internal void @wake(ptr %word, ptr %sleepers) nounwind {
   %asleep = load atomic i32, ptr %sleepers seq_cst, align 4
   %any = icmp ne i32 %asleep, 0
   br i1 %any, label %wake, label %done
@@ -121,53 +120,33 @@ done:
   ret void
 }
 
-define internal void @meet(ptr %team) nounwind {
-  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
-  %threads = load i32, ptr %threads.at
-  %arrived.at = getelementptr i8, ptr %team, i64 $team_arrived
-  %phase.at = getelementptr i8, ptr %team, i64 $team_phase
-  %sleepers.at = getelementptr i8, ptr %team, i64 $team_barrier_sleepers
-  %phase = load atomic i32, ptr %phase.at acquire, align 4
-  %before = atomicrmw add ptr %arrived.at, i32 1 acq_rel
-  %arrived = add i32 %before, 1
-  %last = icmp eq i32 %arrived, %threads
-  br i1 %last, label %release, label %wait
-release:
-  store atomic i32 0, ptr %arrived.at monotonic, align 4
-  call void @advance(ptr %phase.at, ptr %sleepers.at)
-  ret void
-wait:
-  %spin.at = getelementptr i8, ptr %team, i64 $team_spin
-  %spin = load i32, ptr %spin.at
-  call void @wait(ptr %phase.at, i32 %phase, ptr %sleepers.at, i32 %spin)
-  ret void
-}
-
 define internal ptr @worker(ptr %team) nounwind {
 entry:
-  %joined.at = getelementptr i8, ptr %team, i64 $team_joined
-  %sequence.at = getelementptr i8, ptr %team, i64 $team_sequence
+  %region.at = getelementptr i8, ptr %team, i64 $team_region
   %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
   %spin.at = getelementptr i8, ptr %team, i64 $team_spin
-  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
+  %active.at = getelementptr i8, ptr %team, i64 $team_active
+  %stop.at = getelementptr i8, ptr %team, i64 $team_stop
   %context.at = getelementptr i8, ptr %team, i64 $team_context
-  %before = atomicrmw add ptr %joined.at, i32 1 monotonic
-  %number = add i32 %before, 1
-  %thread = zext i32 %number to i64
   br label %next
 next:
-  %sequence = phi i32 [ 0, %entry ], [ %sequence.next, %work ]
+  %seen = phi i32 [ 0, %entry ], [ %region, %rest ]
   %spin = load i32, ptr %spin.at
-  call void @wait(ptr %sequence.at, i32 %sequence, ptr %sleepers.at, i32 %spin)
-  %sequence.next = add i32 %sequence, 1
-  %context = load ptr, ptr %context.at
-  %leave = icmp eq ptr %context, null
-  br i1 %leave, label %done, label %work
+  call void @wait(ptr %region.at, i32 %seen, ptr %sleepers.at, i32 %spin)
+  %stop = load atomic i32, ptr %stop.at monotonic, align 4
+  %go.on = icmp eq i32 %stop, 0
+  br i1 %go.on, label %join, label %done
+join:
+  %before = atomicrmw add ptr %active.at, i32 1 seq_cst
+  %region = load atomic i32, ptr %region.at seq_cst, align 4
+  %context = load atomic ptr, ptr %context.at seq_cst, align 8
+  %over = icmp eq ptr %context, null
+  br i1 %over, label %rest, label %work
 work:
-  %count = load i32, ptr %threads.at
-  %threads = zext i32 %count to i64
-  %ignored = call i64 @graphc_run(ptr %context, i64 %thread, i64 %threads)
-  call void @meet(ptr %team)
+  call void @work(ptr %context, ptr %team, i32 %region)
+  br label %rest
+rest:
+  %after = atomicrmw sub ptr %active.at, i32 1 seq_cst
   br label %next
 done:
   %left.at = getelementptr i8, ptr %team, i64 $team_left
@@ -208,19 +187,48 @@ done:
 }
 
 define void @graphc_team_stop(ptr %team) nounwind {
-  %context.at = getelementptr i8, ptr %team, i64 $team_context
-  store ptr null, ptr %context.at
   %threads.at = getelementptr i8, ptr %team, i64 $team_threads
   store i32 0, ptr %threads.at
+  %stop.at = getelementptr i8, ptr %team, i64 $team_stop
+  store atomic i32 1, ptr %stop.at monotonic, align 4
+  %region.at = getelementptr i8, ptr %team, i64 $team_region
   %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
-  %sequence.at = getelementptr i8, ptr %team, i64 $team_sequence
-  call void @advance(ptr %sequence.at, ptr %sleepers.at)
+  %before = atomicrmw add ptr %region.at, i32 1 seq_cst
+  call void @wake(ptr %region.at, ptr %sleepers.at)
   ret void
 }
 """
 
+# @await: whether `goal` tiles of the region were finished, once they are; false if the region is over.
+# @work: take tiles of each task in turn, as soon as it may start, until none is left or the region is over.
 _WALKER = """
-define i64 @graphc_run(ptr %context, i64 %thread, i64 %threads) nounwind {
+define internal i1 @await(ptr %team, i32 %region, i32 %goal) nounwind {
+entry:
+  %finished.at = getelementptr i8, ptr %team, i64 $team_finished
+  %sleepers.at = getelementptr i8, ptr %team, i64 $team_tile_sleepers
+  %spin.at = getelementptr i8, ptr %team, i64 $team_spin
+  br label %look
+look:
+  %finished = load atomic i64, ptr %finished.at acquire, align 8
+  %high = lshr i64 %finished, 32
+  %now = trunc i64 %high to i32
+  %tiles = trunc i64 %finished to i32
+  %current = icmp eq i32 %now, %region
+  br i1 %current, label %compare, label %over
+compare:
+  %reached = icmp uge i32 %tiles, %goal
+  br i1 %reached, label %yes, label %wait
+wait:
+  %spin = load i32, ptr %spin.at
+  call void @wait(ptr %finished.at, i32 %tiles, ptr %sleepers.at, i32 %spin)
+  br label %look
+yes:
+  ret i1 true
+over:
+  ret i1 false
+}
+
+define internal void @work(ptr %context, ptr %team, i32 %region) nounwind {
 entry:
   %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
   %buffers = load ptr, ptr %buffers.at
@@ -228,15 +236,88 @@ entry:
   %tasks = load ptr, ptr %tasks.at
   %count.at = getelementptr i8, ptr %context, i64 $context_task_count
   %count = load i64, ptr %count.at
-  %counters.at = getelementptr i8, ptr %context, i64 $context_counters
-  %counters = load ptr, ptr %counters.at
-  %team.at = getelementptr i8, ptr %context, i64 $context_team
-  %team = load ptr, ptr %team.at
-  %alone = icmp eq i64 %threads, 1
-  %first = icmp eq i64 %thread, 0
+  %taken.at = getelementptr i8, ptr %context, i64 $context_taken
+  %taken = load ptr, ptr %taken.at
+  %finished.at = getelementptr i8, ptr %team, i64 $team_finished
+  %sleepers.at = getelementptr i8, ptr %team, i64 $team_tile_sleepers
+  %wide = zext i32 %region to i64
+  %tag = shl i64 %wide, 32
   br label %head
 head:
   %number = phi i64 [ 0, %entry ], [ %number.next, %next ]
+  %more = icmp ult i64 %number, %count
+  br i1 %more, label %task, label %done
+task:
+  %offset = mul i64 %number, $task_size
+  %row = getelementptr i8, ptr %tasks, i64 %offset
+  %function.at = getelementptr i8, ptr %row, i64 $task_function
+  %slots.at = getelementptr i8, ptr %row, i64 $task_slots
+  %units.at = getelementptr i8, ptr %row, i64 $task_units
+  %grain.at = getelementptr i8, ptr %row, i64 $task_grain
+  %ready.at = getelementptr i8, ptr %row, i64 $task_ready
+  %complete.at = getelementptr i8, ptr %row, i64 $task_complete
+  %units = load i64, ptr %units.at
+  %grain = load i64, ptr %grain.at
+  %ready = load i64, ptr %ready.at
+  %goal = trunc i64 %ready to i32
+  %may.start = call i1 @await(ptr %team, i32 %region, i32 %goal)
+  br i1 %may.start, label %start, label %done
+start:
+  %counter = getelementptr i64, ptr %taken, i64 %number
+  %first = load atomic i64, ptr %counter monotonic, align 8
+  br label %look
+look:
+  %seen = phi i64 [ %first, %start ], [ %found, %take ], [ %again, %finish ]
+  %tile = sub i64 %seen, %tag
+  %current = icmp ult i64 %tile, 4294967296
+  br i1 %current, label %place, label %done
+place:
+  %low = mul i64 %tile, %grain
+  %left = icmp ult i64 %low, %units
+  br i1 %left, label %take, label %next
+take:
+  %seen.next = add i64 %seen, 1
+  %pair = cmpxchg ptr %counter, i64 %seen, i64 %seen.next monotonic monotonic
+  %found = extractvalue { i64, i1 } %pair, 0
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %run, label %look
+run:
+  %function = load ptr, ptr %function.at
+  %slots = load ptr, ptr %slots.at
+  %end = add i64 %low, %grain
+  %short = icmp ult i64 %units, %end
+  %high = select i1 %short, i64 %units, i64 %end
+  call void %function(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %number, ptr %context)
+  %finished = atomicrmw add ptr %finished.at, i64 1 seq_cst
+  %tiles.before = sub i64 %finished, %tag
+  %tiles = add i64 %tiles.before, 1
+  %complete = load i64, ptr %complete.at
+  %phase.over = icmp eq i64 %tiles, %complete
+  br i1 %phase.over, label %wake, label %finish
+wake:
+  call void @wake(ptr %finished.at, ptr %sleepers.at)
+  br label %finish
+finish:
+  %again = load atomic i64, ptr %counter monotonic, align 8
+  br label %look
+next:
+  %number.next = add i64 %number, 1
+  br label %head
+done:
+  ret void
+}
+
+define internal void @work_alone(ptr %context) nounwind {
+entry:
+  %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
+  %buffers = load ptr, ptr %buffers.at
+  %tasks.at = getelementptr i8, ptr %context, i64 $context_tasks
+  %tasks = load ptr, ptr %tasks.at
+  %count.at = getelementptr i8, ptr %context, i64 $context_task_count
+  %count = load i64, ptr %count.at
+  br label %head
+head:
+  %number = phi i64 [ 0, %entry ], [ %number.next, %task ]
   %more = icmp ult i64 %number, %count
   br i1 %more, label %task, label %done
 task:
@@ -248,47 +329,11 @@ task:
   %slots = load ptr, ptr %slots.at
   %units.at = getelementptr i8, ptr %row, i64 $task_units
   %units = load i64, ptr %units.at
-  br i1 %alone, label %whole, label %together
-together:
-  %flags.at = getelementptr i8, ptr %row, i64 $task_flags
-  %flags = load i64, ptr %flags.at
-  %barrier = and i64 %flags, $barrier
-  %free = icmp eq i64 %barrier, 0
-  br i1 %free, label %kind, label %meet
-meet:
-  call void @meet(ptr %team)
-  br label %kind
-kind:
-  %serial = and i64 %flags, $serial
-  %parallel = icmp eq i64 %serial, 0
-  br i1 %parallel, label %share, label %single
-single:
-  br i1 %first, label %whole, label %next
-whole:
   call void %function(ptr %buffers, ptr %slots, i64 0, i64 %units, i64 %number, ptr %context)
-  br label %next
-share:
-  %grain.at = getelementptr i8, ptr %row, i64 $task_grain
-  %grain = load i64, ptr %grain.at
-  %counter = getelementptr i64, ptr %counters, i64 %number
-  br label %take
-take:
-  %low = atomicrmw add ptr %counter, i64 %grain monotonic
-  %left = icmp slt i64 %low, %units
-  br i1 %left, label %part, label %next
-part:
-  %end = add i64 %low, %grain
-  %short = icmp slt i64 %units, %end
-  %high = select i1 %short, i64 %units, i64 %end
-  call void %function(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %number, ptr %context)
-  br label %take
-next:
   %number.next = add i64 %number, 1
   br label %head
 done:
-  %status.at = getelementptr i8, ptr %context, i64 $context_status
-  %status = load atomic i64, ptr %status.at monotonic, align 8
-  ret i64 %status
+  ret void
 }
 
 define i64 @graphc_call(ptr %context, ptr %team) nounwind {
@@ -302,31 +347,60 @@ entry:
   br i1 %small, label %alone, label %look
 look:
   %threads.at = getelementptr i8, ptr %team, i64 $team_threads
-  %count = load i32, ptr %threads.at
-  %threads = zext i32 %count to i64
-  switch i64 %threads, label %region [ i64 0, label %missing
-                                       i64 1, label %alone ]
+  %threads = load i32, ptr %threads.at
+  switch i32 %threads, label %prepare [ i32 0, label %missing
+                                        i32 1, label %alone ]
 missing:
   ret i64 $no_team
 alone:
-  %status.alone = call i64 @graphc_run(ptr %context, i64 0, i64 1)
-  ret i64 %status.alone
-region:
-  %counters.at = getelementptr i8, ptr %context, i64 $context_counters
-  %counters = load ptr, ptr %counters.at
+  call void @work_alone(ptr %context)
+  br label %done
+prepare:
+  %region.at = getelementptr i8, ptr %team, i64 $team_region
+  %region.before = load atomic i32, ptr %region.at monotonic, align 4
+  %region = add i32 %region.before, 1
+  %wide = zext i32 %region to i64
+  %tag = shl i64 %wide, 32
+  %taken.at = getelementptr i8, ptr %context, i64 $context_taken
+  %taken = load ptr, ptr %taken.at
   %tasks.at = getelementptr i8, ptr %context, i64 $context_task_count
   %tasks = load i64, ptr %tasks.at
-  %bytes = shl i64 %tasks, 3
-  call void @llvm.memset.p0.i64(ptr %counters, i8 0, i64 %bytes, i1 false)
-  %team.at = getelementptr i8, ptr %context, i64 $context_team
-  store ptr %team, ptr %team.at
+  br label %clear
+clear:
+  %number = phi i64 [ 0, %prepare ], [ %number.next, %clear.next ]
+  %more = icmp ult i64 %number, %tasks
+  br i1 %more, label %clear.next, label %open
+clear.next:
+  %counter = getelementptr i64, ptr %taken, i64 %number
+  store atomic i64 %tag, ptr %counter monotonic, align 8
+  %number.next = add i64 %number, 1
+  br label %clear
+open:
+  %finished.at = getelementptr i8, ptr %team, i64 $team_finished
+  store atomic i64 %tag, ptr %finished.at release, align 8
   %context.at = getelementptr i8, ptr %team, i64 $team_context
-  store ptr %context, ptr %context.at
-  %sequence.at = getelementptr i8, ptr %team, i64 $team_sequence
+  store atomic ptr %context, ptr %context.at release, align 8
   %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
-  call void @advance(ptr %sequence.at, ptr %sleepers.at)
-  %ignored = call i64 @graphc_run(ptr %context, i64 0, i64 %threads)
-  call void @meet(ptr %team)
+  %bumped = atomicrmw add ptr %region.at, i32 1 seq_cst
+  call void @wake(ptr %region.at, ptr %sleepers.at)
+  call void @work(ptr %context, ptr %team, i32 %region)
+  %last = sub i64 %tasks, 1
+  %none = icmp slt i64 %last, 0
+  br i1 %none, label %close, label %finish
+finish:
+  %rows.at = getelementptr i8, ptr %context, i64 $context_tasks
+  %rows = load ptr, ptr %rows.at
+  %offset = mul i64 %last, $task_size
+  %row = getelementptr i8, ptr %rows, i64 %offset
+  %complete.at = getelementptr i8, ptr %row, i64 $task_complete
+  %complete = load i64, ptr %complete.at
+  %goal = trunc i64 %complete to i32
+  %ended = call i1 @await(ptr %team, i32 %region, i32 %goal)
+  br label %close
+close:
+  store atomic ptr null, ptr %context.at seq_cst, align 8
+  br label %done
+done:
   %status = load atomic i64, ptr %status.at monotonic, align 8
   ret i64 %status
 }

@@ -42,6 +42,7 @@ class Team:
         self._memory.madvise(MADV_WIPEONFORK)
         self._shared = Shared.from_buffer(self._memory)
         self._spin = spin
+        self._retired: list[object] = []
         self.lock = threading.Lock()
         self.threads = threads
         self._page = ctypes.addressof(self._shared)
@@ -49,11 +50,18 @@ class Team:
     def run(self, context: int) -> int:
         """Run the `native.Context` at this address, starting the threads if there are none. Returns the status.
         The caller holds the lock."""
+        if self._retired and not self._shared.active:
+            self._retired.clear()
         status: int = self._call(context, self._page)
         if status == NO_TEAM:
             self.start()
             status = self._call(context, self._page)
         return status
+
+    def retire(self, *memory: object) -> None:
+        """Keep memory alive until no worker can look at it: until all of them wait between regions."""
+        if self.threads > 1:
+            self._retired.append(memory)
 
     def start(self) -> None:
         """Start the threads. Raises CompileError if the system refuses them."""

@@ -78,7 +78,8 @@ static int64_t quotas(int64_t threads) {
 }
 
 static int64_t affinity(void) {
-    for (size_t processors = 1024; processors <= 1 << 20; processors *= 2) { /* the kernel's mask may be larger than ours */
+    /* The kernel's mask may be larger than ours. */
+    for (size_t processors = 1024; processors <= 1 << 20; processors *= 2) {
         cpu_set_t *set = CPU_ALLOC(processors);
         if (!set) return 1;
         size_t size = CPU_ALLOC_SIZE(processors);
