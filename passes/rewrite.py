@@ -177,13 +177,13 @@ class RuleSet:
 
     def apply(self, node: Node) -> Node | None:
         """The replacement by the first rule that has one. Raises CompileError if its type differs."""
-        for r in self._by_op.get(node.op, self._general):
-            with located(node.loc):
+        with located(node.loc):
+            for r in self._by_op.get(node.op, self._general):
                 after = r.apply(node)
-            if after is not None:
-                if after.type != node.type:
-                    raise CompileError(f"{r} changes the type of {node}", got=repr(after), where=node.loc)
-                return after
+                if after is not None:
+                    if after.type != node.type:
+                        raise CompileError(f"{r} changes the type of {node}", got=repr(after), where=node.loc)
+                    return after
         return None
 
     def applicable(self, node: Node) -> Rule | None:

@@ -71,7 +71,10 @@ CASES = {
         ["concat"],
     ),
     "a wider dtype": ("%0 = cast(@w) {dtype = float64} %1 = cast(%x) {dtype = float64} %2 = add(%0, %1)", []),
-    "a sum": ("%0 = sum(@w) {axes = (0, 1)} %1 = broadcast(%0) {shape = (32, 64), dims = ()} %2 = add(%x, %1)", ["sum"]),
+    "a sum": (
+        "%0 = sum(@w) {axes = (0, 1)} %1 = broadcast(%0) {shape = (32, 64), dims = ()} %2 = add(%x, %1)",
+        ["sum"],
+    ),
     "a repeated sum": (
         """%0 = sum(@w) {axes = (1,)} %1 = broadcast(%0) {shape = (32, 64), dims = (0,)} %2 = negative(%1)
            %3 = add(%x, %2)""",
