@@ -62,7 +62,7 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
         "function", metavar="FILE.py:FUNCTION", help="a function, compiled or not, at the file's top level"
     )
     command.add_argument("--input", action="append", default=[], metavar="DTYPE[SIZES]", dest="inputs",
-                         help="an input, as in float32[128,64]; one for each argument, unless the function declares them")  # fmt: skip
+                         help="an input, as in float32[128,64]: one for each argument")  # fmt: skip
     command.add_argument("--batch", type=int, help="the size that a spec leaves open with None")
     command.add_argument(
         "--size", action="append", default=[], metavar="NAME=N", help="a size that a spec names"
@@ -109,7 +109,7 @@ def _load(options: argparse.Namespace) -> tuple[Executable, list[Spec]]:
     """
     function = _function(options.function, options.backend)
     declared = [_parse_spec(t) for t in options.inputs] or list(function.inputs or ())
-    if any(s is None for s in declared) or not declared and _takes_arguments(function):
+    if any(s is None for s in declared) or (not declared and _takes_arguments(function)):
         raise TraceError(
             f"{function.__name__} does not declare its inputs",
             hint="give each with --input, as in --input 'float32[128,64]', or declare them: @gx.compile(inputs=[...])",

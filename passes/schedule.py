@@ -85,8 +85,7 @@ class _Planner:
         return found
 
     def plan_prepare(self, prepare: Graph, main: Graph) -> None:
-        """The prepare graph's outputs are the main graph's inputs beyond the caller's."""
-        self.places.update(zip(prepare.variables, self.variables, strict=True))
+        """The prepare graph's outputs are the main graph's inputs beyond the caller's. Both share the variables."""
         for node in prepare.outputs:
             self.place(node, Space.PREPARED)
         for node in main.inputs[len(self.inputs) :]:
@@ -98,7 +97,6 @@ class _Planner:
 
     def plan_main(self, graph: Graph) -> None:
         kernels = fuse(graph)
-        self.places.update(zip(graph.variables, self.variables, strict=True))
         computed = {n for k in kernels for n in _stored(k)}
         early: list[_Task] = []
         late: list[_Task] = []
