@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from graphc.ops.functions.formats import LN2, LOG2E, nearest
+from graphc.ops.functions.formats import LN2, LOG2E, nearest, scaled, within
 from graphc.scalar import Builder, Scalar
 from graphc.types import float32, int32
 
@@ -25,40 +25,24 @@ _LOG2 = (
     -0.110572718, 0.187118188, -0.191311613, 0.20448114, -0.2395726, 0.288571566, -0.360698581, 0.480898201,
     -0.721347332,
 )  # fmt: skip
-_TWO_THIRDS, _SQRT_HALF = 0x3F2AAAAB, 0x3F3504F3   # as bits
+_TWO_THIRDS, _SQRT_HALF = 0x3F2AAAAB, 0x3F3504F3  # as bits
 
 
 def exp(s: Builder, x: Scalar) -> Scalar:
     """eˣ."""
-    x = _within(s, x, -104.0, 89.0)   # beyond, the result is 0 or inf all the same
+    x = within(s, x, -104.0, 89.0)  # beyond, the result is 0 or inf all the same
     k, n = nearest(s, x, LOG2E)
     hi, lo = LN2[float32]
     r = s.fma(k, -lo, s.fma(k, -hi, x))
-    return _scaled(s, s.polynomial(r, _EXP), n)
+    return scaled(s, s.polynomial(r, _EXP), n)
 
 
 def exp2(s: Builder, x: Scalar) -> Scalar:
     """2ˣ."""
-    x = _within(s, x, -151.0, 129.0)
+    x = within(s, x, -151.0, 129.0)
     k, n = nearest(s, x)
     f = x - k
-    return _scaled(s, s.polynomial(f, _EXP2), n)
-
-
-def _within(s: Builder, x: Scalar, low: float, high: float) -> Scalar:
-    """x within bounds; NaN stays, since it compares as false."""
-    x = s.select(s.coerce(low, x.dtype) > x, low, x)
-    return s.select(s.coerce(high, x.dtype) < x, high, x)
-
-
-def _scaled(s: Builder, p: Scalar, n: Scalar) -> Scalar:
-    """p·2ⁿ for −152 < n < 130, in two factors: 2ⁿ itself may be no normal number. Only the last product rounds."""
-    half = n >> 1
-    return p * _power(s, half) * _power(s, n - half)
-
-
-def _power(s: Builder, n: Scalar) -> Scalar:
-    return s.bitcast((n << 23) + 0x3F800000, float32)
+    return scaled(s, s.polynomial(f, _EXP2), n)
 
 
 def log(s: Builder, x: Scalar) -> Scalar:

@@ -19,7 +19,7 @@ _EXP2 = (0.00015825947, 0.00134177471, 0.00961706508, 0.0555027276, 0.240226552,
 def erf(s: Builder, x: Scalar) -> Scalar:
     a = s.abs(x)
     small = s.fma(s.polynomial(a * a, _SMALL), a, a)
-    capped = s.select(s.coerce(3.95, float32) < a, 3.95, a)   # from 3.92 on, erf rounds to 1
+    capped = s.select(s.coerce(3.95, float32) < a, 3.95, a)  # from 3.92 on, erf rounds to 1
     y = s.polynomial(capped, _LARGE)
     k, n = nearest(s, y)
     scale = s.bitcast((n << 23) + 0x3F800000, float32)

@@ -67,7 +67,7 @@ def _in_quadrant(s: Builder, reduced: Reduced, quadrant: Scalar, sign: Scalar) -
     r, rest, _ = reduced
     z = r * r
     sine = r + s.fma(s.polynomial(z, _SIN), z * r, rest)
-    cosine = s.polynomial(z, _COS)   # `rest` moves it by less than a third of an ULP
+    cosine = s.polynomial(z, _COS)  # `rest` moves it by less than a third of an ULP
     magnitude = s.select(s.ne(quadrant & 1, 0), cosine, sine)
     return s.bitcast(s.bitcast(magnitude, int32) ^ (((quadrant & 2) << 30) ^ sign), float32)
 
@@ -87,10 +87,10 @@ def _far(s: Builder, a: Scalar) -> Reduced:
     mantissa = (bits & 0x7FFFFF) | 0x800000
     low, high = _turn(s, mantissa, (bits >> 23) - _FIRST_EXPONENT)
     quadrant = (high + (1 << 29)) >> 30
-    signed = s.bitcast(high - (quadrant << 30), int32)   # in units of 2⁻³² turns, with `low` below it
+    signed = s.bitcast(high - (quadrant << 30), int32)  # in units of 2⁻³² turns, with `low` below it
     turns = s.fma(s.cast(s.bitcast(low >> 1, int32), float64), 2.0**-31, s.cast(signed, float64))
     angle = turns * (2 * math.pi * 2.0**-32)
-    r = s.cast(angle, float32) + (a - a)   # a − a is 0, or NaN where a is not finite
+    r = s.cast(angle, float32) + (a - a)  # a − a is 0, or NaN where a is not finite
     rest = s.cast(angle - s.cast(r, float64), float32)
     return r, rest, s.bitcast(quadrant, int32)
 

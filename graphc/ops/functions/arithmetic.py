@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from ...scalar import Builder, Prim, Scalar, integer_like
-from ...types import bool_
+from ...scalar import Builder, Prim, Scalar, integer_like, unsigned_like
+from ...types import bool_, float32, float64, int64
 from .formats import FORMATS, copysign
 
 
@@ -109,42 +109,86 @@ def _integer_divmod(s: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
 
 
 def _float_divmod(s: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
-    r = a - s.trunc(a / b) * b
+    """As NumPy computes them: the quotient from the exact remainder, so that both agree."""
+    r = copysign(s, _modulus(s, s.abs(a), s.abs(b)), a)  # C's fmod
     q = (a - r) / b
-    down = s.ne(r, 0) & s.ne(b < 0, r < 0)
-    r = s.select(down, r + b, s.select(s.eq(r, 0), copysign(s, s.coerce(0, r.dtype), b), r))
-    q = s.round(s.select(down, q - 1, q))
-    q = s.select(s.eq(q, 0), copysign(s, q, a / b), q)
-    return s.select(s.eq(b, 0), a / b, q), r
+    down = s.ne(r, 0) & ((b < 0) ^ (r < 0))
+    q = s.select(down, q - 1, q)
+    whole = s.floor(q)
+    whole = s.select(q - whole > 0.5, whole + 1, whole)
+    whole = s.select(s.eq(q, 0), copysign(s, q, a / b), whole)
+    zero = copysign(s, s.coerce(0.0, r.dtype), b)
+    r = s.select(down, r + b, s.select(s.eq(r, 0), zero, r))
+    return s.select(s.eq(b, 0), a / b, whole), r
+
+
+def _modulus(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    """a − b·⌊a / b⌋ exactly, for a, b ≥ 0; NaN for infinite a or b = 0, a for infinite b.
+
+    By long division. float32 needs no fused multiply-add: in float64 a digit's product with b is exact.
+    """
+    if a.dtype is float32:
+        wide = s.cast(b, float64)
+        r = s.cast(_divide_out(s, s.cast(a, float64), wide, digit=29, bits=277), float32)
+    else:
+        # Multiples of b go first, since a / b may overflow, and 1 / b where b is subnormal.
+        large = b * 2.0**700
+        r = _divide_out(s, a, large * 2.0**700, digit=45, bits=724)
+        r = _divide_out(s, r, large, digit=45, bits=700)
+        lift = s.select(b < 1, s.coerce(2.0**60, float64), 1)
+        r = _divide_out(s, r * lift, b * lift, digit=45, bits=724) / lift
+    return r + (a - a)  # NaN where a is infinite
+
+
+def _divide_out(s: Builder, a: Scalar, b: Scalar, digit: int, bits: int) -> Scalar:
+    """a modulo b for float64 0 ≤ a < 2^bits b; a itself where b is infinite.
+
+    Each step takes the leading `digit` bits off the quotient. What is left, in units of the last place that the
+    digit and b share, is at most 0.52·b and so is exact.
+    """
+    r, inverse = a, 1 / b
+    dropped = 53 - digit
+    for _ in range(-(-bits // (digit - 1)) + 1):
+        q = s.bitcast(r * inverse, int64)
+        q = s.bitcast((q + (1 << (dropped - 1))) & -(1 << dropped), float64)
+        r = s.fma(s.round(q), -b, r)
+    r = s.select(r < 0, r + b, r)
+    return s.select(s.eq(b, math.inf), a, r)
 
 
 def hypot(s: Builder, x: Scalar, y: Scalar) -> Scalar:
-    """√(x² + y²) without overflow or underflow on the way; infinite if either is, even beside NaN."""
-    form = FORMATS[x.dtype]
+    """√(x² + y²) without overflow or underflow on the way; infinite if either is, even beside NaN. 1 ULP."""
+    bias = FORMATS[x.dtype].bias
     a, b = s.abs(x), s.abs(y)
     big, small = s.select(a < b, b, a), s.select(a < b, a, b)
-    # A power of two brings the larger one's square into range, and scaling by it is exact.
-    shift = form.bias * 3 // 4
-    up, down = 2.0**shift, 2.0**-shift
-    one = s.coerce(1.0, x.dtype)
-    large, little = big > 2.0 ** (form.bias // 2 - 2), big < 2.0 ** -(form.bias // 4)
+    # A power of two brings the squares into range; scaling by it is exact.
+    up, down, one = 2.0 ** (bias * 3 // 4), 2.0 ** -(bias * 3 // 4), s.coerce(1.0, x.dtype)
+    large, little = big > 2.0 ** (bias // 2 - 2), big < 2.0 ** -(bias * 5 // 16)
     scale = s.select(large, down, s.select(little, up, one))
     back = s.select(large, up, s.select(little, down, one))
     big, small = big * scale, small * scale
-    h = s.sqrt(s.fma(big, big, small * small)) * back
     infinite = s.eq(a, math.inf) | s.eq(b, math.inf)
-    return s.select(infinite, math.inf, h)
+    return s.select(infinite, math.inf, s.sqrt(s.fma(big, big, small * small)) * back)
 
 
 def cbrt(s: Builder, x: Scalar) -> Scalar:
-    """∛x."""
+    """∛x; 1.5 ULP."""
+    form = FORMATS[x.dtype]
+    unsigned = unsigned_like(x.dtype)
     a = s.abs(x)
-    r = s.exp2(s.log2(a) * (1 / 3))
-    # One step of Halley's method cubes the error of the first guess.
-    cube = r * r * r
-    better = r - r * ((cube - a) / (cube + cube + a))
-    plain = s.eq(a, 0) | s.eq(a, math.inf) | s.is_nan(a)
-    return s.select(plain, x, copysign(s, better, x))
+    tiny = a < 2.0 ** (30 - form.bias)
+    a = a * s.select(tiny, s.coerce(2.0 ** (3 * form.mantissa), x.dtype), 0.125)  # leaves room for 3a below
+    # A third of the bits plus two thirds of the bias is a guess within 4 %, 0.033 being what evens out the error.
+    # Only upper bits take part, so that multiplying by 2¹⁶/3 does not overflow.
+    spare = {23: 16, 52: 20}[form.mantissa]
+    third = (((s.bitcast(a, unsigned) >> spare) * 0x5555) >> 16) << spare
+    r = s.bitcast(third + int((form.bias * 2 / 3 - 0.033) * 2**form.mantissa), x.dtype)
+    for _ in range({23: 2, 52: 3}[form.mantissa]):  # Halley's method cubes the error
+        cube = r * r * r
+        r = r - r * ((cube - a) / (cube + cube + a))
+    r = r * s.select(tiny, s.coerce(2.0**-form.mantissa, x.dtype), 2)
+    plain = s.eq(a, 0) | ~(a < math.inf)
+    return s.select(plain, x, copysign(s, r, x))
 
 
 def absolute(s: Builder, x: Scalar) -> Scalar:

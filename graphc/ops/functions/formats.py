@@ -31,6 +31,17 @@ def per_dtype(x: Scalar, single: tuple[float, ...], double: tuple[float, ...]) -
     return {float32: single, float64: double}[x.dtype]
 
 
+def within(s: Builder, x: Scalar, low: float, high: float) -> Scalar:
+    """x within bounds; NaN stays, since it compares as false and the bound stands first."""
+    x = s.select(s.coerce(low, x.dtype) > x, low, x)
+    return at_most(s, x, high)
+
+
+def at_most(s: Builder, x: Scalar, high: float) -> Scalar:
+    """The smaller of x and a bound; NaN stays."""
+    return s.select(s.coerce(high, x.dtype) < x, high, x)
+
+
 def nearest(s: Builder, x: Scalar, scale: float = 1.0) -> tuple[Scalar, Scalar]:
     """(k, n): x·scale to the nearest integer k, and an integer n whose low bits are k's (22 of float32, 51 of float64).
 
@@ -43,9 +54,15 @@ def nearest(s: Builder, x: Scalar, scale: float = 1.0) -> tuple[Scalar, Scalar]:
 
 
 def power_of_two(s: Builder, n: Scalar, dtype: DType) -> Scalar:
-    """2ⁿ for an integer n that is a normal exponent of `dtype`; n has the width of `dtype`."""
+    """2ⁿ for an integer n as wide as `dtype` whose low bits are a normal exponent; the others are shifted out."""
     form = FORMATS[dtype]
-    return s.bitcast((n + form.bias) << form.mantissa, dtype)
+    return s.bitcast((n << form.mantissa) + (form.bias << form.mantissa), dtype)
+
+
+def scaled(s: Builder, p: Scalar, n: Scalar) -> Scalar:
+    """p·2ⁿ, p near 1, in two factors: 2ⁿ itself may be no normal number. Only the last product rounds."""
+    half = n >> 1
+    return p * power_of_two(s, half, p.dtype) * power_of_two(s, n - half, p.dtype)
 
 
 def copysign(s: Builder, x: Scalar, y: Scalar) -> Scalar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...scalar import Builder, Scalar, integer_like
+from ...types import float32
 from .formats import copysign, per_dtype
 
 # (asin(x)/x − 1) / x² as a polynomial of x² on [0, ¼].
@@ -13,7 +14,7 @@ _ASIN = (
     (
         0.03262672630106577, -0.020995859042293053, 0.021705043253331106, 0.003707464930773376,
         0.010779951517792596, 0.011398970672265234, 0.013980812692005793, 0.017351612744772028,
-        0.02237221495135128, 0.030381942709701702, 0.044642857174563476, 0.07499999999970865,
+        0.02237221494135128, 0.030381942709701702, 0.044642857174563476, 0.07499999999970865,
         0.1666666666666676,
     ),
 )  # fmt: skip
@@ -59,21 +60,36 @@ def acos(s: Builder, x: Scalar) -> Scalar:
 
 
 def atan(s: Builder, x: Scalar) -> Scalar:
-    return atan2(s, x, s.coerce(1.0, x.dtype))
+    """2.5 ULP."""
+    return copysign(s, _angle(s, s.abs(x), s.coerce(1.0, x.dtype)), x)
 
 
 def atan2(s: Builder, y: Scalar, x: Scalar) -> Scalar:
-    """The angle of the point (x, y), with the sign of y; zeros and infinities as C has them."""
-    a, b = s.abs(y), s.abs(x)
-    steep = a > b
-    low, high = s.select(steep, b, a), s.select(steep, a, b)
-    t = low / high
-    t = s.select(s.eq(low, high), s.select(s.eq(low, 0), 0.0, s.coerce(1.0, x.dtype)), t)
-    folded = t > math.tan(math.pi / 8)
-    u = s.select(folded, (t - 1) / (t + 1), t)
-    z = u * u
-    r = s.fma(u * z, s.polynomial(z, per_dtype(x, *_ATAN)), u)
-    r = s.select(folded, math.pi / 4 + r, r)
-    r = s.select(steep, math.pi / 2 - r, r)
-    left = s.bitcast(x, integer_like(x.dtype)) < 0
+    """The angle of the point (x, y), with the sign of y; zeros and infinities as C has them. 3 ULP."""
+    r = _angle(s, s.abs(y), s.abs(x))
+    left = s.bitcast(x, integer_like(x.dtype)) < 0  # −0 too
     return copysign(s, s.select(left, math.pi - r, r), y)
+
+
+def _angle(s: Builder, y: Scalar, x: Scalar) -> Scalar:
+    """The angle of a point of the first quadrant."""
+    steep = y > x
+    low, high = s.select(steep, x, y), s.select(steep, y, x)
+    t = low / high
+    equal = s.select(s.eq(low, 0), 0.0, s.coerce(1.0, x.dtype))  # 0/0 counts as 0, inf/inf as 1
+    r = _atan_below_one(s, s.select(s.eq(low, high), equal, t))
+    return s.select(steep, math.pi / 2 - r, r)
+
+
+def _atan_below_one(s: Builder, t: Scalar) -> Scalar:
+    """atan t for 0 ≤ t ≤ 1; float64, whose polynomial ends at tan(π/8), folds the rest to below that."""
+    if t.dtype is float32:
+        return _atan_polynomial(s, t)
+    folded = t > math.tan(math.pi / 8)
+    r = _atan_polynomial(s, s.select(folded, (t - 1) / (t + 1), t))
+    return s.select(folded, math.pi / 4 + r, r)
+
+
+def _atan_polynomial(s: Builder, t: Scalar) -> Scalar:
+    z = t * t
+    return s.fma(t * z, s.polynomial(z, per_dtype(t, *_ATAN)), t)
