@@ -5,6 +5,8 @@ So x + 0 is not simplified for floats (−0.0 + 0.0 is 0.0), x + (−0.0) is; x 
 
 from __future__ import annotations
 
+import builtins
+
 from graphc.ir import Node
 from graphc.ops import (
     abs,
@@ -35,7 +37,7 @@ from graphc.ops import (
 from graphc.types import int32
 
 from ..rewrite import Exactness, Rule, floats, identity, integers, numbers, rule, tensor
-from .patterns import is_power_of_two, value_of
+from .patterns import is_power_of_two, normal_range, value_of
 
 Sides = tuple[Node, Node]
 
@@ -148,14 +150,13 @@ def remainder_by_one(x: Node) -> Sides:
 
 @rule(divide, examples=[lambda: divide(tensor(4, 16), full_like(tensor(4, 16), 0.25))])
 def divide_by_power_of_two(node: Node) -> Node | None:
-    """x / 2ᵏ → x · 2⁻ᵏ: both round the same real number. Both factors must be normal numbers."""
+    """x / 2ᵏ → x · 2⁻ᵏ: both round the same real number. 2⁻ᵏ must be a normal number."""
     x, divisor = node.inputs
     c = value_of(divisor)
-    exponents = {"float16": 14, "bfloat16": 126, "float32": 126, "float64": 1022}
     if c is None or not is_power_of_two(c):
         return None
-    limit = 2.0 ** exponents[node.dtype.name]
-    return multiply(x, full_like(x, 1 / c)) if 1 / limit <= c <= limit or 1 / limit <= -c <= limit else None
+    tiny, huge = normal_range(node.dtype)
+    return multiply(x, full_like(x, 1 / c)) if tiny <= builtins.abs(1 / c) <= huge else None
 
 
 @rule(
@@ -176,6 +177,57 @@ def negative_times_constant(node: Node) -> Node | None:
     if c is None or x.op is not negative or not node.dtype.is_float:
         return None
     return node.op(x.inputs[0], full_like(constant, -c))
+
+
+@rule(
+    negative,
+    examples=[
+        lambda: negative(multiply(tensor(4, 16), full_like(tensor(4, 16), 0.3))),
+        lambda: negative(divide(tensor(4, 16), full_like(tensor(4, 16), 0.3))),
+        lambda: negative(divide(full_like(tensor(4, 16), 0.3), tensor(4, 16))),
+    ],
+)
+def negative_of_scaled(node: Node) -> Node | None:
+    """−(x · c) → x · (−c), and the same for a quotient."""
+    (scaled,) = node.inputs
+    if scaled.op not in (multiply, divide) or not node.dtype.is_float:
+        return None
+    values = [value_of(i) for i in scaled.inputs]
+    if all(v is None for v in values):
+        return None
+    signs = [i if v is None else full_like(i, -v) for i, v in zip(scaled.inputs, values, strict=True)]
+    return scaled.op(*signs)
+
+
+@rule(
+    multiply,
+    examples=[
+        lambda: multiply(multiply(tensor(4, 16), full_like(tensor(4, 16), 0.3)), full_like(tensor(4, 16), 2)),
+        lambda: multiply(full_like(tensor(4, 16), 0.5), multiply(full_like(tensor(4, 16), 0.3), tensor(4, 16))),
+    ],
+    exactness=Exactness.ROUNDING,
+)
+def scaled_twice(node: Node) -> Node | None:
+    """(x · c) · 2ᵏ → x · (c · 2ᵏ), the same but where x · c over- or underflows."""
+    inner, outer = _scaled(node)
+    if outer is None or inner is None or inner.op is not multiply:
+        return None
+    x, factor = _scaled(inner)
+    if x is None or factor is None or not node.dtype.is_float:
+        return None
+    c, d = value_of(factor), value_of(outer)
+    assert c is not None and d is not None
+    tiny, huge = normal_range(node.dtype)
+    exact = is_power_of_two(c) or is_power_of_two(d)
+    return multiply(x, full_like(x, c * d)) if exact and tiny <= builtins.abs(c * d) <= huge else None
+
+
+def _scaled(product: Node) -> tuple[Node | None, Node | None]:
+    """The two factors if just one is a fill, that one last."""
+    a, b = product.inputs
+    if value_of(b) is not None:
+        return a, b
+    return (b, a) if value_of(a) is not None else (None, None)
 
 
 # Powers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.ir import Node
-from graphc.op import Op
+from graphc.op import Kind, Op
 from graphc.ops import (
     bitcast,
     bitwise_and,
@@ -11,6 +11,7 @@ from graphc.ops import (
     bitwise_or,
     cast,
     equal,
+    full_like,
     greater,
     greater_equal,
     isfinite,
@@ -22,6 +23,8 @@ from graphc.ops import (
     logical_not,
     logical_or,
     logical_xor,
+    multiply,
+    negative,
     not_equal,
     select,
     zeros_like,
@@ -29,7 +32,7 @@ from graphc.ops import (
 from graphc.types import DType, bool_, float32, float64, int8, int32
 
 from ..rewrite import Rule, floats, identity, integers, rule, tensor
-from .patterns import false_like, true_like, value_of
+from .patterns import false_like, fill_of, true_like
 
 Sides = tuple[Node, Node]
 
@@ -102,14 +105,6 @@ def negated_comparison(node: Node) -> Node | None:
     if opposite is None and comparison.inputs and exact(comparison.inputs[0].dtype):
         opposite = NEGATED_EXACT.get(comparison.op)
     return None if opposite is None else opposite(*comparison.inputs)
-
-
-@rule(not_equal, examples=[lambda: not_equal(cast(tensor(4, dtype=bool_), dtype=float32), zeros_like(tensor(4)))])
-def number_of_a_bool_is_not_zero(node: Node) -> Node | None:
-    number, zero = node.inputs
-    if number.op is cast and number.inputs[0].dtype.is_bool and value_of(zero) == 0:
-        return number.inputs[0]
-    return None
 
 
 # Logic
@@ -231,6 +226,38 @@ def select_true_or_false(mask: Node) -> Sides:
 @identity(lambda dtype: dtype.is_bool)
 def select_false_or_true(mask: Node) -> Sides:
     return select(mask, false_like(mask), true_like(mask)), logical_not(mask)
+
+
+@rule(
+    examples=[
+        lambda: negative(select(tensor(4, dtype=bool_), full_like(tensor(4), 3), full_like(tensor(4), 0))),
+        lambda: multiply(full_like(tensor(4), 0.5), cast(tensor(4, dtype=bool_), dtype=float32)),
+        lambda: not_equal(cast(tensor(4, dtype=bool_), dtype=float32), zeros_like(tensor(4))),
+    ]
+)
+def elementwise_of_a_choice(node: Node) -> Node | None:
+    """−select(mask, 1, 0) → select(mask, −1, −0): with two fills to choose from, both results are known.
+
+    All other inputs are fills. The number of a bool is such a choice, too.
+    """
+    if node.op.kind is not Kind.ELEMENTWISE:
+        return None
+    open_inputs = [i for i in node.inputs if fill_of(i) is None]
+    if len(open_inputs) != 1 or (choice := _choice(open_inputs[0])) is None:
+        return None
+    mask, *branches = choice
+    results = (node.op(*(b if i is open_inputs[0] else i for i in node.inputs), **node.attrs) for b in branches)
+    return select(mask, *results)
+
+
+def _choice(node: Node) -> tuple[Node, Node, Node] | None:
+    """(mask, fill where it holds, fill elsewhere) of a node that is one of two fills."""
+    if node.op is cast and node.inputs[0].dtype.is_bool:
+        return node.inputs[0], full_like(node, 1), full_like(node, 0)
+    if node.op is select and fill_of(node.inputs[1]) is not None and fill_of(node.inputs[2]) is not None:
+        mask, a, b = node.inputs
+        return mask, a, b
+    return None
 
 
 # Casts

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc import ops
 from graphc.ir import Literal, Node
-from graphc.types import bool_
+from graphc.types import DType, bool_
 
 
 def constant_of(node: Node) -> np.ndarray | None:
@@ -53,6 +53,14 @@ def filled(scalar: Node, shape: tuple[int, ...]) -> Node:
 def is_power_of_two(x: float) -> bool:
     """Whether |x| is a power of two, so that a product with it is exact short of overflow."""
     return math.isfinite(x) and x != 0 and math.frexp(abs(x))[0] == 0.5
+
+
+def normal_range(dtype: DType) -> tuple[float, float]:
+    """The least and the greatest normal number, the latter rounded down to a power of two."""
+    low, high = {"float16": (-14, 15), "bfloat16": (-126, 127), "float32": (-126, 127), "float64": (-1022, 1023)}[
+        dtype.name
+    ]
+    return 2.0**low, 2.0**high
 
 
 def is_range(axes: tuple[int, ...]) -> bool:

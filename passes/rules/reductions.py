@@ -19,6 +19,7 @@ from graphc.ops import (
     max,
     min,
     multiply,
+    negative,
     permute,
     permuted,
     prod,
@@ -114,6 +115,13 @@ def reduce_of_permute(node: Node) -> Node | None:
     axes = tuple(sorted(order[a] for a in node.attrs["axes"]))
     left = _kept(len(x.shape), axes)
     return permuted(node.op(x, axes=axes), tuple(left.index(order[a]) for a in _kept(len(order), node.attrs["axes"])))
+
+
+@rule(sum, examples=[lambda: sum(negative(tensor(4, 5)), axes=(1,))], exactness=Exactness.ROUNDING)
+def sum_of_negative(node: Node) -> Node | None:
+    """The same but for the sign of a zero."""
+    (x,) = node.inputs
+    return negative(sum(x.inputs[0], axes=node.attrs["axes"])) if x.op is negative else None
 
 
 def _apart(node: Node) -> tuple[Node, int] | None:

@@ -215,30 +215,49 @@ def flip_of_flip(node: Node) -> Node | None:
     return flip(x, axes=tuple(sorted(axes))) if axes else x
 
 
-# Elementwise work on repeated elements
+# Elementwise work before a view
+
+
+def _repeated() -> Node:
+    return broadcast(tensor(3), shape=(3, 4), dims=(0,))
 
 
 @rule(
     examples=[
-        lambda: ops.exp(broadcast(tensor(3), shape=(3, 4), dims=(0,))),
-        lambda: ops.add(
-            broadcast(tensor(3), shape=(3, 4), dims=(0,)), broadcast(tensor(3), shape=(3, 4), dims=(0,))
-        ),
-        lambda: ops.multiply(broadcast(tensor(3), shape=(3, 4), dims=(0,)), full_like(tensor(3, 4), 2.5)),
+        lambda: ops.exp(_repeated()),
+        lambda: ops.add(_repeated(), _repeated()),
+        lambda: ops.multiply(_repeated(), full_like(tensor(3, 4), 2.5)),
         lambda: ops.less(full_like(tensor(3, 4), 2.5), full_like(tensor(3, 4), 3.5)),
         lambda: ops.cast(full_like(tensor(3, 4), 2.5), dtype=int64),
+        lambda: ops.exp(reshape(tensor(3), shape=(3, 1))),
+        lambda: ops.multiply(full_like(tensor(4, 3), 2.5), permute(tensor(3, 4), axes=(1, 0))),
+        lambda: ops.add(permute(tensor(3, 4), axes=(1, 0)), permute(tensor(3, 4), axes=(1, 0))),
     ]
 )
-def elementwise_before_broadcast(node: Node) -> Node | None:
-    """exp(broadcast(x)) → broadcast(exp(x)), where inputs are repeated along the same axes, or are scalars."""
-    if node.op.kind is not Kind.ELEMENTWISE or any(i.op is not broadcast for i in node.inputs):
+def elementwise_before_view(node: Node) -> Node | None:
+    """exp(view(x)) → view(exp(x)), where all inputs are seen through the same view, or are scalars repeated.
+
+    Less work before a broadcast. A permute or reshape comes nearer to the contraction or view that absorbs it.
+    """
+    if node.op.kind is not Kind.ELEMENTWISE:
         return None
-    repeated = next((i for i in node.inputs if i.attrs["dims"]), node.inputs[0])
-    dims, shape = repeated.attrs["dims"], repeated.inputs[0].shape
-    if any(i.attrs["dims"] not in ((), dims) for i in node.inputs):
+    scalars = [_repeated_scalar(i) for i in node.inputs]
+    views = [i for i, scalar in zip(node.inputs, scalars, strict=True) if scalar is None]
+    view = (views or node.inputs)[0]
+    if view.op not in (broadcast, reshape, permute):
         return None
-    inputs = (i.inputs[0] if i.attrs["dims"] else filled(i.inputs[0], shape) for i in node.inputs)
-    return broadcast(node.op(*inputs, **node.attrs), shape=node.shape, dims=dims)
+    if any(v.op is not view.op or v.attrs != view.attrs or v.inputs[0].shape != view.inputs[0].shape for v in views):
+        return None
+    shape = view.inputs[0].shape
+    inputs = (i.inputs[0] if s is None else filled(s, shape) for i, s in zip(node.inputs, scalars, strict=True))
+    return view.op(node.op(*inputs, **node.attrs), **view.attrs)
+
+
+def _repeated_scalar(node: Node) -> Node | None:
+    """The scalar that a tensor repeats, if that can be seen."""
+    if node.op is broadcast:
+        return None if node.attrs["dims"] else node.inputs[0]
+    return fill_of(node)
 
 
 RULES = tuple(r for r in globals().values() if isinstance(r, Rule))
