@@ -161,22 +161,15 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum and no dampening")
         self.weight_decay = weight_decay
         self.nesterov = nesterov
-        self.velocities: list[Variable] = []
-        if momentum:
-            self.momentum = momentum
-            self.dampening = dampening
-            self.steps = Variable(np.int64(0), trainable=False, name="steps")
-            self.velocities = self._moments("velocity")
+        self.momentum = momentum
+        self.dampening = dampening
+        self.velocities = self._moments("velocity") if momentum else []
+        self.steps = Variable(np.int64(0), trainable=False, name="steps")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if (
-            name == "momentum"
-            and "velocities" in vars(self)
-            and not self.velocities
-            and "steps" not in vars(self)
-        ):
+        if name == "momentum" and "velocities" in vars(self) and not self.velocities:
             raise ValueError(
-                "this SGD was made without momentum: give SGD(..., momentum=...) one that is not 0"
+                "this SGD has no memory for momentum: give SGD(..., momentum=...) one that is not 0"
             )
         super().__setattr__(name, value)
 

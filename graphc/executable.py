@@ -71,7 +71,6 @@ class Specialization:
         )
         count, guards = len(expected), self.trace.guards
         run, restore = self.run, self.restore
-        acquire, release = call_lock.acquire, call_lock.release
 
         def call(args: tuple[Any, ...]) -> Any:
             if len(args) != count:
@@ -96,11 +95,11 @@ class Specialization:
             for owner, name, value in guards:
                 if owner.__dict__.get(name, MISS) is not value:
                     return MISS
-            acquire()
+            call_lock.acquire()  # looked up each time: a forked child has another one
             try:
                 outputs = run(arrays)
             finally:
-                release()
+                call_lock.release()
             return restore(outputs)
 
         return call
@@ -269,4 +268,4 @@ def _stack_level() -> int:
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "graphc":
         frame, level = frame.f_back, level + 1
-    return level - 1
+    return level

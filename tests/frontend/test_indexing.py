@@ -9,7 +9,7 @@ import graphc as gx
 from graphc import DTypeError, ShapeError
 
 X = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
-I = np.array([2, 0, -1])  # noqa: E741
+I = np.array([2, 0, -1])
 J = np.array([[0], [1]])
 
 KEYS: list[Any] = [
@@ -63,5 +63,5 @@ def test_keys_that_are_none(key: Any) -> None:
 
 
 def test_masks_name_the_alternative() -> None:
-    with pytest.raises(DTypeError, match="gx.where"):
+    with pytest.raises(DTypeError, match=r"gx\.where"):
         gx.asarray(X)[X > 3]

@@ -161,8 +161,13 @@ def test_bodies_within_bodies() -> None:
 
 def test_a_bodys_tensor_does_not_leave_it() -> None:
     def f(x: gx.Tensor) -> gx.Tensor:
-        kept = []
-        once(lambda p: (kept.append(p * 2) or p,), x)
+        kept: list[gx.Tensor] = []
+
+        def body(p: gx.Tensor) -> tuple[gx.Tensor, ...]:
+            kept.append(p * 2)
+            return (p,)
+
+        once(body, x)
         return x + kept[0]
 
     with pytest.raises(gx.TraceError, match="only inside"):

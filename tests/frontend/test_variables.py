@@ -60,7 +60,7 @@ def test_read_after_assign() -> None:
     v = gx.Variable(1.0)
 
     @gx.compile
-    def f(x: gx.Tensor) -> tuple[gx.Tensor, ...]:
+    def f(x: gx.Tensor) -> tuple[gx.Tensor | gx.Variable, ...]:
         before = v + 0
         v.assign(v + x)
         middle = v.value
@@ -134,8 +134,8 @@ def test_failed_trace_leaves_no_trace_behind() -> None:
 
 
 def test_symbolic_values_do_not_leave_their_trace() -> None:
-    kept = []
-    gx.trace(lambda x: kept.append(x + 1) or x, np.ones(2, np.float32))
+    kept: list[gx.Tensor] = []
+    gx.trace(lambda x: kept.append(x + 1), np.ones(2, np.float32))
     for use in (lambda: kept[0] + 1, lambda: gx.trace(lambda x: x + kept[0], np.ones(2, np.float32))):
         with pytest.raises(TraceError, match="only inside the function whose trace"):
             use()
@@ -175,4 +175,4 @@ def test_truth_and_numbers() -> None:
     v = gx.Variable(2)
     assert bool(v) and int(v) == 2 and float(v) == 2 and "ab"[gx.Variable(1)] == "b"
     with pytest.raises(TraceError):
-        gx.trace(lambda x: x if v else x, np.ones(1))
+        gx.trace(lambda x: x if v else x + 1, np.ones(1))

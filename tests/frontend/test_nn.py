@@ -1,0 +1,323 @@
+"""Modules, layers, activations, losses and initializers, against their formulas in NumPy."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc import DTypeError, ShapeError, nn
+from graphc.frontend.nn.module import StateError
+
+X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+Z = np.linspace(-6, 6, 25, dtype=np.float32)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+ERF = np.array([math.erf(z / math.sqrt(2)) for z in Z])
+
+ACTIVATIONS: list[Any] = [
+    (nn.relu, np.maximum(Z, 0)),
+    (nn.relu6, np.clip(Z, 0, 6)),
+    (nn.leaky_relu, np.where(Z > 0, Z, 0.01 * Z)),
+    (nn.elu, np.where(Z > 0, Z, np.expm1(Z))),
+    (nn.selu, 1.0507009873554805 * np.where(Z > 0, Z, 1.6732632423543772 * np.expm1(Z))),
+    (nn.gelu, Z * (1 + ERF) / 2),
+    (nn.silu, Z * sigmoid(Z)),
+    (nn.mish, Z * np.tanh(np.log1p(np.exp(Z)))),
+    (nn.sigmoid, sigmoid(Z)),
+    (nn.log_sigmoid, np.log(sigmoid(Z))),
+    (nn.softplus, np.log1p(np.exp(Z))),
+    (nn.softsign, Z / (1 + abs(Z))),
+    (nn.tanh, np.tanh(Z)),
+    (nn.hard_sigmoid, np.clip(Z / 6 + 0.5, 0, 1)),
+    (nn.hard_swish, Z * np.clip(Z / 6 + 0.5, 0, 1)),
+    (nn.hard_tanh, np.clip(Z, -1, 1)),
+]
+
+
+@pytest.mark.parametrize(("function", "expected"), ACTIVATIONS, ids=[a[0].__name__ for a in ACTIVATIONS])
+def test_activations(function: Any, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(function(Z), expected, rtol=1e-5, atol=1e-6)
+    assert np.isnan(function(np.float32(np.nan)).item())
+    huge = function(np.array([-1e30, 1e30], np.float32)).numpy()
+    assert not np.isnan(huge).any()
+    slope = gx.grad(lambda x: gx.sum(function(x)))(Z).numpy()
+    numeric = (
+        function(Z.astype(np.float64) + 1e-6).numpy() - function(Z.astype(np.float64) - 1e-6).numpy()
+    ) / 2e-6
+    smooth = ~np.isin(Z, (-6, -3, -1, 0, 1, 3, 6))
+    np.testing.assert_allclose(slope[smooth], numeric[smooth], rtol=1e-3, atol=1e-4)
+
+
+def test_relu_has_no_gradient_at_zero() -> None:
+    assert gx.grad(nn.relu)(0.0).item() == 0
+
+
+def test_softmax_and_log_softmax() -> None:
+    expected = np.exp(X) / np.exp(X).sum(1, keepdims=True)
+    np.testing.assert_allclose(nn.softmax(X), expected, rtol=1e-5)
+    np.testing.assert_allclose(nn.softmax(X.T, axis=0), expected.T, rtol=1e-5)
+    np.testing.assert_allclose(nn.log_softmax(X + 1000), np.log(expected), rtol=1e-3, atol=1e-4)
+    assert nn.softmax(np.array([1e30, 0], np.float32)).tolist() == [1, 0]
+    assert abs(gx.grad(lambda x: gx.sum(nn.softmax(x)))(X).numpy()).max() < 1e-6
+
+
+def test_modules_for_functions() -> None:
+    pairs: list[Any] = [
+        (nn.ReLU(), nn.relu),
+        (nn.GELU("tanh"), lambda x: nn.gelu(x, "tanh")),
+        (nn.LeakyReLU(0.2), lambda x: nn.leaky_relu(x, 0.2)),
+        (nn.Softmax(0), lambda x: nn.softmax(x, 0)),
+    ]
+    for module, function in pairs:
+        assert module(X).tolist() == function(X).tolist()
+    assert repr(nn.LeakyReLU(0.2)) == "LeakyReLU(negative_slope=0.2)"
+
+
+def test_glu() -> None:
+    np.testing.assert_allclose(nn.glu(X), X[:, :3] * sigmoid(X[:, 3:]), rtol=1e-5)
+
+
+def test_linear() -> None:
+    layer = nn.Linear(6, 3)
+    assert (layer.weight.shape, layer.weight.name) == ((3, 6), "weight") and layer.bias is not None
+    expected = X @ layer.weight.numpy().T + layer.bias.numpy()
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer(X[0]), expected[0], rtol=1e-5, atol=1e-6)
+    assert layer(X.reshape(2, 2, 6)).shape == (2, 2, 3)
+    assert nn.Linear(6, 3, bias=False).bias is None
+    with pytest.raises(ShapeError, match=r"Linear\(6, 3\) takes 6 features"):
+        layer(X.T)
+
+
+def test_layers_refuse_other_floats() -> None:
+    for layer in (nn.Linear(6, 3), nn.LayerNorm(6)):
+        for x in (X.astype(np.float64), X.astype(np.float16)):
+            with pytest.raises(DTypeError, match="takes no other floats") as error:
+                layer(x)
+            assert error.value.where is not None and error.value.where.text == "layer(x)"
+    assert nn.Linear(6, 3)(np.ones((2, 6), np.int64)).dtype is gx.float32
+    assert nn.Linear(6, 3, dtype="float64")(X.astype(np.float64)).dtype is gx.float64
+
+
+def test_initialization() -> None:
+    gx.random.seed(0)
+    weight = nn.Linear(100, 400).weight.numpy()
+    assert abs(weight).max() <= 0.1 and abs(weight.std() - 0.1 / math.sqrt(3)) < 1e-3
+    deviations = [
+        (nn.init.xavier_uniform(), math.sqrt(2 / 500)),
+        (nn.init.xavier_normal(2.0), 2 * math.sqrt(2 / 500)),
+        (nn.init.he_uniform(), math.sqrt(2 / 100)),
+        (nn.init.he_normal(1.0), 0.1),
+        (nn.init.normal(0, 0.02), 0.02),
+        (nn.init.zeros, 0.0),
+    ]
+    for init, std in deviations:
+        assert abs(nn.Linear(100, 400, init=init).weight.numpy().std() - std) < 0.02 * std + 1e-9
+    gx.random.seed(0)
+    assert nn.Linear(100, 400).weight.numpy().tolist() == weight.tolist()
+    with pytest.raises(ShapeError, match="inputs and outputs"):
+        nn.parameter((3,), "float32", nn.init.he_normal())
+
+
+def test_layer_norm() -> None:
+    layer = nn.LayerNorm(6)
+    layer.weight.assign(X[0])  # type: ignore[union-attr]
+    layer.bias.assign(X[1])  # type: ignore[union-attr]
+    normal = (X - X.mean(1, keepdims=True)) / np.sqrt(X.var(1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(layer(X), normal * X[0] + X[1], rtol=1e-5, atol=1e-5)
+    whole = nn.LayerNorm((4, 6), elementwise_affine=False)(X)
+    np.testing.assert_allclose(whole, (X - X.mean()) / np.sqrt(X.var() + 1e-5), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ShapeError, match="last axes"):
+        layer(X.T)
+
+
+def test_dropout() -> None:
+    x = np.ones((100, 100), np.float32)
+    layer = nn.Dropout(0.25, generator=gx.random.Generator(0))
+    f = gx.compile(layer.__call__)
+    kept = f(x).numpy()
+    assert set(np.unique(kept)) == {0, np.float32(1 / 0.75)} and abs((kept == 0).mean() - 0.25) < 0.03
+    assert f(x).tolist() != kept.tolist()
+    layer.eval()
+    assert f(x).tolist() == x.tolist()
+    layer.train()
+    layer.p = 1.0
+    assert f(x).tolist() == (0 * x).tolist()
+    assert nn.dropout(x, 0.0).tolist() == x.tolist()
+    with pytest.raises(ValueError, match="probability"):
+        nn.dropout(x, 1.5)
+
+
+# Losses
+
+LABELS = np.array([0, 5, 2, 2])
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    return x - x.max(1, keepdims=True) - np.log(np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True))
+
+
+def test_cross_entropy() -> None:
+    scores = log_softmax(X.astype(np.float64))
+    costs = -scores[np.arange(4), LABELS]
+    np.testing.assert_allclose(nn.cross_entropy(X, LABELS), costs.mean(), rtol=1e-6)
+    np.testing.assert_allclose(nn.cross_entropy(X, LABELS, reduction="sum"), costs.sum(), rtol=1e-6)
+    np.testing.assert_allclose(nn.cross_entropy(X, LABELS, reduction="none"), costs, rtol=1e-5)
+    np.testing.assert_allclose(nn.cross_entropy(X.T, LABELS, axis=0), costs.mean(), rtol=1e-6)
+    np.testing.assert_allclose(nn.nll_loss(scores, LABELS), costs.mean(), rtol=1e-6)
+    smooth = 0.9 * costs - 0.1 * scores.mean(1)
+    np.testing.assert_allclose(nn.cross_entropy(X, LABELS, label_smoothing=0.1), smooth.mean(), rtol=1e-6)
+
+
+def test_cross_entropy_with_probabilities() -> None:
+    scores, p = log_softmax(X), np.eye(6, dtype=np.float32)[LABELS] * 0.8 + 0.2 / 6
+    np.testing.assert_allclose(nn.cross_entropy(X, p), -(p * scores).sum(1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        nn.cross_entropy(X, LABELS, label_smoothing=0.2), nn.cross_entropy(X, p), rtol=1e-5
+    )
+
+
+def test_cross_entropy_with_weights_and_ignored_classes() -> None:
+    scores, w = log_softmax(X), np.arange(1, 7, dtype=np.float32)
+    costs = -scores[np.arange(4), LABELS] * w[LABELS]
+    np.testing.assert_allclose(nn.cross_entropy(X, LABELS, w), costs.sum() / w[LABELS].sum(), rtol=1e-5)
+    ignoring = nn.cross_entropy(X, np.array([0, -100, 2, 2]), ignore_index=-100)
+    np.testing.assert_allclose(ignoring, nn.cross_entropy(X[[0, 2, 3]], LABELS[[0, 2, 3]]), rtol=1e-5)
+
+
+def test_cross_entropy_gradient() -> None:
+    p = np.exp(log_softmax(X))
+    expected = (p - np.eye(6)[LABELS]) / 4
+    np.testing.assert_allclose(gx.grad(nn.cross_entropy)(X, LABELS), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_cross_entropy_errors() -> None:
+    with pytest.raises(IndexError):
+        nn.cross_entropy(X, np.array([0, 1, 2, 6]))
+    with pytest.raises(ShapeError, match="class number for each row"):
+        nn.cross_entropy(X, LABELS[:, None])
+    with pytest.raises(ShapeError, match="input's shape"):
+        nn.cross_entropy(X, LABELS.astype(np.float32))
+    with pytest.raises(DTypeError, match="class numbers"):
+        nn.cross_entropy(X, LABELS > 2)
+    with pytest.raises(ValueError, match="average"):
+        nn.cross_entropy(X, LABELS, reduction="average")
+
+
+def test_other_losses() -> None:
+    y, p = X[::-1].copy(), sigmoid(X)
+    d = abs(X - y)
+    for got, expected in (
+        (nn.mse_loss(X, y), (d**2).mean()),
+        (nn.mse_loss(X, y, reduction="sum"), (d**2).sum()),
+        (nn.l1_loss(X, y), d.mean()),
+        (nn.smooth_l1_loss(X, y, beta=0.5), np.where(d < 0.5, d**2, d - 0.25).mean()),
+        (nn.huber_loss(X, y, delta=0.5), np.where(d < 0.5, d**2 / 2, 0.5 * (d - 0.25)).mean()),
+        (nn.binary_cross_entropy_with_logits(X, p), -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean()),
+        (nn.binary_cross_entropy(p, p), -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean()),
+        (nn.kl_div(X, p), (p * (np.log(p) - X)).mean()),
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+    assert nn.binary_cross_entropy(np.float32(0), np.float32(1)).item() == 100
+    with pytest.raises(ShapeError, match="one shape"):
+        nn.mse_loss(X, y[0])
+
+
+# Modules
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        self.scale = gx.Variable(2.0, trainable=False)
+        self.blocks = [nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 2, bias=False), nn.relu)]
+        self.heads = {"a": nn.Linear(2, 1)}
+        self.tied = self.blocks[0]
+
+    def forward(self, x: Any) -> gx.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.heads["a"](x) * self.scale
+
+
+def test_names() -> None:
+    net = Net()
+    names = [
+        "scale",
+        "blocks.0.weight",
+        "blocks.0.bias",
+        "blocks.1.0.weight",
+        "heads.a.weight",
+        "heads.a.bias",
+    ]
+    assert list(net.state_dict()) == names
+    assert [n for n, _ in net.named_parameters()] == names[1:]
+    assert len(net.modules()) == 5
+
+
+def test_state() -> None:
+    first, second = Net(), Net()
+    assert first(X).tolist() != second(X).tolist()
+    second.load_state_dict(first.state_dict())
+    assert first(X).tolist() == second(X).tolist()
+    state: dict[str, Any] = first.state_dict()
+    with pytest.raises(StateError, match="missing: \\['scale'\\]; unknown: \\['other'\\]"):
+        second.load_state_dict({**{k: v for k, v in state.items() if k != "scale"}, "other": X})
+    with pytest.raises(ShapeError, match=r"heads\.a\.bias is float32\[1\]"):
+        second.load_state_dict({**state, "scale": np.float32(5), "heads.a.bias": X})
+    assert second.scale.item() == 2  # nothing has changed
+    second.load_state_dict({"scale": np.float32(5)}, strict=False)
+    assert second.scale.item() == 5
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    first, second = Net(), Net()
+    first.save(tmp_path / "net.safetensors")
+    second.load(tmp_path / "net.safetensors")
+    assert first(X).tolist() == second(X).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "bfloat16", "float32", "float64"])
+def test_every_dtype_in_files(dtype: str, tmp_path: Path) -> None:
+    values = {
+        "a.b": gx.asarray(np.array([[0, 1, 1]]), dtype=dtype),
+        "scalar": gx.asarray(np.array(1), dtype=dtype),
+    }
+    nn.save_parameters(values, tmp_path / "file")
+    loaded = nn.load_parameters(tmp_path / "file")
+    assert {k: (v.type, v.tolist()) for k, v in loaded.items()} == {
+        k: (v.type, v.tolist()) for k, v in values.items()
+    }
+
+
+def test_modes() -> None:
+    net = Net()
+    net.eval()
+    assert not any(m.training for m in net.modules())
+    assert all(m.training for m in net.train().modules())
+
+
+def test_copies_are_independent() -> None:
+    net = Net()
+    other = copy.deepcopy(net)
+    other.scale.assign(7.0)
+    assert net.scale.item() == 2 and other.tied is other.blocks[0]
+
+
+def test_text() -> None:
+    model = nn.Sequential(nn.Linear(6, 3), nn.relu, nn.Dropout(0.1))
+    assert repr(model) == "Sequential(\n  (0): Linear(6, 3)\n  (1): relu\n  (2): Dropout(p=0.1)\n)"
+    assert model[1] is nn.relu and len(model) == 3
+
+
+def test_flatten_and_identity() -> None:
+    assert nn.Flatten()(np.ones((2, 3, 4), np.float32)).shape == (2, 12)
+    assert nn.Flatten(0, 1)(np.ones((2, 3, 4), np.float32)).shape == (6, 4)
+    assert nn.Identity()(X) is X

@@ -1,0 +1,175 @@
+"""Executables: their stages, concurrency, and how they live in a process."""
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc.executable import MISS
+
+X = np.arange(4, dtype=np.float32)
+
+
+def test_decorator_with_and_without_options() -> None:
+    @gx.compile
+    def plain(x: Any) -> Any:
+        """Says what it does."""
+        return x + 1
+
+    @gx.compile(backend="reference", inputs=[gx.spec((4,))])
+    def with_options(x: Any) -> Any:
+        return x + 1
+
+    assert plain(X).tolist() == with_options(X).tolist() == (X + 1).tolist()
+    assert plain.__name__ == "plain" and plain.__doc__ == "Says what it does." and "plain" in repr(plain)
+
+
+def test_graph_is_optimized_and_trace_is_not() -> None:
+    f = gx.compile(lambda x: x * 1 + 0)
+    assert not [n for n in f.graph(X).nodes if n.op.name == "multiply"]
+    assert [n for n in gx.trace(f, X).nodes if n.op.name == "multiply"]
+
+
+def test_stages_do_not_run_the_function() -> None:
+    v = gx.Variable(0.0)
+
+    @gx.compile
+    def f(x: Any) -> None:
+        v.assign(v + gx.sum(x))
+
+    f.graph(X)
+    assert v.item() == 0 and len(f.specializations) == 1
+    f(X)
+    assert v.item() == 6 and len(f.specializations) == 1
+
+
+def test_schedule_needs_a_backend_that_has_one() -> None:
+    with pytest.raises(gx.UnsupportedError, match="without a schedule"):
+        gx.compile(lambda x: x).schedule(X)
+
+
+def test_the_fast_call_accepts_only_what_it_was_made_for() -> None:
+    f = gx.compile(lambda x, flag: x + 1 if flag else x)
+    f(X, True)
+    fast = f._fast
+    assert fast((X, True)) is not MISS and fast((gx.asarray(X), True)) is not MISS
+    for args in ((X,), (X, 1), (X, False), (X[:3], True), (X.astype(np.float64), True), (X[::2], True),
+                 (np.arange(8, dtype=np.float32)[::2], True), (gx.Variable(X), True), (True, X), (X, True, X),
+                 (X.reshape(2, 2), True), ([0, 1, 2, 3], True), (X.astype(">f4"), True)):  # fmt: skip
+        assert fast(args) is MISS, args
+
+
+def test_errors_of_the_function_are_its_own() -> None:
+    @gx.compile
+    def f(x: Any) -> Any:
+        return x + undefined  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(NameError):
+        f(X)
+    with pytest.raises(gx.DTypeError, match="expected an array") as error:
+        gx.compile(lambda x: x + "a")(X)
+    assert error.value.where is not None and error.value.where.file == __file__
+
+
+def test_index_errors_leave_variables_alone() -> None:
+    v = gx.Variable(1.0)
+
+    @gx.compile
+    def f(x: Any, i: Any) -> Any:
+        v.assign(v + 1)
+        return gx.take(x, i)
+
+    assert f(X, np.int64(2)).item() == 2 and v.item() == 2
+    with pytest.raises(IndexError) as error:
+        f(X, np.int64(4))
+    assert "return gx.take(x, i)" in str(error.value) and v.item() == 2
+
+
+def test_concurrent_calls_are_serialized() -> None:
+    counter = gx.Variable(np.zeros(64, np.int64))
+
+    @gx.compile
+    def step(x: Any) -> Any:
+        counter.assign(counter + x)
+        return counter.value
+
+    def work() -> None:
+        with gx.using(backend="reference"):
+            for _ in range(50):
+                seen = step(np.int64(1)).numpy()
+                assert (seen == seen[0]).all()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert counter.numpy().tolist() == [200] * 64 and len(step.specializations) == 1
+
+
+def test_tracing_is_of_one_thread() -> None:
+    """A trace in this thread does not turn the operations of another one symbolic."""
+    results: list[Any] = []
+
+    def other() -> None:
+        with gx.using(backend="reference"):
+            results.append((gx.asarray(X) + 1).tolist())
+
+    def f(x: Any) -> Any:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(timeout=0.2)  # it waits for the call lock that this trace holds, if it is not done
+        return x
+
+    gx.trace(f, X)
+    assert results == [(X + 1).tolist()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_calls_survive_fork() -> None:
+    code = """
+import os, threading, numpy as np, graphc as gx
+from graphc.driver import call_lock
+with gx.using(backend="reference"):
+    f = gx.compile(lambda x: x + 1)
+    f(np.ones(2))
+    held, go = threading.Event(), threading.Event()
+    def hold():
+        with call_lock:
+            held.set(); go.wait()
+    threading.Thread(target=hold).start()
+    held.wait()
+    child = os.fork()       # while another thread holds the lock
+    if child == 0:
+        os._exit(0 if f(np.ones(2)).tolist() == [2, 2] else 1)
+    status = os.waitpid(child, 0)[1]
+    go.set()
+    assert status == 0, status
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+def test_import_is_light() -> None:
+    """Nothing heavy comes in with `import graphc`: what takes long is imported where it is used."""
+    code = "import sys, graphc; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {
+        "llvmlite",
+        "triton",
+        "networkx",
+        "optree",
+        "torch",
+        "jax",
+        "ml_dtypes",
+        "safetensors",
+        "rich",
+        "cuda",
+    }
+    assert not heavy & set(loaded)
