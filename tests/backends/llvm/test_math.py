@@ -34,8 +34,8 @@ BOUNDS: dict[Prim, tuple[float, float]] = {
     Prim.EXP2: (0.83, 1.10),
     Prim.LOG: (0.94, 1.10),
     Prim.LOG2: (0.98, 1.90),
-    Prim.SIN: (1.25, 1.50),
-    Prim.COS: (1.25, 1.50),
+    Prim.SIN: (1.26, 1.50),
+    Prim.COS: (1.28, 1.50),
     Prim.ERF: (1.10, 1.30),
 }
 
