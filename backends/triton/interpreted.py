@@ -12,17 +12,40 @@ from functools import cached_property
 import numpy as np
 
 from graphc.backends.backend import Level
-from graphc.errors import CompileError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
-from graphc.schedule import Buffer, Schedule, Space
+from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
 
+from .backend import TritonProgram, expect_schedule
 from .interpret import Interpreter
 from .plan import Plan
-from .program import BoundLaunch, Place, Program, bind, check_status, scratch_places
+from .program import BoundLaunch, Place, Program, bind, scratch_places
 from .source import Memory, Parameter, kernel_source
+
+
+class InterpretedMemory:
+    """A program's regions as arrays of this process, lent to the interpreter for each run.
+
+    They begin as garbage: what a program reads before it has written it shows."""
+
+    def __init__(self, program: Program, interpreter: Interpreter) -> None:
+        rng = np.random.default_rng(0)
+        self._modules = [m.text for m in program.modules]
+        self._regions = [rng.integers(0, 256, size, np.uint8) for size in program.sizes]
+        self._regions[program.status][:] = 0
+        self._interpreter = interpreter
+
+    def write(self, region: int, data: np.ndarray) -> None:
+        self._regions[region][:] = data.reshape(-1).view(np.uint8)
+
+    def read(self, region: int, data: np.ndarray) -> None:
+        data.reshape(-1).view(np.uint8)[:] = self._regions[region]
+
+    def run(self, launches: Sequence[BoundLaunch]) -> None:
+        if launches:
+            self._interpreter.run(self._modules, launches, self._regions)
 
 
 @dataclass(frozen=True)
@@ -36,64 +59,14 @@ class InterpretedBackend:
     def interpreter(self) -> Interpreter:
         return Interpreter()
 
-    def build(self, lowered: Graph | Schedule, settings: Settings) -> InterpretedProgram:
-        if not isinstance(lowered, Schedule):
-            raise CompileError("the triton backend takes a schedule", got=type(lowered).__name__)
-        return InterpretedProgram(lowered, bind(lowered), self.interpreter)
+    def build(self, lowered: Graph | Schedule, settings: Settings) -> TritonProgram:
+        return interpreted_program(expect_schedule(lowered), self.interpreter)
 
 
-@dataclass(frozen=True)
-class InterpretedProgram:
-    """A program and the process that will run it."""
-
-    schedule: Schedule
-    program: Program
-    interpreter: Interpreter
-
-    def bind(self, variables: Sequence[Storage]) -> BoundInterpretedProgram:
-        return BoundInterpretedProgram(self.schedule, self.program, self.interpreter, tuple(variables))
-
-
-@dataclass(frozen=True)
-class BoundInterpretedProgram:
-    """A program with its variables. Prepared work is done again at every call."""
-
-    schedule: Schedule
-    program: Program
-    interpreter: Interpreter
-    variables: tuple[Storage, ...]
-
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once; see `BoundProgram`."""
-        schedule, program = self.schedule, self.program
-        regions = [np.zeros(size, np.uint8) for size in program.sizes]
-        for buffer in schedule.buffers:
-            if (array := self._given(buffer, arrays)) is not None:
-                regions[program.regions[buffer.number]][:] = array.reshape(-1).view(np.uint8)
-        launches = (*program.prepare, *program.steps)
-        self.interpreter.run([m.text for m in program.modules], launches, regions)
-        check_status(schedule, regions[program.status].view(np.int32))
-
-        def result(buffer: Buffer) -> np.ndarray:
-            data = regions[program.regions[buffer.number]]
-            return data.view(buffer.type.dtype.numpy).reshape(buffer.type.shape)
-
-        changed = {b for s in schedule.steps for b in (s.buffers[n] for n in s.kernel.written)}
-        for buffer in schedule.in_space(Space.VARIABLE):
-            if buffer.number in changed:
-                self.variables[buffer.position].write(result(buffer))
-        return [result(b) for b in schedule.in_space(Space.OUTPUT)]
-
-    def _given(self, buffer: Buffer, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
-        """What is in a buffer when a call begins; None for those that the call fills."""
-        match buffer.space:
-            case Space.INPUT:
-                return arrays[buffer.position]
-            case Space.VARIABLE:
-                return self.variables[buffer.position].array
-            case Space.CONSTANT:
-                return np.ascontiguousarray(self.schedule.constants[buffer.position].array)
-        return None
+def interpreted_program(schedule: Schedule, interpreter: Interpreter) -> TritonProgram:
+    """A schedule's program, to be run by `interpreter`."""
+    program = bind(schedule)
+    return TritonProgram(schedule, program, lambda: InterpretedMemory(program, interpreter))
 
 
 def run_schedule_interpreted(
@@ -103,7 +76,7 @@ def run_schedule_interpreted(
 
     The variables' storages are updated in place. Raises GraphcIndexError where a gathered index was bad."""
     with Interpreter() as interpreter:
-        return InterpretedProgram(schedule, bind(schedule), interpreter).bind(variables)(inputs)
+        return interpreted_program(schedule, interpreter).bind(variables)(inputs)
 
 
 def run_kernel_interpreted(
@@ -126,6 +99,3 @@ def run_kernel_interpreted(
     launches = [BoundLaunch(0, x, tuple(map(place, x.parameters))) for x in source.launches]
     interpreter.run([source.text], launches, regions)
     return not status[0]
-
-
-backend = InterpretedBackend()

@@ -1,0 +1,54 @@
+"""A schedule in Triton, and in PTX, as text for people to read: each distinct kernel once, each step that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphc.schedule import Schedule, ScheduleStep
+
+from .compile import DEFAULT_ARCHITECTURE, Artifact, compile_source
+from .source import KernelSource, Launch, kernel_source
+
+
+def triton_listing(schedule: Schedule) -> str:
+    """The Triton source of a schedule. Raises UnsupportedError for a kernel that has none."""
+    return _listing(schedule, lambda source: source.text)
+
+
+def ptx_listing(schedule: Schedule, architecture: int = DEFAULT_ARCHITECTURE) -> str:
+    """The PTX of a schedule, for compute capability `architecture`, with each launch's resources."""
+
+    def ptx(source: KernelSource) -> str:
+        return "\n".join(_artifact(a) for a in compile_source(source, architecture))
+
+    return _listing(schedule, ptx, "//")
+
+
+def _artifact(artifact: Artifact) -> str:
+    r = artifact.resources
+    used = f"{r.registers} registers, {r.shared} bytes of shared memory, {r.stack} bytes of stack"
+    return f"// {artifact.symbol}: {artifact.threads} threads a program, {used}\n{artifact.ptx}"
+
+
+def _listing(schedule: Schedule, text: Callable[[KernelSource], str], mark: str = "#") -> str:
+    """The steps in order, above each distinct kernel's text."""
+    parts: list[str] = []
+    seen: dict[KernelSource, int] = {}
+    for title, steps in (("prepare", schedule.prepare), ("step", schedule.steps)):
+        for number, step in enumerate(steps):
+            source = kernel_source(step.kernel)
+            is_new = source not in seen
+            first = seen.setdefault(source, len(seen))
+            head = f"{mark} {title} {number}: {' '.join(step.ops)}{_lines(step)}, kernel {first}"
+            parts.append("\n".join([head, *(f"{mark}   {_launch(x)}" for x in source.launches)]))
+            if is_new:
+                parts.append(text(source))
+    return "\n\n".join(parts)
+
+
+def _lines(step: ScheduleStep) -> str:
+    return f" ({', '.join(map(str, step.lines))})" if step.lines else ""
+
+
+def _launch(launch: Launch) -> str:
+    return f"{launch.function}[{launch.programs}] with {launch.warps} warps"
