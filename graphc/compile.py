@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BACKENDS = {
     "reference": "graphc.backends.reference",
     "llvm": "graphc.backends.llvm",
+    "triton": "graphc.backends.triton",
 }
 
 
