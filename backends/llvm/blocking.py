@@ -21,6 +21,7 @@ PACKED_REUSE = 8         # a panel that fewer tiles read is not worth copying
 PACKED_COLUMNS = 512     # rows that lie along k are read in place unless at least this many columns repay the copy
 PACKED_DEPTH = 128       # … and at least this much of k
 UNIT_WORK = 1 << 18      # multiply-adds, about 5 µs: the least that is worth handing out
+PANEL_ROWS = 8           # panels of rows are as wide as the power of two above a tile's rows
 UNITS = 128              # as many units as this need no smaller ones
 
 
@@ -68,8 +69,8 @@ class Operand:
     """One side of the product.
 
     `free` is the tiled axis that only it varies over, `outer` are its other axes that are not contracted.
-    `strides` says how it lies in memory, if tiles could read it there. Panels of columns are padded to whole
-    vectors of `lanes`, those of rows (0) are as long as their tiles.
+    `strides` says how it lies in memory, if tiles could read it there. `vectors` is whether tiles read it by whole
+    vectors (columns) or by single elements (rows). Panels are padded to whole vectors of `lanes`.
     """
 
     value: int
@@ -78,22 +79,25 @@ class Operand:
     strides: Strides | None
     cut: Cut
     lanes: int
+    vectors: bool
     packed: bool = False
 
-    def width(self, length: int) -> int:
-        """Elements from one k to the next in a packed panel of that length."""
-        return -(-length // self.lanes) * self.lanes if self.lanes else length
+    @property
+    def width(self) -> int:
+        """Elements from one k to the next in a panel."""
+        return -(-self.cut.first // self.lanes) * self.lanes
 
-    def tile_strides(self, length: int) -> Strides:
-        """How a tile of that length finds the elements."""
+    @property
+    def tile_strides(self) -> Strides:
+        """How tiles find the elements."""
         if self.packed:
-            return Strides(1, self.width(length))
+            return Strides(1, self.width)
         assert self.strides is not None
         return self.strides
 
     def packed_size(self, depth: int) -> int:
         """Elements of all panels at one point of the outer axes."""
-        return depth * sum(n * self.width(length) for n, length in self.cut.parts)
+        return self.cut.count * self.width * depth
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,13 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     tile = register_tile(target, dot.dtype)
     depth = math.prod(a.size for a in dot.axes)
 
-    def operand(value: int, free: Axis, cut: Cut, lanes: int) -> Operand:
+    def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
         mine = tuple(a for a in outer if a in kernel.axes[value])
-        return Operand(value, free, mine, _strides(kernel, value, free, dot), cut, lanes)
+        lanes = tile.lanes if vectors else min(tile.lanes, PANEL_ROWS)
+        return Operand(value, free, mine, _strides(kernel, value, free, dot), cut, lanes, vectors)
 
-    rows = operand(inputs[0], row_axis, Cut.evenly(row_axis.size, tile.rows), 0)
-    columns = operand(inputs[1], column_axis, Cut.with_rest(column_axis.size, tile.columns), tile.lanes)
+    rows = operand(inputs[0], row_axis, Cut.evenly(row_axis.size, tile.rows), False)
+    columns = operand(inputs[1], column_axis, Cut.with_rest(column_axis.size, tile.columns), True)
     rows = replace(rows, packed=_is_worth_packing(rows, columns, depth, dot.dtype, target))
     columns = replace(columns, packed=_is_worth_packing(columns, rows, depth, dot.dtype, target))
     chunk = _chunk(depth, tile, dot.dtype, target)
@@ -185,8 +190,8 @@ def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType
     Rows that lie along k are as many streams, which caches follow well. What lies across k touches a line, and soon a
     page, for each k: that hurts as soon as it spans more than the first cache and its neighbour can hide.
     """
-    strides, is_columns = operand.strides, operand.lanes > 0
-    if strides is None or (is_columns and strides.free != 1):
+    strides = operand.strides
+    if strides is None or (operand.vectors and strides.free != 1):
         return True
     if strides.depth == 1:
         return other.free.size >= PACKED_COLUMNS and depth >= PACKED_DEPTH

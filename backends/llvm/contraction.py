@@ -24,7 +24,7 @@ from .places import Operand as Number
 from .runtime import report_ir
 from .target import Target
 from .text import Code, module, register_type
-from .units import unit_place
+from .units import tile_place, unit_place
 from .values import Values
 
 
@@ -96,13 +96,11 @@ def _write_product(parts: _Parts) -> None:
     for rows in blocking.rows.cut.lengths:
         for columns in blocking.columns.cut.lengths:
             code = Code()
-            a, b = blocking.rows.tile_strides(rows), blocking.columns.tile_strides(columns)
+            a, b = blocking.rows.tile_strides, blocking.columns.tile_strides
             parts.add(writer.write(code, _tile_name(parts, rows, columns), rows, columns, a, b), code)
-    for columns in blocking.columns.cut.lengths:
-        code = Code()
-        epilogue = Epilogue(parts.kernel, parts.target, blocking, code)
-        text = epilogue.write(_epilogue_name(parts, columns), columns, slots)
-        parts.add(text, code, epilogue.reports)
+    code = Code()
+    epilogue = Epilogue(parts.kernel, parts.target, blocking, code)
+    parts.add(epilogue.write(_epilogue_name(parts), slots), code, epilogue.reports)
     code = Code()
     _Product(parts, code).write()
     parts.add(finish_function(parts.name, code, slots), code)
@@ -113,8 +111,8 @@ def _tile_name(parts: _Parts, rows: int, columns: int) -> str:
     return f"{parts.name}_tile{rows}x{columns}"
 
 
-def _epilogue_name(parts: _Parts, columns: int) -> str:
-    return f"{parts.name}_epilogue{columns}"
+def _epilogue_name(parts: _Parts) -> str:
+    return f"{parts.name}_epilogue"
 
 
 @dataclass(frozen=True)
@@ -204,25 +202,14 @@ class _Product:
 
     def _place(self, operand: Operand, base: str, tile: Number, k: Number) -> _Place:
         code, cut = self.code, operand.cut
-        start = code.multiply(tile, cut.first)
-        is_first, length, width = "", cut.first, operand.width(cut.first)
-        if cut.seconds:
-            is_first = code.let(f"icmp slt i64 {tile}, {cut.firsts}")
-            length, width = (
-                code.let(f"select i1 {is_first}, i64 {a}, i64 {b}")
-                for a, b in ((cut.first, cut.second), (width, operand.width(cut.second)))
-            )
-        if cut.seconds > 1:
-            beyond = code.maximum(code.add(tile, -cut.firsts), 0)
-            start = code.add(start, code.multiply(beyond, cut.second - cut.first))
+        start, length = tile_place(code, cut, tile)
+        is_first = code.let(f"icmp slt i64 {tile}, {cut.firsts}") if cut.seconds else ""
+        strides = operand.tile_strides
+        offset = code.multiply(k, strides.depth)
         if operand.packed:
-            offset = code.multiply(start, self.blocking.depth)
-            offset = code.add(offset, code.let(f"mul nsw i64 {k}, {width}") if k != 0 else 0)
+            offset = code.add(code.multiply(tile, operand.width * self.blocking.depth), offset)
         else:
-            assert operand.strides is not None
-            offset = code.add(
-                code.multiply(start, operand.strides.free), code.multiply(k, operand.strides.depth)
-            )
+            offset = code.add(code.multiply(start, strides.free), offset)
         return _Place(start, code.element(base, self.parts.scalar, offset), length, is_first)
 
     def _sums(self, memory: str, row: Number, first_row: Number, column: Number, first_column: Number) -> str:
@@ -246,11 +233,10 @@ class _Product:
         )
 
     def _finish(self, frame: Frame, left: _Place, right: _Place, sums: str) -> None:
-        names = [f"@{_epilogue_name(self.parts, n)}" for n in self.blocking.columns.cut.lengths]
         outer = "".join(f", i64 {frame.axes[a]}" for a in self.blocking.outer)
         self.code.do(
-            f"call void {self._choose(right, names)}(ptr %buffers, ptr %slots, i64 %task, ptr %context, ptr {sums}, "
-            f"i64 {left.length}, i64 {left.start}, i64 {right.start}{outer})"
+            f"call void @{_epilogue_name(self.parts)}(ptr %buffers, ptr %slots, i64 %task, ptr %context, ptr {sums}, "
+            f"i64 {left.length}, i64 {right.length}, i64 {left.start}, i64 {right.start}{outer})"
         )
 
     def _choose(self, place: _Place, names: Sequence[str]) -> str:

@@ -1,12 +1,13 @@
 """The epilogue of a contraction's tile: the kernel's other values at the tile's places, and the stores.
 
-In: tile memory with the sums of rows × columns. Out: a function for tiles of one width and any number of rows. It
-goes row by row: as fast as working on the registers that held the sums, with a fraction of the code.
+In: tile memory with the sums of rows × columns. Out: one function for all tiles of a kernel. It goes down strips one
+vector wide, row by row: as fast as working on the registers that held the sums, with a fraction of the code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from graphc.kernel import Kernel
 
@@ -22,73 +23,61 @@ from .values import Values
 
 
 class Epilogue:
-    """Writes `void @name(buffers, slots, task, context, ptr tile, i64 rows, i64 row, i64 column, i64 outer…)`, where
-    row and column are the tile's first, and the outer axes' positions follow."""
+    """Writes `void @name(buffers, slots, task, context, ptr tile, i64 rows, i64 columns, i64 row, i64 column, outer…)`:
+    `row` and `column` are the tile's first, and the positions on the outer axes follow."""
 
     def __init__(self, kernel: Kernel, target: Target, blocking: Blocking, code: Code) -> None:
         self.kernel = kernel
         self.target = target
         self.blocking = blocking
         self.code = code
+        self.numbers = needed(kernel, (s.value for s in kernel.stores), done=(blocking.dot,))
         self.reports = False
 
-    def write(self, name: str, columns: int, slots: Sequence[int]) -> str:
-        """The function for tiles of `columns`."""
-        code, tile = self.code, self.blocking.tile
+    def write(self, name: str, slots: Sequence[int]) -> str:
+        code, lanes, lengths = self.code, self.blocking.tile.lanes, self.blocking.columns.cut.lengths
         code.lines += slot_addresses(slots)
+        if lengths[0] >= lanes:
+            whole = code.let(f"and i64 %columns, {-lanes}")
+            is_any = "" if lengths[-1] >= lanes else code.let(f"icmp ne i64 {whole}, 0")
+            with code.when(is_any) if is_any else nullcontext(), code.loop(0, whole, lanes) as strip:
+                self._strip(lanes, strip.index)
         # What is left of a vector is a vector of odd length: LLVM splits its accesses, which is faster than masks.
-        full, rest = divmod(columns, tile.lanes)
-        strips = [_Strip(self, 0, full, tile.lanes)] if full else []
-        strips += [_Strip(self, full * tile.lanes, 1, rest)] if rest else []
-        with code.loop(0, "%rows") as loop:
-            row = code.add("%row", loop.index)
-            sums = code.element(
-                "%tile", register_type(self.blocking.dtype, 1), code.multiply(loop.index, tile.columns)
-            )
-            for strip in strips:
-                strip.write(row, sums)
+        rest = lengths[-1] % lanes
+        if rest:
+            is_last = "" if len(lengths) == 1 else code.let(f"icmp eq i64 %columns, {lengths[-1]}")
+            with code.when(is_last) if is_last else nullcontext():
+                self._strip(rest, lengths[-1] - rest)
         code.do("ret void")
-        self.reports = any(strip.values.reports for strip in strips)
         positions = "".join(f", i64 %outer{i}" for i in range(len(self.blocking.outer)))
         return code.function(
             f"internal void @{name}(ptr %buffers, ptr %slots, i64 %task, ptr %context, ptr noalias %tile, "
-            f"i64 %rows, i64 %row, i64 %column{positions})"
+            f"i64 %rows, i64 %columns, i64 %row, i64 %column{positions})"
         )
 
-
-class _Strip:
-    """Some vectors of the same number of lanes, side by side, from `start` on in the tile; a lane may be one."""
-
-    def __init__(self, epilogue: Epilogue, start: int, vectors: int, lanes: int) -> None:
-        self.code = code = epilogue.code
-        self.blocking = blocking = epilogue.blocking
-        self.lanes = lanes
-        self.offsets = [start + i * lanes for i in range(vectors)]
-        self.stores = epilogue.kernel.stores
-        axes = {axis: f"%outer{i}" for i, axis in enumerate(blocking.outer)}
+    def _strip(self, lanes: int, at: Number) -> None:
+        """`lanes` columns from `at` on in the tile, maybe one."""
+        code, rows, columns = self.code, self.blocking.rows.free, self.blocking.columns.free
+        start = code.add("%column", at)
+        axes: dict = {axis: f"%outer{i}" for i, axis in enumerate(self.blocking.outer)}
         if lanes == 1:
-            axes[blocking.columns.free] = str(code.add("%column", start))
-        axis = blocking.columns.free if lanes > 1 else None
-        self.values = Values(epilogue.kernel, axis, lanes, code, epilogue.target)
-        self.numbers = needed(epilogue.kernel, (s.value for s in self.stores), done=(blocking.dot,))
-        self.frame = Frame(None, axes)
-        self.values.prepare(self.frame, self.numbers, self.stores)
-        self.chunks = [self.values.chunk(self.frame, "%column", at, lanes) for at in self.offsets]
-        for chunk in self.chunks:
-            self.values.prepare_chunk(chunk, self.numbers)
+            axes[columns] = start
+        values = Values(self.kernel, columns if lanes > 1 else None, lanes, code, self.target)
+        frame = Frame(None, axes)
+        values.prepare(frame, self.numbers, self.kernel.stores)
+        strip = values.chunk(frame, start, 0, lanes)
+        values.prepare_chunk(strip, self.numbers)
+        with code.loop(0, "%rows") as loop:
+            inner = Frame(frame, {rows: code.add("%row", loop.index)})
+            chunk = strip.inside(inner)
+            known = inner.known if lanes == 1 else chunk.known
+            known[self.blocking.dot] = self._sums(lanes, loop.index, at)
+            values.prepare(inner, self.numbers, self.kernel.stores)
+            values.store_all(chunk, self.kernel.stores)
+        self.reports |= values.reports
 
-    def write(self, row: Number, sums: str) -> None:
-        """One row of the tile."""
-        frame = Frame(self.frame, {self.blocking.rows.free: row})
-        totals = [self._total(sums, at) for at in self.offsets]
-        if self.lanes == 1:
-            frame.known[self.blocking.dot] = totals[0]
-        self.values.prepare(frame, self.numbers, self.stores)
-        for outer, total in zip(self.chunks, totals, strict=True):
-            chunk = outer.inside(frame)
-            chunk.known[self.blocking.dot] = total
-            self.values.store_all(chunk, self.stores)
-
-    def _total(self, sums: str, at: int) -> str:
-        place = self.code.element(sums, register_type(self.blocking.dtype, 1), at)
-        return Memory(self.code, self.lanes).load(place, self.blocking.dtype)
+    def _sums(self, lanes: int, row: str, at: Number) -> str:
+        """The sums of one row of a strip."""
+        dtype, scalar = self.blocking.dtype, register_type(self.blocking.dtype, 1)
+        place = self.code.element("%tile", scalar, self.code.multiply(row, self.blocking.tile.columns))
+        return Memory(self.code, lanes).load(self.code.element(place, scalar, at), dtype)

@@ -1,8 +1,8 @@
 """Packing: an operand of a contraction copied into panels, in the order in which register tiles read it.
 
-In: a kernel, its `Blocking`, one operand. Out: the body of a task whose units are groups of panels. A panel is one tile
-of the operand's cut: the one that starts at s holds element (i, k) at s·depth + k·width + (i − s). The operand may be
-any value, so converting, guarding and gathering happen here, once for each element, and never in the tiles.
+In: a kernel, its `Blocking`, one operand. Out: the body of a task whose units are groups of panels. A panel is one
+tile of the operand's cut: panel p, whose tile starts at s, holds element (i, k) at (p·depth + k)·width + (i − s). The
+operand may be any value, so converting, guarding and gathering happen here, and never in the tiles.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from .blocking import Blocking, Operand
 from .memory import Memory
 from .microkernel import pad
 from .places import Frame
+from .places import Operand as Number
 from .sweeps import needed
 from .target import Target
 from .text import Code, register_type
-from .units import unit_place
+from .units import tile_place, unit_place
 from .values import Values
 
 GROUP = 4  # panels of a unit: runs of memory long enough to read, and few enough to write to side by side
-
-Number = str | int
 
 
 def packing_units(operand: Operand) -> int:
@@ -41,13 +40,12 @@ class Packing:
     ) -> None:
         self.kernel = kernel
         self.target = target
+        self.blocking = blocking
         self.operand = operand
         self.code = code
-        self.blocking = blocking
         self.dtype = blocking.dtype
         self.scalar = register_type(self.dtype, 1)
-        self.lanes = target.lanes(self.dtype)
-        self.values: dict[int, Values] = {}  # by lanes
+        self.by_lanes: dict[int, Values] = {}
 
     @property
     def needed(self) -> tuple[int, ...]:
@@ -56,138 +54,98 @@ class Packing:
 
     @property
     def reports(self) -> bool:
-        return any(v.reports for v in self.values.values())
+        return any(v.reports for v in self.by_lanes.values())
 
     def write(self, scratch: str) -> None:
-        code, cut, depth = self.code, self.operand.cut, self.blocking.depth
+        code, operand, depth = self.code, self.operand, self.blocking.depth
         with code.loop("%low", "%high") as unit:
-            group, frame, place = unit_place(code, unit.index, -(-cut.count // GROUP), self.operand.outer)
+            groups = -(-operand.cut.count // GROUP)
+            group, frame, place = unit_place(code, unit.index, groups, operand.outer)
             low = code.multiply(group, GROUP)
-            high = code.minimum(code.add(low, GROUP), cut.count)
-            base = code.element(scratch, self.scalar, code.multiply(place, self.operand.packed_size(depth)))
-            for part, length in enumerate(cut.lengths):
-                first, last = (0, cut.firsts) if part == 0 else (cut.firsts, cut.count)
-                panels = code.maximum(low, first), code.minimum(high, last)
-                writer = _Panels(
-                    self, Frame(frame), base, length, part * cut.firsts * (cut.first - length), panels
-                )
-                with code.when(code.let(f"icmp slt i64 {panels[0]}, {panels[1]}")):
-                    writer.write()
+            panels = low, code.minimum(code.add(low, GROUP), operand.cut.count)
+            base = code.element(scratch, self.scalar, code.multiply(place, operand.packed_size(depth)))
+            strides = operand.strides
+            if strides is not None and strides.depth == 1 and strides.free != 1 and depth >= operand.lanes:
+                self._transpose(frame, base, panels, strides.free)
+            else:
+                self._copy(frame, base, panels)
 
-    def values_of(self, lanes: int) -> Values:
-        if lanes not in self.values:
+    def _values(self, lanes: int) -> Values:
+        if lanes not in self.by_lanes:
             axis = self.operand.free if lanes > 1 else None
-            self.values[lanes] = Values(self.kernel, axis, lanes, self.code, self.target)
-        return self.values[lanes]
+            self.by_lanes[lanes] = Values(self.kernel, axis, lanes, self.code, self.target)
+        return self.by_lanes[lanes]
 
+    def _row(self, base: str, panel: Number, k: Number) -> str:
+        """The address of a panel's row."""
+        code, width = self.code, self.operand.width
+        row = code.add(code.multiply(panel, width * self.blocking.depth), code.multiply(k, width))
+        return code.element(base, self.scalar, row)
 
-class _Panels:
-    """Writes a range of panels of one length; panel p starts at p·length + shift."""
+    def _put(self, x: str, to: str) -> None:
+        type_ = register_type(self.dtype, self.operand.lanes)
+        self.code.do(f"store {type_} {x}, ptr {to}, align {self.dtype.itemsize}")
 
-    def __init__(
-        self,
-        packing: Packing,
-        frame: Frame,
-        base: str,
-        length: int,
-        shift: int,
-        panels: tuple[Number, Number],
-    ) -> None:
-        self.packing = packing
-        self.code = packing.code
-        self.scalar = packing.scalar
-        self.frame = frame
-        self.base = base
-        self.length = length
-        self.shift = shift
-        self.panels = panels
-        self.width = packing.operand.width(length)
+    # ---- copying: panels inside k, so that what lies side by side is read together ---------------------------
 
-    def write(self) -> None:
-        strides, depth, lanes = self.packing.operand.strides, self.packing.blocking.depth, self.packing.lanes
-        done = 0
-        if strides is not None and strides.depth == 1 and strides.free != 1:
-            done = depth // lanes * lanes
-            if done:
-                self._transpose(strides.free, done)
-        if done < depth:
-            self._copy(done)
+    def _copy(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
+        """Panels of each length by themselves: what is left of a vector is a vector of odd length."""
+        code, cut = self.code, self.operand.cut
+        for part, length in enumerate(cut.lengths):
+            first, last = (0, cut.firsts) if part == 0 else (cut.firsts, cut.count)
+            low, high = code.maximum(panels[0], first), code.minimum(panels[1], last)
+            shift = part * cut.firsts * (cut.first - length)
+            enter = code.when(code.let(f"icmp slt i64 {low}, {high}"))
+            with enter, self._depths(Frame(frame)) as (inner, k), code.loop(low, high) as panel:
+                start = code.add(code.multiply(panel.index, length), shift)
+                self._copy_row(inner, start, length, self._row(base, panel.index, k))
 
-    def _start(self, panel: Number) -> Number:
-        return self.code.add(self.code.multiply(panel, self.length), self.shift)
-
-    # Copying: panels inside k, so that what lies side by side is read together
-
-    def _copy(self, done: int) -> None:
-        code, packing, lanes = self.code, self.packing, self.packing.lanes
-        parts = [(at, min(lanes, self.length - at)) for at in range(0, self.length, lanes)]
-        number = packing.operand.value
-        for _, count in parts:
-            values = packing.values_of(count)
-            values.prepare(self.frame, packing.needed)
-        with self._depths(done) as (inner, k), code.loop(*self.panels) as panel:
-            start = self._start(panel.index)
-            row = code.add(code.multiply(start, packing.blocking.depth), code.multiply(k, self.width))
-            to = code.element(self.base, self.scalar, row)
-            for at, count in parts:
-                values = packing.values_of(count)
-                here = Frame(inner, {packing.operand.free: code.add(start, at)} if count == 1 else None)
-                x = values.vector(values.chunk(here, start, at, count), number)
-                x = values.vectors.cast(x, packing.kernel.dtypes[number], packing.dtype)
-                self._store(x, count, code.element(to, self.scalar, at))
+    def _copy_row(self, frame: Frame, start: Number, length: int, to: str) -> None:
+        code, number, lanes = self.code, self.operand.value, self.operand.lanes
+        for at in range(0, length, lanes):
+            count = min(lanes, length - at)
+            values = self._values(count)
+            here = Frame(frame, {self.operand.free: code.add(start, at)} if count == 1 else None)
+            x = values.vector(values.chunk(here, start, at, count), number)
+            x = values.vectors.cast(x, self.kernel.dtypes[number], self.dtype)
+            self._put(pad(code, self.dtype, x, count, lanes), code.element(to, self.scalar, at))
 
     @contextmanager
-    def _depths(self, done: int) -> Iterator[tuple[Frame, Number]]:
-        """Loops over the contracted axes, from `done` on if there is only one: the frame inside, and k."""
-        frame = self.frame
+    def _depths(self, frame: Frame) -> Iterator[tuple[Frame, Number]]:
+        """Loops over the contracted axes: the frame inside, and k."""
         k: Number = 0
         with ExitStack() as stack:
-            for number, axis in enumerate(self.packing.blocking.contracted):
-                loop = stack.enter_context(self.code.loop(done if number == 0 else 0, axis.size))
+            for axis in self.blocking.contracted:
+                self._values(1).prepare(frame, self.needed)
+                loop = stack.enter_context(self.code.loop(0, axis.size))
                 frame = Frame(frame, {axis: loop.index})
                 k = self.code.add(self.code.multiply(k, axis.size), loop.index)
+            self._values(1).prepare(frame, self.needed)
             yield frame, k
 
-    def _store(self, x: str, count: int, to: str) -> None:
-        """Store a vector, padded by zeros where panels are."""
-        if self.width % self.packing.lanes == 0 and self.packing.operand.lanes:
-            x, count = pad(self.code, self.packing.dtype, x, count, self.packing.lanes), self.packing.lanes
-        self._put(x, count, to)
+    # ---- transposing: squares of lanes × lanes go through registers ------------------------------------------
 
-    def _put(self, x: str, count: int, to: str) -> None:
-        dtype = self.packing.dtype
-        self.code.do(f"store {register_type(dtype, count)} {x}, ptr {to}, align {dtype.itemsize}")
-
-    # Transposing: squares of lanes × lanes go through registers
-
-    def _transpose(self, stride: int, done: int) -> None:
-        code, packing, lanes = self.code, self.packing, self.packing.lanes
-        load = packing.kernel.values[packing.operand.value]
+    def _transpose(self, frame: Frame, base: str, panels: tuple[Number, Number], stride: int) -> None:
+        """Lanes beyond a tile's end repeat its last one; the last square of k overlaps the one before."""
+        code, operand, depth, lanes = self.code, self.operand, self.blocking.depth, self.operand.lanes
+        load = self.kernel.values[operand.value]
         assert isinstance(load, Load)
-        (k_axis,) = packing.blocking.contracted
-        origin = load.index.without(packing.operand.free).without(k_axis)
-        source = packing.values_of(1).address(load.slot, packing.values_of(1).index(self.frame, origin))
-        with code.loop(*self.panels) as panel:
-            start = self._start(panel.index)
-            read = code.element(source, self.scalar, code.multiply(start, stride))
-            to = code.element(self.base, self.scalar, code.multiply(start, packing.blocking.depth))
-            with code.loop(0, done, lanes) as k:
-                here = code.element(read, self.scalar, k.index)
-                there = code.element(to, self.scalar, code.multiply(k.index, self.width))
-                for at in range(0, self.length, lanes):
-                    self._square(here, there, at, min(lanes, self.length - at), stride)
-
-    def _square(self, here: str, there: str, at: int, count: int, stride: int) -> None:
-        code, dtype, lanes = self.code, self.packing.dtype, self.packing.lanes
-        memory, type_ = Memory(code, lanes), register_type(dtype, lanes)
-        rows = [memory.load(code.element(here, self.scalar, (at + i) * stride), dtype) for i in range(count)]
-        columns = transpose(code, dtype, rows + ["zeroinitializer"] * (lanes - count))
-        for i, x in enumerate(columns):
-            to = code.element(there, self.scalar, i * self.width + at)
-            if count < lanes and not self.packing.operand.lanes:
-                self._put(memory.shuffle(x, "poison", type_, range(count)), count, to)
-            else:
-                self._put(x, lanes, to)
+        (k_axis,) = self.blocking.contracted
+        origin = load.index.without(operand.free).without(k_axis)
+        source = self._values(1).address(load.slot, self._values(1).index(frame, origin))
+        with code.loop(*panels) as panel, code.loop(0, operand.width, lanes) as part:
+            start, length = tile_place(code, operand.cut, panel.index)
+            lines = []
+            for i in range(lanes):
+                lane = code.minimum(code.add(part.index, i), code.add(length, -1))
+                lines.append(code.element(source, self.scalar, code.multiply(code.add(start, lane), stride)))
+            to = code.element(self._row(base, panel.index, 0), self.scalar, part.index)
+            with code.loop(0, depth, lanes) as square:
+                k = square.index if depth % lanes == 0 else code.minimum(square.index, depth - lanes)
+                there = code.element(to, self.scalar, code.multiply(k, operand.width))
+                rows = [Memory(code, lanes).load(code.element(x, self.scalar, k), self.dtype) for x in lines]
+                for i, x in enumerate(transpose(code, self.dtype, rows)):
+                    self._put(x, code.element(there, self.scalar, i * operand.width))
 
 
 def transpose(code: Code, dtype: DType, rows: Sequence[str]) -> list[str]:
@@ -199,9 +157,8 @@ def transpose(code: Code, dtype: DType, rows: Sequence[str]) -> list[str]:
         for i in range(lanes):
             if not i & s:
                 a, b = result[i], result[i + s]
-                result[i] = memory.shuffle(a, b, type_, [lanes + l - s if l & s else l for l in range(lanes)])
-                result[i + s] = memory.shuffle(
-                    a, b, type_, [lanes + l if l & s else l + s for l in range(lanes)]
-                )
+                upper = [lanes + l - s if l & s else l for l in range(lanes)]
+                lower = [lanes + l if l & s else l + s for l in range(lanes)]
+                result[i], result[i + s] = (memory.shuffle(a, b, type_, order) for order in (upper, lower))
         s //= 2
     return result

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from graphc.index import Axis
 
+from .blocking import Cut
 from .places import Frame, Operand
 from .text import Code
 
@@ -20,3 +21,15 @@ def unit_place(
     for axis in reversed(outer):
         left, positions[axis] = code.divide(left, axis.size)
     return rest, Frame(None, positions), place if outer else 0
+
+
+def tile_place(code: Code, cut: Cut, tile: Operand) -> tuple[Operand, Operand]:
+    """Where a tile of a cut starts, and how long it is."""
+    start = code.multiply(tile, cut.first)
+    if not cut.seconds:
+        return start, cut.first
+    is_first = code.let(f"icmp slt i64 {tile}, {cut.firsts}")
+    if cut.seconds > 1:
+        beyond = code.maximum(code.add(tile, -cut.firsts), 0)
+        start = code.add(start, code.multiply(beyond, cut.second - cut.first))
+    return start, code.let(f"select i1 {is_first}, i64 {cut.first}, i64 {cut.second}")
