@@ -1,17 +1,17 @@
 """Checks that a graph is well formed and well typed: comes in finished, goes out as it was or as a CompileError.
 
 The same type rules that made the nodes judge them again, so a pass that built a node by other means is found.
-Knows no op but `item` and the kinds of sources.
+Knows no op but sources and `item`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from . import ops
 from .errors import CompileError, GraphcError
 from .ir import Graph, Node, is_tuple, sub_graphs
 from .op import Kind
-from .types import TensorType
 
 
 def verify(graph: Graph) -> None:
@@ -42,12 +42,11 @@ def _check_sources(graph: Graph) -> None:
     for source in _repeated(sources):
         raise _fault("a source is declared twice", graph, source)
     for source in sources:
-        if source.op.kind is not Kind.SOURCE or source.inputs or not isinstance(source.type, TensorType):
+        if source.op not in (ops.input, ops.variable):
             raise _fault("only an input or a variable can be declared", graph, source)
     declared = set(sources)
     for node in graph.nodes:
-        # A constant is a source that carries its own value; all others get theirs by being declared.
-        if node.op.kind is Kind.SOURCE and node not in declared and "value" not in node.attrs:
+        if node.op in (ops.input, ops.variable) and node not in declared:
             raise _fault("a source is used but not declared", graph, node)
 
 

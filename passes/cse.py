@@ -10,7 +10,6 @@ from collections.abc import Hashable
 
 from graphc import ops
 from graphc.ir import Graph, Node, with_inputs
-from graphc.op import Kind
 from graphc.text import attrs_key
 
 # The result has the same bits when the two inputs change places.
@@ -45,7 +44,7 @@ class Interner:
 
 def node_key(node: Node) -> Hashable:
     """Equal for nodes that compute the same. Inputs and variables are told apart by identity, not by name."""
-    if node.op.kind is Kind.SOURCE and "value" not in node.attrs:
+    if node.op in (ops.input, ops.variable):
         return node
     inputs = frozenset(node.inputs) if node.op in COMMUTATIVE else node.inputs
     return (node.op.name, inputs, attrs_key(node.attrs) if node.attrs else ())

@@ -9,21 +9,11 @@ import pytest
 from graphc import ops
 from graphc.errors import CompileError, Location, ParseError
 from graphc.ir import Graph, Literal, Node, located
-from graphc.op import Kind, Op
-from graphc.ops.rules import no_gradient
 from graphc.text import attrs_key, canonical_hash, constants_of, parse, print_graph, window
-from graphc.types import TensorType, TupleType, bfloat16, bool_, float16, float32, float64, int64, uint8
+from graphc.types import TensorType, bfloat16, bool_, float16, float32, float64, int64, uint8
+from tests.control_ops import annotated, with_body
 from tests.fuzz.random_graphs import random_case
 from tests.graphs import samples
-
-# An op with attrs of any kind, and one with a body.
-annotated = Op("user_annotated", Kind.CONTROL, infer=lambda x, **attrs: x, vjp=no_gradient)
-with_body = Op("user_with_body", Kind.CONTROL, infer=lambda x, body: results_of(body), vjp=no_gradient)
-
-
-def results_of(body: Graph) -> TupleType:
-    return TupleType(tuple(o.tensor_type for o in body.outputs))
-
 
 def x_of(*shape: int, name: str = "x") -> Node:
     return ops.input(type=TensorType(float32, shape), name=name)

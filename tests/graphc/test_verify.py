@@ -7,22 +7,15 @@ import pytest
 from graphc import ops
 from graphc.errors import CompileError, Location
 from graphc.ir import Graph, Node
-from graphc.op import Kind, Op
-from graphc.ops.rules import no_gradient
-from graphc.types import TensorType, TupleType, Type, float32, float64
+from graphc.op import Op
+from graphc.types import TensorType, Type, float32, float64
 from graphc.verify import verify
+from tests.control_ops import with_body
 from tests.fuzz.random_graphs import random_case
 from tests.graphs import samples
 
 F32 = TensorType(float32, (2,))
 HERE = Location("model.py", 5)
-
-
-def closed(x: Type, body: Graph) -> TupleType:
-    return TupleType(tuple(o.tensor_type for o in body.outputs))
-
-
-verified_body = Op("user_verified_body", Kind.CONTROL, infer=closed, vjp=no_gradient)
 
 
 def x_of(type_: TensorType = F32) -> Node:
@@ -98,7 +91,7 @@ def test_an_update_of_another_type():
 def test_tuples_are_only_for_item():
     x = x_of()
     inner = x_of()
-    both = verified_body(x, body=Graph((inner,), (), (), (inner, ops.exp(inner))))
+    both = with_body(x, body=Graph((inner,), (), (), (inner, ops.exp(inner))))
     verify(Graph((x,), (), (), (ops.item(both, index=1),)))
     broken(Graph((x,), (), (), (both,)), "a result of a graph is a tensor")
     broken(Graph((x,), (), (), (forged(ops.exp, both),)), "only `item` consumes a tuple")
@@ -107,7 +100,7 @@ def test_tuples_are_only_for_item():
 def test_bodies_are_verified():
     x, inner = x_of(), x_of()
     wrong = forged(ops.exp, inner, type_=TensorType(float64, (2,)))
-    both = verified_body(x, body=Graph((inner,), (), (), (wrong,)))
+    both = with_body(x, body=Graph((inner,), (), (), (wrong,)))
     broken(Graph((x,), (), (), (ops.item(both, index=0),)), "the type rule of exp")
 
 
@@ -115,9 +108,9 @@ def test_bodies_are_closed():
     x, inner = x_of(), x_of()
     outside = ops.exp(x)
     body = Graph((inner,), (), (), (ops.add(inner, outside),))
-    both = verified_body(x, body=body)
+    both = with_body(x, body=body)
     broken(Graph((x,), (), (), (ops.item(both, index=0), outside)), "used but not declared|a body is closed")
     constant = ops.full(1.0, F32)
     shared = Graph((inner,), (), (), (ops.add(inner, constant),))
-    both = verified_body(x, body=shared)
+    both = with_body(x, body=shared)
     broken(Graph((x,), (), (), (ops.item(both, index=0), constant)), "a body is closed")

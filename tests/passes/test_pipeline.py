@@ -8,14 +8,19 @@ import pytest
 
 from graphc import ops
 from graphc.errors import CompileError
-from graphc.ir import Graph, Node
+from graphc.ir import Graph, Node, map_graphs
 from graphc.passes import pipeline
 from graphc.passes.cse import cse
+from graphc.passes.dce import dce
 from graphc.passes.differentiate import differentiate
+from graphc.passes.fold import fold
 from graphc.passes.pipeline import PASSES, Invariant, Pass, PassRecord, arrange, optimize
+from graphc.passes.simplify import simplify
 from graphc.settings import Check, Settings
 from graphc.text import parse
 from graphc.types import TensorType, float32, float64
+from graphc.verify import verify
+from tests.control_ops import with_body
 from tests.fuzz.random_graphs import loss_of, random_case
 from tests.fuzz.stability import compare, reference
 from tests.graphs import mlp_step, random_arrays, samples
@@ -65,6 +70,14 @@ def test_gradients_keep_their_meaning(seed):
     outputs = (loss, *(g for g in gradients if g is not None))
     graph = Graph(case.graph.inputs, case.graph.variables, (None,) * len(case.variables), outputs)
     keeps_its_meaning(graph, case.inputs, case.variables)
+
+
+@pytest.mark.parametrize("run", [cse, fold, simplify, dce], ids=lambda run: run.__name__)
+def test_each_pass_is_idempotent(run):
+    for seed in range(20):
+        once = map_graphs(random_case(seed).graph, run)
+        verify(once)
+        assert str(map_graphs(once, run)) == str(once)
 
 
 def test_second_order_gradients_keep_their_meaning():
@@ -172,8 +185,6 @@ def test_dump_prints_what_changed(capsys):
 
 
 def test_bodies_are_optimized():
-    from tests.graphc.test_text import with_body
-
     x = ops.input(type=TensorType(float32, (2,)), name="x")
     inner = ops.input(type=TensorType(float32, (2,)), name="inner")
     body = Graph((inner,), (), (), (ops.negative(ops.negative(inner)), ops.exp(inner), ops.exp(inner)))

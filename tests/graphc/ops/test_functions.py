@@ -1,0 +1,235 @@
+"""The scalar recipes of `graphc.ops.functions`, compiled, against NumPy in a wider format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from graphc.ops import functions
+from graphc.scalar import Recipe, record
+from graphc.types import DType, float32, float64, int8, int32, int64, uint8, uint32
+from tests.accuracy import pairs, samples, ulp_errors, worst
+from tests.backends.llvm.recipes import compiled
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function, its reference, and its largest errors in ULP: of float32 (over all 2³² numbers where it takes
+    one) and of float64 (over some 10⁵), rounded up."""
+
+    reference: Callable[..., np.ndarray]
+    single: float
+    double: float
+    inputs: int = 1
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+CASES: dict[str, Case] = {
+    "acos": Case(np.arccos, 1.30, 1.25),
+    "acosh": Case(np.arccosh, 1.80, 1.80),
+    "asin": Case(np.arcsin, 2.35, 2.30),
+    "asinh": Case(np.arcsinh, 2.00, 1.95),
+    "atan": Case(np.arctan, 1.85, 2.25),
+    "atan2": Case(np.arctan2, 2.00, 2.80, inputs=2),
+    "atanh": Case(np.arctanh, 2.45, 2.20),
+    "cbrt": Case(np.cbrt, 1.00, 1.00),
+    "cosh": Case(np.cosh, 1.50, 1.60),
+    "expm1": Case(np.expm1, 1.50, 1.95),
+    "hypot": Case(np.hypot, 1.00, 1.00, inputs=2),
+    "log10": Case(np.log10, 1.75, 1.60),
+    "log1p": Case(np.log1p, 1.60, 1.60),
+    "pow": Case(np.power, 0.55, 0.95, inputs=2),
+    "reciprocal": Case(np.reciprocal, 0.50, 0.50),
+    "rsqrt": Case(lambda x: 1 / np.sqrt(x), 1.50, 1.50),
+    "sigmoid": Case(sigmoid, 2.30, 2.30),
+    "sinh": Case(np.sinh, 2.30, 2.50),
+    "tan": Case(np.tan, 3.00, 2.00),
+    "tanh": Case(np.tanh, 1.45, 1.40),
+}
+
+# As exact as NumPy is in the same format: every bit agrees.
+EXACT = {
+    "copysign": np.copysign, "floor_divide": np.floor_divide, "isfinite": np.isfinite, "isinf": np.isinf,
+    "isnan": np.isnan, "maximum": np.maximum, "minimum": np.minimum, "remainder": np.remainder, "round": np.rint,
+    "sign": np.sign, "signbit": np.signbit, "square": np.square,
+}  # fmt: skip
+
+BOTH = pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+
+
+def recipe_of(name: str, dtype: DType) -> Recipe:
+    function = getattr(functions, name)
+    count = function.__code__.co_argcount - 1
+    return record(name, function, (dtype,) * count)
+
+
+def inputs_of(case: Case, dtype: DType, count: int) -> tuple[np.ndarray, ...]:
+    return (samples(dtype, count),) if case.inputs == 1 else pairs(dtype, count)
+
+
+def same_bits(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """Where two arrays agree, signs of zeros included; all NaN are alike."""
+    if got.dtype.kind != "f":
+        return got == want
+    return ((got == want) & (np.signbit(got) == np.signbit(want))) | (np.isnan(got) & np.isnan(want))
+
+
+@pytest.mark.parametrize("name", CASES)
+@BOTH
+def test_error_is_within_its_bound(name: str, dtype: DType) -> None:
+    case = CASES[name]
+    count, bound = (1_000_000, case.single) if dtype is float32 else (150_000, case.double)
+    run = compiled(recipe_of(name, dtype))
+    error, where = worst(run, case.reference, inputs_of(case, dtype, count), dtype)
+    assert error <= bound, where
+
+
+@pytest.mark.parametrize("name", EXACT)
+@BOTH
+def test_bits_are_numpys(name: str, dtype: DType) -> None:
+    recipe = recipe_of(name, dtype)
+    xs = (samples(dtype, 300_000),) if len(recipe.params) == 1 else pairs(dtype, 300_000)
+    got = compiled(recipe)(*xs)
+    with np.errstate(all="ignore"):
+        same = same_bits(got, EXACT[name](*xs))
+    wrong = int(np.argmin(same))
+    assert same.all(), [x[wrong] for x in xs]
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["remainder", "floor_divide"])
+def test_division_next_to_multiples(name: str, dtype: DType) -> None:
+    rng = np.random.default_rng(3)
+    b = samples(dtype, 200_000)
+    with np.errstate(all="ignore"):
+        a = (b * rng.integers(-(2**20), 2**20, b.size)).astype(dtype.numpy)
+        a = np.nextafter(a, rng.choice([-np.inf, 0, np.inf], a.size).astype(dtype.numpy))
+        want = EXACT[name](a, b)
+    same = same_bits(compiled(recipe_of(name, dtype))(a, b), want)
+    wrong = int(np.argmin(same))
+    assert same.all(), (a[wrong], b[wrong])
+
+
+@pytest.mark.parametrize("dtype", [int8, uint8, int32, uint32, int64], ids=str)
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "sign", "maximum", "minimum"])
+def test_integers_are_numpys(name: str, dtype: DType) -> None:
+    a, b = integer_pairs(dtype)
+    recipe = recipe_of(name, dtype)
+    xs = (a, b)[: len(recipe.params)]
+    with np.errstate(all="ignore"):
+        want = EXACT[name](*xs)
+    np.testing.assert_array_equal(compiled(recipe, lanes=4)(*xs), want)
+
+
+def integer_pairs(dtype: DType) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of random numbers and of the ends of the range, zeros as divisors and MIN / −1 among them."""
+    rng = np.random.default_rng(0)
+    low, high = int(dtype.min), int(dtype.max)
+    ends = [low, low + 1, 0, 1, 2, 3, 7, high - 1, high] + ([-1, -2, -7] if dtype.is_signed else [])
+    grid = [g.ravel() for g in np.meshgrid(*[np.array(ends, dtype.numpy)] * 2)]
+    a, b = (np.concatenate([g, rng.integers(low, high, 5000, dtype.numpy, endpoint=True)]) for g in grid)
+    return a, b
+
+
+@pytest.mark.parametrize("dtype", [int8, uint8, int32, int64], ids=str)
+def test_integer_powers_wrap(dtype: DType) -> None:
+    x, n = integer_pairs(dtype)
+    got = compiled(recipe_of("pow", dtype), lanes=4)(x, n)
+    want = [integer_power(int(a), int(b)) & ((1 << dtype.bits) - 1) for a, b in zip(x, n, strict=True)]
+    np.testing.assert_array_equal(got.astype(f"u{dtype.itemsize}"), np.array(want, f"u{dtype.itemsize}"))
+
+
+def integer_power(x: int, n: int) -> int:
+    """xⁿ modulo 2⁶⁴; a negative power is 1/xⁿ towards zero, and 0 of 0."""
+    if n < 0:
+        return x ** (n & 1) if abs(x) == 1 else 0
+    return pow(x, n, 1 << 64)
+
+
+def test_powers_follow_c() -> None:
+    """The special cases of C's Annex F, which NumPy follows too."""
+    special = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        math.inf,
+        -math.inf,
+        math.nan,
+        1e30,
+        -1e30,
+    ]
+    for dtype in (float32, float64):
+        x, y = (g.ravel().astype(dtype.numpy) for g in np.meshgrid(special, special))
+        with np.errstate(all="ignore"):
+            want = np.power(x, y)
+        got = compiled(recipe_of("pow", dtype))(x, y)
+        same = same_bits(got, want) | np.isclose(got, want, rtol=1e-6, atol=0)
+        assert same.all(), (x[~same], y[~same])
+
+
+def test_powers_of_float32_are_exact_where_they_can_be() -> None:
+    x, n = (g.ravel().astype(np.float32) for g in np.meshgrid(np.arange(1, 65), np.arange(-3, 9)))
+    exact = x.astype(np.float64) ** n
+    representable = exact.astype(np.float32) == exact
+    got = compiled(recipe_of("pow", float32))(x, n)
+    np.testing.assert_array_equal(got[representable], exact[representable])
+
+
+@BOTH
+def test_erfc(dtype: DType) -> None:
+    """Against Python's, which is of float64: 1 ULP of its own is granted there."""
+    rng = np.random.default_rng(0)
+    last = 10.5 if dtype is float32 else 26.0  # beyond, float64's reference is subnormal
+    x = np.concatenate(
+        [rng.uniform(-6, 6, 20_000), rng.uniform(0, last, 20_000), [0.0, math.inf, -math.inf, math.nan]]
+    )
+    x = x.astype(dtype.numpy)
+    want = np.array([math.erfc(v) for v in x.tolist()], np.float64)
+    errors = ulp_errors(
+        compiled(recipe_of("erfc", dtype))(x), want if dtype is float32 else want.astype(np.longdouble)
+    )
+    assert errors.max() <= (4.2 if dtype is float32 else 5.0), x[np.argmax(errors)]
+
+
+@BOTH
+def test_logaddexp(dtype: DType) -> None:
+    """Where logarithms cancel, errors are measured against the larger exponent."""
+    a, b = pairs(dtype, 200_000)
+    with np.errstate(all="ignore"):
+        got, want = compiled(recipe_of("logaddexp", dtype))(a, b), np.logaddexp(a.astype(np.longdouble), b)
+        size = np.maximum(np.abs(np.maximum(a, b)), np.abs(want)).astype(dtype.numpy)
+        error = np.abs(got - want) / np.spacing(size)
+        finite = np.isfinite(want.astype(dtype.numpy))
+        assert same_bits(got, want.astype(dtype.numpy))[~finite].all()
+    assert error[finite].max() <= 2.0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.inputs == 1])
+def test_all_float32(name: str) -> None:
+    """All 2³² inputs; minutes for each function."""
+    run, case = compiled(recipe_of(name, float32)), CASES[name]
+    block = 1 << 22
+    largest, where = 0.0, tuple[float, ...]()
+    for start in range(0, 1 << 32, block):
+        x = np.arange(start, start + block, dtype=np.uint32).view(np.float32)
+        error, at = worst(run, case.reference, [x], float32)
+        if error > largest:
+            largest, where = error, at
+    print(f"{name}: {largest:.4f} ULP at {where}")
+    assert largest <= case.single, where
