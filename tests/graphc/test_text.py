@@ -15,6 +15,7 @@ from tests.control_ops import annotated, with_body
 from tests.fuzz.random_graphs import random_case
 from tests.graphs import samples
 
+
 def x_of(*shape: int, name: str = "x") -> Node:
     return ops.input(type=TensorType(float32, shape), name=name)
 
