@@ -17,7 +17,7 @@ from graphc.kernel import Kernel
 from graphc.op import Kind
 
 from .build_kernel import build_kernel, find_split, store_of
-from .kernel_tracer import Cut, Domain, KernelTracer, describe, scalar_recipe
+from .kernel_tracer import Cut, Domain, KernelTracer, contracted_sizes, describe, scalar_recipe
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
 LARGE_SUM = (
@@ -171,10 +171,8 @@ class _Fusion:
     def start(self, node: Node, absorbed: set[Node]) -> Group:
         """A new group for a node that can't join any."""
         if node.op.kind is Kind.CONTRACTION:
-            lowering = node.op.contraction
-            assert lowering is not None
-            types = tuple(i.type for i in node.inputs)
-            domain = Domain.over(node.shape, lowering.sizes(*types, **node.attrs))
+            sizes = contracted_sizes(node)
+            domain = Domain.over(node.shape, sizes if any(size != 1 for size in sizes) else ())
         else:
             domain = Domain.over(node.inputs[0].shape if node.op.kind is Kind.REDUCTION else node.shape)
         group = Group.over(domain)

@@ -296,13 +296,16 @@ class KernelTracer:
     def _contraction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         if bounds or index != self.home(node):
             raise Cut(f"{describe(node)} is used at another index than it is computed at")
-        contracted = tuple(Index.of(a) for a in self.contracted)
         lowering = node.op.contraction
         assert lowering is not None
+        contracted = tuple(Index.of(a) for a in self.contracted) or (Index(),) * len(contracted_sizes(node))
         pieces = lowering.operands(index, contracted, *_types(node), **node.attrs)
         a, b = (self.value(node.inputs[p.input], p.index, p.bounds) for p in pieces)
         dtype = node.dtype.computes_as
         narrow = node.dtype if dtype is not node.dtype else dtype
+        if not self.contracted:  # an outer product
+            a, b = self.converted(a, dtype), self.converted(b, dtype)
+            return self.apply(record("multiply", _multiply, (dtype, dtype)), a, b)
         a, b = self.converted(a, narrow), self.converted(b, narrow)
         return self.add(Dot((a, b), self.contracted, dtype))
 
@@ -330,6 +333,16 @@ def _types(node: Node) -> tuple[Any, ...]:
 def describe(node: Node) -> str:
     """How a reason names a node."""
     return f"{node.op.name} {node.type}"
+
+
+def contracted_sizes(node: Node) -> tuple[int, ...]:
+    """The sizes of the axes that a contraction sums over."""
+    assert node.op.contraction is not None
+    return node.op.contraction.sizes(*_types(node), **node.attrs)
+
+
+def _multiply(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a * b
 
 
 def _cast(s: Builder, x: Scalar, dtype: DType) -> Scalar:

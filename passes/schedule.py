@@ -113,20 +113,28 @@ class _Planner:
         late: list[_Task],
     ) -> None:
         """Give each variable's new value the variable's own memory where that is safe, else copy it at the end."""
-        taken: set[Node] = set()
-        for variable, new in zip(graph.variables, graph.updates, strict=True):
-            if new is None or new is variable or new.tensor_type.size == 0:
-                continue
+        changed = {
+            variable: new
+            for variable, new in zip(graph.variables, graph.updates, strict=True)
+            if new is not None and new is not variable and new.tensor_type.size
+        }
+        for variable, new in changed.items():
+            if (
+                new in computed
+                and new not in self.places
+                and self._safe_in_place(graph, kernels, variable, new)
+            ):
+                self.places[new] = self.places[variable]
+        for variable, new in changed.items():
             own = self.places[variable]
-            if new in computed and new not in taken and self._safe_in_place(graph, kernels, variable, new):
-                self.places[new] = own
-                taken.add(new)
-            elif new in computed:
-                late.append(copy_task(self.place(new), own, new))
-            else:  # a source; an old value of another variable must be saved before that one changes
+            if (
+                new not in computed
+            ):  # a source; another variable's old value must be saved before that one changes
                 saved = _Place(new.tensor_type, Space.ARENA, name=slot_name(new))
                 early.append(copy_task(self.place(new), saved, new))
                 late.append(copy_task(saved, own, new))
+            elif self.place(new) is not own:
+                late.append(copy_task(self.place(new), own, new))
 
     def _safe_in_place(self, graph: Graph, kernels: Sequence[FusedKernel], variable: Node, new: Node) -> bool:
         writers = [i for i, k in enumerate(kernels) if new in _stored(k)]

@@ -171,7 +171,7 @@ def samples() -> dict[str, Graph]:
 def random_array(type_: TensorType, rng: np.random.Generator, high: int = 7) -> np.ndarray:
     """Numbers that suit a dtype; integers are valid indices below `high`."""
     if type_.dtype is bool_:
-        return rng.random(type_.shape) < 0.5
+        return np.asarray(rng.random(type_.shape) < 0.5)
     if type_.dtype.is_integer:
         return rng.integers(0, high, type_.shape).astype(type_.dtype.numpy)
     return rng.standard_normal(type_.shape).astype(type_.dtype.numpy)

@@ -68,11 +68,11 @@ class Maker:
     def array(self, type_: TensorType, high: int | None = None) -> np.ndarray:
         dtype = type_.dtype
         if dtype.is_bool:
-            return self.rng.random(type_.shape) < 0.5
+            return np.asarray(self.rng.random(type_.shape) < 0.5)
         if dtype.is_integer:
             low = 0 if high is not None or dtype.is_unsigned else -9
-            return self.rng.integers(low, high or 10, type_.shape).astype(dtype.numpy)
-        return self.rng.uniform(-2, 2, type_.shape).astype(dtype.numpy)
+            return np.asarray(self.rng.integers(low, high or 10, type_.shape), dtype.numpy)
+        return np.asarray(self.rng.uniform(-2, 2, type_.shape), dtype.numpy)
 
     def like(self, accept: Callable[[Node], bool]) -> Node | None:
         """A node that is acceptable, more often a late one."""
