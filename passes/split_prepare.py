@@ -135,4 +135,4 @@ def _own_cost(node: Node) -> int:
 
 def _is_transposition(node: Node) -> bool:
     """Whether neighbours in memory do not stay neighbours."""
-    return node.op is ops.permute and node.attrs["axes"][-1] != len(node.shape) - 1
+    return node.op is ops.permute and node.attrs["axes"][-1:] != tuple(range(len(node.shape)))[-1:]
