@@ -66,7 +66,9 @@ def _check_node(node: Node, graph: Graph) -> None:
     try:
         type_ = node.op.infer(*(i.type for i in node.inputs), **node.attrs)
     except GraphcError as error:
-        raise _fault(f"the type rule of {node.op.name} refuses this node: {error.rule}", graph, node) from error
+        raise _fault(
+            f"the type rule of {node.op.name} refuses this node: {error.rule}", graph, node
+        ) from error
     except TypeError as error:
         raise _fault(f"{node.op.name} has other inputs or attrs: {error}", graph, node) from error
     if type_ != node.type:

@@ -53,9 +53,9 @@ def node_key(node: Node) -> Hashable:
 def cse(graph: Graph) -> Graph:
     """Compute equal things once.
 
-        %0 = exp(%x)                    %0 = exp(%x)
-        %1 = exp(%x)               →    %1 = add(%0, %0)
-        %2 = add(%0, %1)
+    %0 = exp(%x)                    %0 = exp(%x)
+    %1 = exp(%x)               →    %1 = add(%0, %0)
+    %2 = add(%0, %1)
     """
     interner = Interner()
     return graph.rebuild(lambda node, inputs: interner.intern(with_inputs(node, inputs)))

@@ -12,7 +12,7 @@ from graphc.ir import Graph
 def dce(graph: Graph) -> Graph:
     """Drop updates that change nothing. Inputs and variables stay: callers count on their positions.
 
-        update @w = @w             →    (nothing)
+    update @w = @w             →    (nothing)
     """
     if not has_dead_code(graph):
         return graph

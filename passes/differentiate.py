@@ -14,7 +14,9 @@ from graphc.ops import add
 from graphc.types import TensorType
 
 
-def differentiate(outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+def differentiate(
+    outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
+) -> list[Node | None]:
     """Gradients of sum(outputs · cotangents) with respect to each of `wrt`; None where no gradient flows.
 
     `cotangents` have the outputs' types, a gradient has the type of its node. Only nodes on a path of floats from
@@ -119,4 +121,6 @@ def _pass_on(
 
 
 def _broken(node: Node, got: str) -> CompileError:
-    return CompileError(f"the gradient rule of {node.op.name} gives each input its type", got=got, where=node.loc)
+    return CompileError(
+        f"the gradient rule of {node.op.name} gives each input its type", got=got, where=node.loc
+    )

@@ -16,7 +16,7 @@ from graphc.op import Kind
 from .rewrite import RuleSet, rewrite, rule, tensor
 from .rules.patterns import constant_of
 
-GROWTH = 1 << 20   # bytes by which a result may exceed its inputs
+GROWTH = 1 << 20  # bytes by which a result may exceed its inputs
 FOLDED_KINDS = frozenset(Kind) - {Kind.SOURCE, Kind.CONTROL, Kind.ITEM}
 
 
@@ -44,7 +44,7 @@ def fold_constants(node: Node) -> Node | None:
     try:
         return ops.constant(value=Literal(evaluate(node, arrays)))
     except GraphcIndexError:
-        return None   # an index out of range is an error of the run, not of the compilation
+        return None  # an index out of range is an error of the run, not of the compilation
 
 
 @rule(ops.constant, examples=[lambda: ops.array_constant(np.full((3, 4), 7, np.int32))])

@@ -6,6 +6,7 @@ declarations are held to. Here nothing is known about what a pass does.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -103,7 +104,9 @@ def arrange(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
         else:
             if goal <= holding:
                 return order
-    raise CompileError("the passes' declared invariants allow no order", got=", ".join(p.name for p in passes))
+    raise CompileError(
+        "the passes' declared invariants allow no order", got=", ".join(p.name for p in passes)
+    )
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def _run(p: Pass, graph: Graph) -> Graph:
     try:
         return map_graphs(graph, p.run)
     except Exception as error:
-        error.add_note(f"in the pass {p.name}; GRAPHC_DUMP=passes prints the graph that it was given")
+        error.add_note(f"in the pass {p.name}; to see what it was given, {_again()}")
         raise
 
 
@@ -161,10 +164,16 @@ def _check(p: Pass, graph: Graph, invariants: Iterable[Invariant]) -> None:
         verify(graph)
     except CompileError as error:
         rule = f"the pass {p.name} broke the graph: {error.rule}"
-        raise CompileError(rule, got=error.got, where=error.where) from error
+        raise CompileError(rule, got=error.got, where=error.where, hint=_again()) from error
     for invariant in invariants:
         if not invariant.holds(graph):
-            raise CompileError(f"the pass {p.name} declares, but does not see to it, that {invariant.value}")
+            rule = f"the pass {p.name} declares, but does not see to it, that {invariant.value}"
+            raise CompileError(rule, hint=_again())
+
+
+def _again() -> str:
+    """How to repeat this run with every graph printed."""
+    return f"GRAPHC_CHECK=2 GRAPHC_DUMP=passes {shlex.join(sys.orig_argv)}"
 
 
 def _dump(record: PassRecord) -> None:

@@ -21,7 +21,7 @@ from graphc.types import DType, TensorType, bool_, float32, int32, uint8
 
 from .cse import COMMUTATIVE, Interner
 
-STEPS_PER_NODE = 100   # far beyond what terminating rules need
+STEPS_PER_NODE = 100  # far beyond what terminating rules need
 
 
 class Exactness(Enum):
@@ -89,9 +89,7 @@ def numbers(dtype: DType) -> bool:
     return not dtype.is_bool
 
 
-def identity(
-    family: Family = anything, exactness: Exactness = Exactness.BITWISE
-) -> Callable[[Sides], Rule]:
+def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE) -> Callable[[Sides], Rule]:
     """Make a rule of a function that gives both sides of an elementwise identity: `before, after`.
 
         @identity()
@@ -116,7 +114,7 @@ def identity(
             try:
                 before, _ = sides(*variables)
             except DTypeError:
-                return ()   # an op in it refuses the dtype
+                return ()  # an op in it refuses the dtype
             return tuple((variant, variables) for variant in _commuted(before))
 
         def apply(node: Node) -> Node | None:
@@ -133,7 +131,7 @@ def identity(
                     yield before
 
         name: str = sides.__name__
-        root = next(examples()).op   # the same for all dtypes
+        root = next(examples()).op  # the same for all dtypes
         return Rule(name, (root,), apply, exactness, examples)
 
     return decorate
@@ -197,7 +195,9 @@ def rewrite(graph: Graph, rules: RuleSet) -> Graph:
 
     Raises CompileError where rules do not come to an end.
     """
-    worklist = _Worklist(rules, sources=(*graph.inputs, *graph.variables), steps=STEPS_PER_NODE * len(graph.nodes))
+    worklist = _Worklist(
+        rules, sources=(*graph.inputs, *graph.variables), steps=STEPS_PER_NODE * len(graph.nodes)
+    )
     return graph.replace({node: worklist.final(node) for node in graph.nodes})
 
 
@@ -209,7 +209,7 @@ class _Worklist:
         self._steps_left = steps
         self._interner = Interner()
         self._final: dict[Node, Node] = {s: s for s in sources}
-        self._becomes: dict[Node, Node] = {}   # equal to another node, or replaced by it, but not yet final
+        self._becomes: dict[Node, Node] = {}  # equal to another node, or replaced by it, but not yet final
 
     def final(self, root: Node) -> Node:
         """The final node that computes what `root` does. Without recursion, since graphs are deep."""

@@ -24,10 +24,10 @@ RULES = RuleSet(
 def simplify(graph: Graph) -> Graph:
     """Replace nodes by simpler ones that compute the same.
 
-        %0 = negative(%x)                                    %0 = subtract(%y, %x)
-        %1 = add(%y, %0)                               →     %1 = dot_general(%a, %b) {contract = ((0,), (0,)), …}
-        %2 = permute(%a) {axes = (1, 0)}
-        %3 = dot_general(%2, %b) {contract = ((1,), (0,)), …}
+    %0 = negative(%x)                                    %0 = subtract(%y, %x)
+    %1 = add(%y, %0)                               →     %1 = dot_general(%a, %b) {contract = ((0,), (0,)), …}
+    %2 = permute(%a) {axes = (1, 0)}
+    %3 = dot_general(%2, %b) {contract = ((1,), (0,)), …}
     """
     return rewrite(graph, RULES)
 

@@ -13,9 +13,9 @@ from graphc.op import Kind
 
 from .kernel_tracer import scalar_recipe
 
-WORTH = 1 << 10       # simple instructions, below which a buffer more is not worth it
-DEAR = 8              # simple instructions for an element, from which on reading it beats computing it
-GROWTH = 1 << 20      # bytes by which a dear result may exceed what it is computed from
+WORTH = 1 << 10  # simple instructions, below which a buffer more is not worth it
+DEAR = 8  # simple instructions for an element, from which on reading it beats computing it
+GROWTH = 1 << 20  # bytes by which a dear result may exceed what it is computed from
 HEAVY = frozenset({Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED, Kind.CONTROL, Kind.ITEM})
 COPIES = frozenset({ops.concat, ops.pad})
 
@@ -63,8 +63,8 @@ def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
 class _Effort:
     """What computing an element of a lasting node takes, if only the heavy nodes before it are kept."""
 
-    cost: int                  # simple instructions
-    reads: frozenset[Node]     # constants, variables and heavy nodes
+    cost: int  # simple instructions
+    reads: frozenset[Node]  # constants, variables and heavy nodes
 
     @property
     def nbytes(self) -> int:
@@ -92,7 +92,9 @@ class _Choice:
     def _effort(self, node: Node, inputs: list[_Effort]) -> _Effort:
         if node.op.kind is Kind.SOURCE or _is_heavy(node):
             return _Effort(0, frozenset({node}))
-        return _Effort(_own_cost(node) + sum(i.cost for i in inputs), frozenset().union(*(i.reads for i in inputs)))
+        return _Effort(
+            _own_cost(node) + sum(i.cost for i in inputs), frozenset().union(*(i.reads for i in inputs))
+        )
 
     def made(self) -> list[Node]:
         """The nodes to keep, in the graph's order. Those that only other kept nodes need are not among them."""
@@ -111,7 +113,7 @@ class _Choice:
 
     def _is_worth_keeping(self, node: Node) -> bool:
         if _is_heavy(node):
-            return not is_tuple(node)   # its items are
+            return not is_tuple(node)  # its items are
         if _own_cost(node) == 0:
             return False
         effort, type_ = self.efforts[node], node.tensor_type

@@ -42,7 +42,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        assert path.exists(), f"there is no {path.name}: look at the text, then run with --update-golden\n{text}"
+        assert path.exists(), (
+            f"there is no {path.name}: look at the text, then run with --update-golden\n{text}"
+        )
         assert text == path.read_text(), f"{name} differs: run with --update-golden if it should"
 
     return check

@@ -34,7 +34,9 @@ def value_key(value: Any) -> Hashable:
             return ("literal", value.digest)
         case Graph():
             return ("graph", canonical_hash(value))
-    raise CompileError("an attr is an int, float, bool, str, tuple, dtype, type, Literal or Graph", got=repr(value))
+    raise CompileError(
+        "an attr is an int, float, bool, str, tuple, dtype, type, Literal or Graph", got=repr(value)
+    )
 
 
 def attrs_key(attrs: Attrs) -> Hashable:

@@ -19,8 +19,8 @@ from ..errors import CompileError
 from ..ir import Graph, Literal, Node, sub_graphs
 from ..types import DType, TensorType
 
-INLINE_ELEMENTS = 16   # literals up to this size are written out
-DIGEST_DIGITS = 16     # hex digits that name a literal in text
+INLINE_ELEMENTS = 16  # literals up to this size are written out
+DIGEST_DIGITS = 16  # hex digits that name a literal in text
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 

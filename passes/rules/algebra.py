@@ -203,7 +203,9 @@ def negative_of_scaled(node: Node) -> Node | None:
     multiply,
     examples=[
         lambda: multiply(multiply(tensor(4, 16), full_like(tensor(4, 16), 0.3)), full_like(tensor(4, 16), 2)),
-        lambda: multiply(full_like(tensor(4, 16), 0.5), multiply(full_like(tensor(4, 16), 0.3), tensor(4, 16))),
+        lambda: multiply(
+            full_like(tensor(4, 16), 0.5), multiply(full_like(tensor(4, 16), 0.3), tensor(4, 16))
+        ),
     ],
     exactness=Exactness.ROUNDING,
 )

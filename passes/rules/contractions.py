@@ -10,7 +10,10 @@ from ..rewrite import Exactness, Rule, rule, tensor
 Shape = tuple[int, ...]
 
 
-@rule(dot_general, examples=[lambda: dot_general(tensor(2, 0), tensor(0, 3), contract=((1,), (0,)), batch=((), ()))])
+@rule(
+    dot_general,
+    examples=[lambda: dot_general(tensor(2, 0), tensor(0, 3), contract=((1,), (0,)), batch=((), ()))],
+)
 def dot_of_nothing(node: Node) -> Node | None:
     """A sum over no elements."""
     empty = any(node.inputs[0].shape[a] == 0 for a in node.attrs["contract"][0])
@@ -24,10 +27,17 @@ def _free(ndim: int, *taken: Shape) -> Shape:
 @rule(
     dot_general,
     examples=[
-        lambda: dot_general(permute(tensor(3, 2), axes=(1, 0)), tensor(3, 4), contract=((1,), (0,)), batch=((), ())),
-        lambda: dot_general(tensor(2, 3), permute(tensor(4, 3), axes=(1, 0)), contract=((1,), (0,)), batch=((), ())),
         lambda: dot_general(
-            permute(tensor(5, 2, 3, 6), axes=(1, 3, 0, 2)), tensor(2, 3, 4), contract=((3,), (1,)), batch=((0,), (0,))
+            permute(tensor(3, 2), axes=(1, 0)), tensor(3, 4), contract=((1,), (0,)), batch=((), ())
+        ),
+        lambda: dot_general(
+            tensor(2, 3), permute(tensor(4, 3), axes=(1, 0)), contract=((1,), (0,)), batch=((), ())
+        ),
+        lambda: dot_general(
+            permute(tensor(5, 2, 3, 6), axes=(1, 3, 0, 2)),
+            tensor(2, 3, 4),
+            contract=((3,), (1,)),
+            batch=((0,), (0,)),
         ),
     ],
     exactness=Exactness.ROUNDING,
@@ -60,9 +70,12 @@ def _without_permute(node: Node, side: int) -> Node:
 @rule(
     permute,
     examples=[
-        lambda: permute(dot_general(tensor(2, 3), tensor(3, 4), contract=((1,), (0,)), batch=((), ())), axes=(1, 0)),
         lambda: permute(
-            dot_general(tensor(5, 2, 3), tensor(3, 5, 4), contract=((2,), (0,)), batch=((0,), (1,))), axes=(0, 2, 1)
+            dot_general(tensor(2, 3), tensor(3, 4), contract=((1,), (0,)), batch=((), ())), axes=(1, 0)
+        ),
+        lambda: permute(
+            dot_general(tensor(5, 2, 3), tensor(3, 5, 4), contract=((2,), (0,)), batch=((0,), (1,))),
+            axes=(0, 2, 1),
         ),
     ],
     exactness=Exactness.ROUNDING,

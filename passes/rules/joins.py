@@ -51,9 +51,15 @@ def pad_of_pad(node: Node) -> Node | None:
 @rule(
     slice,
     examples=[
-        lambda: slice(pad(tensor(4, 5), _zero(), low=(2, 1), high=(3, 1)), start=(3, 1), stop=(6, 6), step=(2, 1)),
-        lambda: slice(pad(tensor(4, 5), _zero(), low=(2, 0), high=(3, 0)), start=(1, 1), stop=(8, 4), step=(1, 2)),
-        lambda: slice(pad(tensor(4, 5), _zero(), low=(2, 0), high=(3, 0)), start=(6, 0), stop=(9, 5), step=(1, 1)),
+        lambda: slice(
+            pad(tensor(4, 5), _zero(), low=(2, 1), high=(3, 1)), start=(3, 1), stop=(6, 6), step=(2, 1)
+        ),
+        lambda: slice(
+            pad(tensor(4, 5), _zero(), low=(2, 0), high=(3, 0)), start=(1, 1), stop=(8, 4), step=(1, 2)
+        ),
+        lambda: slice(
+            pad(tensor(4, 5), _zero(), low=(2, 0), high=(3, 0)), start=(6, 0), stop=(9, 5), step=(1, 1)
+        ),
     ],
 )
 def slice_of_pad(node: Node) -> Node | None:
@@ -75,7 +81,9 @@ def slice_of_pad(node: Node) -> Node | None:
             return None
     if tuple(low) == padded.attrs["low"] and tuple(high) == padded.attrs["high"]:
         return None
-    return pad(slice(x, start=tuple(begin), stop=tuple(end), step=step), fill, low=tuple(low), high=tuple(high))
+    return pad(
+        slice(x, start=tuple(begin), stop=tuple(end), step=step), fill, low=tuple(low), high=tuple(high)
+    )
 
 
 # Concatenation

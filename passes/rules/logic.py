@@ -87,7 +87,12 @@ def integer_is_finite(x: Node) -> Sides:
 
 # Negated, with floats: NOT (a < b) is true for NaN, a ≥ b is not.
 NEGATED: dict[Op, Op] = {equal: not_equal, not_equal: equal}
-NEGATED_EXACT: dict[Op, Op] = {less: greater_equal, greater_equal: less, greater: less_equal, less_equal: greater}
+NEGATED_EXACT: dict[Op, Op] = {
+    less: greater_equal,
+    greater_equal: less,
+    greater: less_equal,
+    less_equal: greater,
+}
 
 
 @rule(
@@ -246,7 +251,9 @@ def elementwise_of_a_choice(node: Node) -> Node | None:
     if len(open_inputs) != 1 or (choice := _choice(open_inputs[0])) is None:
         return None
     mask, *branches = choice
-    results = (node.op(*(b if i is open_inputs[0] else i for i in node.inputs), **node.attrs) for b in branches)
+    results = (
+        node.op(*(b if i is open_inputs[0] else i for i in node.inputs), **node.attrs) for b in branches
+    )
     return select(mask, *results)
 
 
@@ -296,7 +303,7 @@ def cast_twice(node: Node) -> Node | None:
     return cast(x, dtype=node.dtype)
 
 
-PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}   # bits, the hidden one included
+PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits, the hidden one included
 EXPONENT = {"float16": 5, "bfloat16": 8, "float32": 8, "float64": 11}
 
 
@@ -312,7 +319,9 @@ def holds_every(wide: DType, narrow: DType) -> bool:
         )
     if wide.is_float:
         # The largest power of two must be in range, too: float16 ends at 65504.
-        return PRECISION[wide.name] >= narrow.bits - narrow.is_signed and narrow.bits < 2 ** (EXPONENT[wide.name] - 1)
+        return PRECISION[wide.name] >= narrow.bits - narrow.is_signed and narrow.bits < 2 ** (
+            EXPONENT[wide.name] - 1
+        )
     return wide.is_integer and wide.min <= narrow.min and narrow.max <= wide.max
 
 

@@ -57,9 +57,12 @@ def is_power_of_two(x: float) -> bool:
 
 def normal_range(dtype: DType) -> tuple[float, float]:
     """The least and the greatest normal number, the latter rounded down to a power of two."""
-    low, high = {"float16": (-14, 15), "bfloat16": (-126, 127), "float32": (-126, 127), "float64": (-1022, 1023)}[
-        dtype.name
-    ]
+    low, high = {
+        "float16": (-14, 15),
+        "bfloat16": (-126, 127),
+        "float32": (-126, 127),
+        "float64": (-1022, 1023),
+    }[dtype.name]
     return 2.0**low, 2.0**high
 
 

@@ -47,7 +47,9 @@ def reduce_no_axes(node: Node) -> Node | None:
     return None if node.attrs["axes"] else node.inputs[0]
 
 
-@rule(argmax, argmin, examples=[lambda: argmax(tensor(2, 3), axes=()), lambda: argmin(tensor(2, 1), axes=(1,))])
+@rule(
+    argmax, argmin, examples=[lambda: argmax(tensor(2, 3), axes=()), lambda: argmin(tensor(2, 1), axes=(1,))]
+)
 def position_among_one(node: Node) -> Node | None:
     (x,) = node.inputs
     return full_like(node, 0) if math.prod(x.shape[a] for a in node.attrs["axes"]) == 1 else None
@@ -114,7 +116,9 @@ def reduce_of_permute(node: Node) -> Node | None:
     order = permuted_x.attrs["axes"]
     axes = tuple(sorted(order[a] for a in node.attrs["axes"]))
     left = _kept(len(x.shape), axes)
-    return permuted(node.op(x, axes=axes), tuple(left.index(order[a]) for a in _kept(len(order), node.attrs["axes"])))
+    return permuted(
+        node.op(x, axes=axes), tuple(left.index(order[a]) for a in _kept(len(order), node.attrs["axes"]))
+    )
 
 
 @rule(sum, examples=[lambda: sum(negative(tensor(4, 5)), axes=(1,))], exactness=Exactness.ROUNDING)

@@ -58,7 +58,9 @@ def permute_of_permute(node: Node) -> Node | None:
     return x if is_range(axes) else None
 
 
-@rule(permute, examples=[lambda: permute(broadcast(tensor(2, 3), shape=(2, 5, 3), dims=(0, 2)), axes=(2, 0, 1))])
+@rule(
+    permute, examples=[lambda: permute(broadcast(tensor(2, 3), shape=(2, 5, 3), dims=(0, 2)), axes=(2, 0, 1))]
+)
 def permute_of_broadcast(node: Node) -> Node | None:
     (x,) = node.inputs
     if x.op is not broadcast:
@@ -92,9 +94,7 @@ def broadcast_that_repeats_nothing(node: Node) -> Node | None:
 @rule(
     broadcast,
     examples=[
-        lambda: broadcast(
-            broadcast(tensor(3), shape=(2, 3), dims=(1,)), shape=(2, 5, 3), dims=(0, 2)
-        ),
+        lambda: broadcast(broadcast(tensor(3), shape=(2, 3), dims=(1,)), shape=(2, 5, 3), dims=(0, 2)),
         lambda: broadcast(permute(tensor(2, 3), axes=(1, 0)), shape=(3, 5, 2), dims=(0, 2)),
     ],
 )
@@ -106,7 +106,9 @@ def broadcast_of_broadcast(node: Node) -> Node | None:
         return broadcast(x.inputs[0], shape=node.shape, dims=tuple(dims[d] for d in x.attrs["dims"]))
     if x.op is permute:
         inner = x.attrs["axes"]
-        return broadcast(x.inputs[0], shape=node.shape, dims=tuple(dims[inner.index(a)] for a in range(len(dims))))
+        return broadcast(
+            x.inputs[0], shape=node.shape, dims=tuple(dims[inner.index(a)] for a in range(len(dims)))
+        )
     return None
 
 
@@ -157,7 +159,10 @@ def view_of_fill(node: Node) -> Node | None:
         lambda: slice(tensor(4, 5), start=(0, 0), stop=(4, 5), step=(1, 1)),
         lambda: slice(tensor(1, 5), start=(0, 0), stop=(1, 5), step=(3, 1)),
         lambda: slice(
-            slice(tensor(20, 5), start=(2, 1), stop=(19, 5), step=(3, 1)), start=(1, 0), stop=(5, 3), step=(2, 2)
+            slice(tensor(20, 5), start=(2, 1), stop=(19, 5), step=(3, 1)),
+            start=(1, 0),
+            stop=(5, 3),
+            step=(2, 2),
         ),
     ],
 )
@@ -168,7 +173,9 @@ def slice_of_slice(node: Node) -> Node | None:
     if x.op is not slice:
         return None
     start, step = [], []
-    for a, s, b, t in zip(x.attrs["start"], x.attrs["step"], node.attrs["start"], node.attrs["step"], strict=True):
+    for a, s, b, t in zip(
+        x.attrs["start"], x.attrs["step"], node.attrs["start"], node.attrs["step"], strict=True
+    ):
         start.append(a + s * b)
         step.append(s * t)
     return sliced(x.inputs[0], tuple(start), node.shape, tuple(step))
@@ -184,7 +191,10 @@ def sliced(x: Node, start: Shape, sizes: Shape, step: Shape) -> Node:
     slice,
     examples=[
         lambda: slice(
-            broadcast(tensor(4, 6), shape=(6, 9, 4), dims=(2, 0)), start=(1, 2, 0), stop=(6, 4, 3), step=(2, 1, 1)
+            broadcast(tensor(4, 6), shape=(6, 9, 4), dims=(2, 0)),
+            start=(1, 2, 0),
+            stop=(6, 4, 3),
+            step=(2, 1, 1),
         )
     ],
 )
@@ -246,10 +256,15 @@ def elementwise_before_view(node: Node) -> Node | None:
     view = (views or node.inputs)[0]
     if view.op not in (broadcast, reshape, permute):
         return None
-    if any(v.op is not view.op or v.attrs != view.attrs or v.inputs[0].shape != view.inputs[0].shape for v in views):
+    if any(
+        v.op is not view.op or v.attrs != view.attrs or v.inputs[0].shape != view.inputs[0].shape
+        for v in views
+    ):
         return None
     shape = view.inputs[0].shape
-    inputs = (i.inputs[0] if s is None else filled(s, shape) for i, s in zip(node.inputs, scalars, strict=True))
+    inputs = (
+        i.inputs[0] if s is None else filled(s, shape) for i, s in zip(node.inputs, scalars, strict=True)
+    )
     return view.op(node.op(*inputs, **node.attrs), **view.attrs)
 
 

@@ -18,6 +18,7 @@ from graphc.types import TensorType, TupleType, float32, float64, int64
 
 F64 = TensorType(float64, ())
 
+
 def _two_gradients(g: tuple[Node | None, Node | None], y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     to_sum, to_product = (ops.zeros_like(a) if part is None else part for part in g)
     return (
@@ -38,7 +39,9 @@ sum_and_product = Op(
     vjp=_two_gradients,
 )
 without_rule = Op("user_without_rule", Kind.CONTROL, infer=lambda x: x, reference=lambda x: x)
-with_wrong_rule = Op("user_with_wrong_rule", Kind.CONTROL, infer=lambda x: x, vjp=lambda g, y, x: (ops.isnan(g),))
+with_wrong_rule = Op(
+    "user_with_wrong_rule", Kind.CONTROL, infer=lambda x: x, vjp=lambda g, y, x: (ops.isnan(g),)
+)
 
 
 def x_of(type_: TensorType = F64, name: str = "x") -> Node:
@@ -142,7 +145,7 @@ def test_several_results_of_one_op():
     x, y = x_of(), x_of(name="y")
     both = sum_and_product(x, y)
     total, product = ops.item(both, index=0), ops.item(both, index=1)
-    g = gradient(ops.multiply(total, product), x, y)   # x²y + xy²
+    g = gradient(ops.multiply(total, product), x, y)  # x²y + xy²
     assert [value(part, x=2.0, y=3.0) for part in g] == [2 * 2 * 3 + 9, 4 + 2 * 2 * 3]
     (only,) = gradient(product, x)
     assert value(only, x=2.0, y=3.0) == 3

@@ -129,7 +129,9 @@ def with_pass(monkeypatch: pytest.MonkeyPatch, broken: Pass) -> None:
 def test_a_pass_that_breaks_the_graph_is_named(monkeypatch):
     def simplify(graph: Graph) -> Graph:
         (output,) = graph.outputs
-        return graph.replace({output: Node(output.op, output.inputs, output.attrs, TensorType(float32, (9,)), None)})
+        return graph.replace(
+            {output: Node(output.op, output.inputs, output.attrs, TensorType(float32, (9,)), None)}
+        )
 
     with_pass(monkeypatch, replace(next(p for p in PASSES if p.name == "simplify"), run=simplify))
     with pytest.raises(CompileError, match="the pass simplify broke the graph: the type rule of divide"):

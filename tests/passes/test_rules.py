@@ -62,7 +62,9 @@ def test_both_sides_agree(rule: Rule, example: Node):
         ]
         expected, got = run(before, arrays), run(after, arrays)
         if rule.exactness is Exactness.BITWISE:
-            assert same_bits(got, expected), f"{rule.name}: {got} instead of {expected} for {arrays}\n{before}\n{after}"
+            assert same_bits(got, expected), (
+                f"{rule.name}: {got} instead of {expected} for {arrays}\n{before}\n{after}"
+            )
         else:
             assert_close(got, expected, 16, rule.name, scale=1.0)
 

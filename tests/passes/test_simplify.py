@@ -176,14 +176,18 @@ def test_rules_that_go_round_are_found():
 
 
 def test_rules_that_only_grow_are_found():
-    rules = RuleSet([Rule("grow", (ops.sin,), lambda n: ops.sin(ops.cos(*n.inputs)), Exactness.BITWISE, list)])
+    rules = RuleSet(
+        [Rule("grow", (ops.sin,), lambda n: ops.sin(ops.cos(*n.inputs)), Exactness.BITWISE, list)]
+    )
     x = ops.input(type=TensorType(float32, (4,)), name="x")
     with pytest.raises(CompileError, match="does not come to an end"):
         rewrite(Graph((x,), (), (), (ops.sin(x),)), rules)
 
 
 def test_a_rule_that_changes_the_type_is_named():
-    rules = RuleSet([Rule("cut", (ops.sin,), lambda n: ops.sum(*n.inputs, axes=(0,)), Exactness.BITWISE, list)])
+    rules = RuleSet(
+        [Rule("cut", (ops.sin,), lambda n: ops.sum(*n.inputs, axes=(0,)), Exactness.BITWISE, list)]
+    )
     x = ops.input(type=TensorType(float32, (4,)), name="x")
     with pytest.raises(CompileError, match="<rule cut> changes the type"):
         rewrite(Graph((x,), (), (), (ops.sin(x),)), rules)
@@ -205,7 +209,14 @@ def test_cse_merges_equal_work():
 
 
 def test_cse_tells_constants_apart():
-    values = [np.float32(0.0), np.float32(-0.0), np.float64(0.0), np.int32(0), np.float32(np.nan), np.float32(np.nan)]
+    values = [
+        np.float32(0.0),
+        np.float32(-0.0),
+        np.float64(0.0),
+        np.int32(0),
+        np.float32(np.nan),
+        np.float32(np.nan),
+    ]
     assert nodes_after_cse(*(ops.constant(value=Literal(np.asarray(v))) for v in values)) == 5
 
 

@@ -60,7 +60,10 @@ CASES = {
     "only the last of a chain": ("%0 = exp(@w) %1 = sin(%0) %2 = multiply(%x, %1)", ["sin"]),
     "what the function updates": ("%0 = exp(@state) %1 = add(%x, %0) update @state = %1 ", []),
     "an input": ("%0 = exp(%x)", []),
-    "a view": ("%0 = reshape(@w) {shape = (64, 32)} %1 = reshape(%x) {shape = (64, 32)} %2 = add(%0, %1)", []),
+    "a view": (
+        "%0 = reshape(@w) {shape = (64, 32)} %1 = reshape(%x) {shape = (64, 32)} %2 = add(%0, %1)",
+        [],
+    ),
     "under a view": (
         "%e = exp(@w) %0 = reshape(%e) {shape = (64, 32)} %1 = reshape(%x) {shape = (64, 32)} %2 = add(%0, %1)",
         ["exp"],
@@ -85,7 +88,10 @@ CASES = {
         ["sin"],
     ),
     "positions": ("%0 = iota() {type = float32[32, 64], axis = 0} %1 = add(%x, %0)", []),
-    "a small thing": ("%0 = exp(@rate) %1 = broadcast(%0) {shape = (32, 64), dims = ()} %2 = add(%x, %1)", []),
+    "a small thing": (
+        "%0 = exp(@rate) %1 = broadcast(%0) {shape = (32, 64), dims = ()} %2 = add(%x, %1)",
+        [],
+    ),
     "an output": ("%0 = exp(@w) %1 = exp(%0)", ["exp"]),
 }
 
