@@ -151,7 +151,7 @@ def atanh(s: Builder, x: Scalar) -> Scalar:
 
 
 def logaddexp(s: Builder, a: Scalar, b: Scalar) -> Scalar:
-    """log(eᵃ + eᵇ); 2 ULP of the larger of the result and |a|, |b|."""
+    """log(eᵃ + eᵇ); 3.5 ULP of the larger of the result, |a| and |b|."""
     same = a + math.log(2)  # also of equal infinities, whose difference is NaN
     high = s.select(a < b, b, a)
     return s.select(s.eq(a, b), same, high + log1p(s, s.exp(-s.abs(a - b))))

@@ -217,7 +217,7 @@ def test_logaddexp(dtype: DType) -> None:
         error = np.abs(got - want) / np.spacing(size)
         finite = np.isfinite(want.astype(dtype.numpy))
         assert same_bits(got, want.astype(dtype.numpy))[~finite].all()
-    assert error[finite].max() <= 2.0
+    assert error[finite].max() <= 3.5
 
 
 @pytest.mark.long
