@@ -189,16 +189,43 @@ class Places(ABC):
         """A gathered index, checked: one outside is reported where `bounds` hold, and counts as 0."""
         key = ("gathered", term, bounds)
         found = frame.find(key)
-        if found is not None:
-            return found
-        code, dtype = self.code, self.kernel.dtypes[term.value]
-        value = self.scalars.cast(self.scalar(frame, term.value), dtype, int64)
-        bad = code.let(f"icmp uge i64 {value}, {term.size}")
-        where = self.holds(frame, bounds)
-        with code.when(bad if where is None else code.let(f"and i1 {bad}, {where}")):
-            self._report(value)
-        found = frame.known[key] = code.let(f"select i1 {bad}, i64 0, i64 {value}")
+        if found is None:
+            value, bad, found = self._judged(frame, term)
+            where = self.holds(frame, bounds)
+            with self.code.when(bad if where is None else self.code.let(f"and i1 {bad}, {where}")):
+                self._report(value)
+            frame.known[key] = found
         return found
+
+    def _judged(self, frame: Frame, term: Gathered) -> tuple[str, str, str]:
+        """A gathered index as it is, whether it is outside, and 0 in place of one that is."""
+        value = self.scalars.cast(self.scalar(frame, term.value), self.kernel.dtypes[term.value], int64)
+        bad = self.code.let(f"icmp uge i64 {value}, {term.size}")
+        return value, bad, self.code.let(f"select i1 {bad}, i64 0, i64 {value}")
+
+    def _check_in(self, chunk: Chunk, index: Index, bounds: tuple[Bound, ...]) -> None:
+        """Check the gathered indices that are the same in all lanes, where `bounds` differ between lanes."""
+        if not any(self.axis in b.index.axes for b in bounds):
+            return
+        for term in index.gathered():
+            if not self.runs_along(term) and chunk.find(("checked", term, bounds)) is None:
+                value, bad, safe = self._judged(chunk.frame, term)
+                some = self._any(self._in_bounds(chunk, bounds))
+                with self.code.when(self.code.let(f"and i1 {bad}, {some}")):
+                    self._report(value)
+                chunk.known["checked", term, bounds] = safe
+                chunk.frame.known["gathered", term, bounds] = safe
+
+    def _in_bounds(self, chunk: Chunk, bounds: tuple[Bound, ...]) -> str:
+        """The valid lanes in which bounds hold."""
+        mask = self.memory.both(self.mask(chunk, bounds), first_lanes(chunk.count, self.lanes))
+        assert mask is not None
+        return mask
+
+    def _any(self, mask: str) -> str:
+        word = f"i{self.lanes}"
+        bits = self.code.let(f"bitcast {self.memory.mask_type} {mask} to {word}")
+        return self.code.let(f"icmp ne {word} {bits}, 0")
 
     def _report(self, value: str) -> None:
         self.reports = True
@@ -234,6 +261,7 @@ class Places(ABC):
     def first(self, chunk: Chunk, index: Index, bounds: tuple[Bound, ...] = ()) -> tuple[Operand, int]:
         """The position of lane 0 for an index with a stride, in two parts: a register and a number."""
         assert self.axis is not None
+        self._check_in(chunk, index, bounds)
         stride = index.coefficient(self.axis)
         rest = index.without(self.axis)
         key = ("first", rest.terms, stride, chunk.start, bounds)
@@ -268,6 +296,7 @@ class Places(ABC):
         if width < bits:
             narrow = self.lane_indices(chunk, index, width, bounds)
             return self.code.let(f"sext <{self.lanes} x i{width}> {narrow} to <{self.lanes} x i{bits}>")
+        self._check_in(chunk, index, bounds)
         t = f"<{self.lanes} x i{bits}>"
         along = [x for x in index.terms if self.runs_along(x[0])]
         rest = Index((x for x in index.terms if x not in along), index.constant)
@@ -311,11 +340,10 @@ class Places(ABC):
         code, t, m = self.code, f"<{self.lanes} x i64>", self.memory.mask_type
         value = self.vectors.cast(self.vector(chunk, term.value), self.kernel.dtypes[term.value], int64)
         bad = code.let(f"icmp uge {t} {value}, {integer(term.size, 64, self.lanes)}")
-        valid = first_lanes(chunk.count, self.lanes) if chunk.count < self.lanes else None
-        wrong = self.memory.both(self.memory.both(bad, valid), self.mask(chunk, bounds))
-        word = f"i{self.lanes}"
-        bits = code.let(f"bitcast {m} {wrong} to {word}")
-        with code.when(code.let(f"icmp ne {word} {bits}, 0")):
+        wrong = code.let(f"and {m} {bad}, {self._in_bounds(chunk, bounds)}")
+        with code.when(self._any(wrong)):
+            word = f"i{self.lanes}"
+            bits = code.let(f"bitcast {m} {wrong} to {word}")
             lane = code.call(word, f"llvm.cttz.{word}", (word, bits), ("i1", "true"))
             self._report(code.let(f"extractelement {t} {value}, {word} {lane}"))
         found = chunk.known[key] = code.let(f"select {m} {bad}, {t} zeroinitializer, {t} {value}")

@@ -165,7 +165,7 @@ class Emitter:
         if _is_half(to):
             return self._narrow(x, source, to)
         if _is_half(source):
-            return self.cast(code.let(f"fpext {s} {x} to {self.type(float32)}"), float32, to)
+            return self.cast(self._widen(x, source), float32, to)
         if to.is_bool:
             compare = "fcmp une" if source.is_float else "icmp ne"
             return code.let(f"{compare} {s} {x}, {self.constant(0, source)}")
@@ -196,14 +196,24 @@ class Emitter:
         width = to.bits - to.is_signed
         low, over = self.number(float(to.min), source), self.number(2.0**width, source)
         high = self.number(2.0**width - 2.0 ** max(width - mantissa, 0), source)
-        above = self.select(code.let(f"fcmp ogt {s} {x}, {low}"), x, low, source)   # NaN becomes low
+        above = self.select(code.let(f"fcmp ogt {s} {x}, {low}"), x, low, source)  # NaN becomes low
         inside = self.select(code.let(f"fcmp olt {s} {above}, {high}"), above, high, source)
         result = code.let(f"fpto{'s' if to.is_signed else 'u'}i {s} {inside} to {t}")
-        if width > mantissa:   # the largest integer is no float
+        if width > mantissa:  # the largest integer is no float
             result = self.select(code.let(f"fcmp oge {s} {x}, {over}"), self.number(to.max, to), result, to)
         if to.is_signed:
             result = self.select(code.let(f"fcmp uno {s} {x}, {x}"), self.number(0, to), result, to)
         return result
+
+    def _widen(self, x: str, source: DType) -> str:
+        """16-bit float → float32."""
+        code, s, f = self.code, self.type(source), self.type(float32)
+        if source is float16:
+            h = vector_of("half", self.lanes)
+            return code.let(f"fpext {h} {code.let(f'bitcast {s} {x} to {h}')} to {f}")
+        i = self.type(int32)  # bfloat16 is the upper half of float32
+        upper = code.let(f"shl {i} {code.let(f'zext {s} {x} to {i}')}, {self.number(16, int32)}")
+        return code.let(f"bitcast {i} {upper} to {f}")
 
     def _narrow(self, x: str, source: DType, to: DType) -> str:
         """Anything → 16-bit float, by way of float32."""
@@ -212,18 +222,21 @@ class Emitter:
             x, source = self._round_to_odd(x), float32
         elif source is not float32:
             x, source = self.cast(x, source, float32), float32
+        t, h = self.type(to), vector_of("half", self.lanes)
         if to is float16:
-            return code.let(f"fptrunc {self.type(float32)} {x} to {self.type(to)}")
+            return code.let(f"bitcast {h} {code.let(f'fptrunc {self.type(float32)} {x} to {h}')} to {t}")
         # bfloat16 is the upper half of float32, rounded to nearest, ties to even; few machines have an instruction.
-        i, h = self.type(int32), vector_of("i16", self.lanes)
+        i = self.type(int32)
         bits = code.let(f"bitcast {self.type(float32)} {x} to {i}")
-        last = code.let(f"and {i} {code.let(f'lshr {i} {bits}, {self.number(16, int32)}')}, {self.number(1, int32)}")
+        last = code.let(
+            f"and {i} {code.let(f'lshr {i} {bits}, {self.number(16, int32)}')}, {self.number(1, int32)}"
+        )
         bias = code.let(f"add {i} {last}, {self.number(0x7FFF, int32)}")
         rounded = code.let(f"add {i} {bits}, {bias}")
         quiet = code.let(f"or {i} {bits}, {self.number(1 << 22, int32)}")
         nan = code.let(f"fcmp uno {self.type(float32)} {x}, {x}")
         upper = code.let(f"lshr {i} {self.select(nan, quiet, rounded, int32)}, {self.number(16, int32)}")
-        return code.let(f"bitcast {h} {code.let(f'trunc {i} {upper} to {h}')} to {self.type(to)}")
+        return code.let(f"trunc {i} {upper} to {t}")
 
     def _round_to_odd(self, x: str) -> str:
         """float64 → float32 such that a second rounding, to 16 bits, gives what one alone would: where float32 is

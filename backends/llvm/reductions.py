@@ -131,7 +131,8 @@ class Rows(Mode):
 
         result = carrying_loops(values, frame, self.around, numbers, carried, inner)
         ends = [states.across(g, s) for g, s in zip(states.groups, states.merged(result), strict=True)]
-        frame.known.update(states.finished(ends, values.scalars))
+        for number, x in states.finished(ends, values.scalars).items():
+            frame.known[number] = x
 
     def _place(self, chunk: Chunk, number: int) -> str:
         """Where a row buffer keeps a chunk."""

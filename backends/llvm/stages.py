@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Apply, Const, Dot, Kernel, Load, Reduce, Slot, Store
@@ -245,7 +246,7 @@ class SpreadSweeps:
         sweeps = sweeps_of(self.old)
         if sweeps[0].outer_stores:
             steps.append(self._stores(sweeps[0].outer_stores, self.old.parallel))
-        for sweep, following in zip(sweeps, sweeps[1:], strict=False):
+        for sweep, following in pairwise(sweeps):
             states = {n: [self._slot(c, self.cut.total) for c in self._reduce(n).init] for n in sweep.reduces}
             steps += [self._part(sweep, states, *piece) for piece in self.cut.pieces()]
             steps.append(self._combine(states, following))

@@ -21,13 +21,9 @@ def memory_type(dtype: DType) -> str:
 
 
 def register_type(dtype: DType, lanes: int) -> str:
-    """The LLVM type of a value in registers: a scalar, or a vector of `lanes`; a bool is a bit of a mask."""
-    if dtype.is_float:
-        scalar = {"float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double"}[
-            dtype.name
-        ]
-    else:
-        scalar = f"i{dtype.bits}"
+    """The LLVM type of a value in registers: a scalar, or a vector of `lanes`. A bool is a bit of a mask, and a 16-bit
+    float is its bits: nothing computes with it, and LLVM would call libraries to move it about."""
+    scalar = {"float32": "float", "float64": "double"}.get(dtype.name, f"i{dtype.bits}")
     return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
 
 
@@ -40,12 +36,10 @@ def constant(bits: int, dtype: DType, lanes: int) -> str:
     if dtype.is_float and dtype.bits >= 32:
         double = struct.unpack("<Q", struct.pack("<d", float(from_bits(bits, dtype))))[0]
         text = f"0x{double:016X}"
-    elif dtype.is_float:
-        text = f"0x{'R' if dtype.name == 'bfloat16' else 'H'}{bits:04X}"
     elif dtype.is_bool:
         text = "true" if bits else "false"
     else:
-        text = str(from_bits(bits, dtype))
+        text = str(bits if dtype.is_float else from_bits(bits, dtype))
     return text if lanes == 1 else f"splat ({register_type(dtype, 1)} {text})"
 
 

@@ -1,0 +1,43 @@
+"""Random kernels mean the same as native code as they do in the interpreter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphc.backends.llvm import plan, stages
+from graphc.kernel import Kernel
+from tests.backends.llvm.native import Compiled, compile_kernel
+from tests.backends.llvm.random_kernels import RandomKernel
+from tests.kernel_interpreter import run_kernel
+
+ROUNDING = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 2e-5, "float64": 1e-12}
+
+
+def check(kernel: Kernel, arrays: list[np.ndarray], compiled: Compiled) -> None:
+    expected = [a.copy() for a in arrays]
+    inside = run_kernel(kernel, expected)
+    for reverse in (False, True):
+        results = [a.copy() for a in arrays]
+        status = compiled(results, reverse)
+        assert (status == 0) == inside
+        for number, (result, wanted) in enumerate(zip(results, expected, strict=True)):
+            tolerance = ROUNDING.get(result.dtype.name, 0)
+            finite = np.abs(wanted.astype(np.float64))[np.isfinite(wanted.astype(np.float64))]
+            largest = finite.max(initial=1.0)  # sums cancel
+            np.testing.assert_allclose(
+                result.astype(np.float64), wanted.astype(np.float64), tolerance, tolerance * largest,
+                err_msg=f"slot {number} of\n{kernel}\n{compiled.native.plans}",
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("block", range(12))
+@pytest.mark.parametrize("shared", [False, True], ids=["whole", "in parts"])
+def test_random_kernels(block: int, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shared:  # everything is worth cutting
+        monkeypatch.setattr(plan, "SERIAL_NS", 1.0)
+        monkeypatch.setattr(plan, "GRAIN_NS", 10.0)
+        monkeypatch.setattr(stages, "PART_NS", 30.0)
+    for seed in range(block * 10, block * 10 + 10):
+        random = RandomKernel(seed)
+        check(random.kernel, random.arrays(), compile_kernel(random.kernel))
