@@ -6,7 +6,6 @@ Emits nothing. Nothing here depends on the number of threads, so results don't e
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from graphc.index import Axis, Index, axes_size
@@ -17,12 +16,14 @@ from .microkernel import Strides, Tile, register_tile
 from .target import Target
 
 # Measured on one core with AVX2 at 100 GFLOP/s; what they weigh against each other scales alike elsewhere.
-PACKED_REUSE = 8         # a panel that fewer tiles read is not worth copying
-PACKED_COLUMNS = 512     # rows that lie along k are read in place unless at least this many columns repay the copy
-PACKED_DEPTH = 128       # … and at least this much of k
-UNIT_WORK = 1 << 18      # multiply-adds, about 5 µs: the least that is worth handing out
-PANEL_ROWS = 8           # panels of rows are as wide as the power of two above a tile's rows
-UNITS = 128              # as many units as this need no smaller ones
+PACKED_REUSE = 8  # a panel that fewer tiles read is not worth copying
+PACKED_COLUMNS = (
+    512  # rows that lie along k are read in place unless at least this many columns repay the copy
+)
+PACKED_DEPTH = 128  # … and at least this much of k
+UNIT_WORK = 1 << 18  # multiply-adds, about 5 µs: the least that is worth handing out
+PANEL_ROWS = 8  # panels of rows are as wide as the power of two above a tile's rows
+UNITS = 128  # as many units as this need no smaller ones
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Blocking:
     @property
     def depth(self) -> int:
         """Elements along k, all contracted axes as one."""
-        return math.prod(a.size for a in self.contracted)
+        return axes_size(self.contracted)
 
     @property
     def chunks(self) -> int:
@@ -139,7 +140,22 @@ class Blocking:
 
     @property
     def units(self) -> int:
-        return math.prod(a.size for a in self.outer) * self.blocks[0] * self.blocks[1]
+        return axes_size(self.outer) * self.blocks[0] * self.blocks[1]
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds."""
+        return axes_size(self.outer) * self.rows.free.size * self.columns.free.size * self.depth
+
+    @property
+    def serial(self) -> bool:
+        """Whether there is less to do than sharing it costs."""
+        return self.work < 2 * UNIT_WORK
+
+    @property
+    def grain(self) -> int:
+        """Units to hand out at a time."""
+        return max(1, self.units // max(1, min(UNITS, self.work // UNIT_WORK)))
 
     def __str__(self) -> str:
         def side(operand: Operand) -> str:
@@ -153,11 +169,15 @@ class Blocking:
 
 
 def block(kernel: Kernel, target: Target) -> Blocking | None:
-    """The plan, or None where one side has no axis of its own: a matrix–vector product is a reduction."""
-    number, dot = next((i, v) for i, v in enumerate(kernel.values) if isinstance(v, Dot))
+    """The plan, or None where there are no tiles: one side has no axis of its own, as in a matrix–vector product,
+    which is a reduction; or more is summed than the one product."""
+    dots = [(i, v) for i, v in enumerate(kernel.values) if isinstance(v, Dot)]
+    if len(dots) != 1 or kernel.row or any(s.accumulate for s in kernel.stores):
+        return None
+    ((number, dot),) = dots
     left, right = (kernel.axes[i] for i in dot.inputs)
     own = [[a for a in kernel.parallel if a in x and a not in y] for x, y in ((left, right), (right, left))]
-    if not all(own) or axes_are_empty(kernel):
+    if not all(own) or any(a.size == 0 for a in (*kernel.parallel, *dot.axes)):
         return None
     inputs = list(dot.inputs)
     contiguous = _contiguous(kernel)
@@ -168,7 +188,7 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     column_axis = contiguous if contiguous in own[1] else max(own[1], key=lambda a: a.size)
     outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
     tile = register_tile(target, dot.dtype)
-    depth = math.prod(a.size for a in dot.axes)
+    depth = axes_size(dot.axes)
 
     def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
         mine = tuple(a for a in outer if a in kernel.axes[value])
@@ -226,10 +246,6 @@ def _block_tiles(
 def _evenly(count: int, most: int) -> int:
     """The length of parts that are as equal as can be, none longer than `most`."""
     return -(-count // -(-count // most))
-
-
-def axes_are_empty(kernel: Kernel) -> bool:
-    return any(a.size == 0 for a in (*kernel.parallel, *kernel.contracted))
 
 
 def _contiguous(kernel: Kernel) -> Axis | None:

@@ -18,7 +18,7 @@ from .blocking import Blocking, Cut, Operand
 from .epilogue import Epilogue
 from .kernel_code import NativeKernel, NativeTask, finish_function
 from .microkernel import TileWriter
-from .packing import Packing, packing_units
+from .packing import Packing, packing_grain, packing_units
 from .places import Frame
 from .places import Operand as Number
 from .runtime import report_ir
@@ -84,8 +84,9 @@ def _write_packing(parts: _Parts, operand: Operand) -> None:
     size = axes_size(operand.outer) * operand.packed_size(blocking.depth)
     parts.scratch.append(Slot(blocking.dtype, size, f"panels of v{operand.value}"))
     parts.panels[operand.value] = slot
-    units = packing_units(operand)
-    parts.tasks.append(NativeTask(symbol, (*reads, slot), units, serial=units == 1, prepares=len(reads) == 1))
+    prepares = len(reads) == 1 and not packing.reports
+    units, grain = packing_units(operand), packing_grain(operand, blocking.depth)
+    parts.tasks.append(NativeTask(symbol, (*reads, slot), units, grain, blocking.serial, prepares))
 
 
 def _write_product(parts: _Parts) -> None:
@@ -102,9 +103,10 @@ def _write_product(parts: _Parts) -> None:
     epilogue = Epilogue(parts.kernel, parts.target, blocking, code)
     parts.add(epilogue.write(_epilogue_name(parts), slots), code, epilogue.reports)
     code = Code()
-    _Product(parts, code).write()
-    parts.add(finish_function(parts.name, code, slots), code)
-    parts.tasks.append(NativeTask(parts.name, slots, blocking.units, serial=blocking.units == 1))
+    product = _Product(parts, code)
+    product.write()
+    parts.add(finish_function(parts.name, code, slots), code, product.values.reports)
+    parts.tasks.append(NativeTask(parts.name, slots, blocking.units, blocking.grain, blocking.serial))
 
 
 def _tile_name(parts: _Parts, rows: int, columns: int) -> str:

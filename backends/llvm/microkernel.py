@@ -74,7 +74,7 @@ class TileWriter:
                 load_padded(code, self.dtype, code.element(at_b, self.scalar, n * lanes), width, lanes)
                 for n, width in enumerate(widths)
             ]
-            following = []
+            following: list[str] = []
             for row in range(rows):
                 left = self._spread(code, code.element(at_a, self.scalar, row * a.free))
                 for x in right:

@@ -26,10 +26,16 @@ from .units import tile_place, unit_place
 from .values import Values
 
 GROUP = 4  # panels of a unit: runs of memory long enough to read, and few enough to write to side by side
+GRAIN = 1 << 14  # elements, about 5 µs
 
 
 def packing_units(operand: Operand) -> int:
     return axes_size(operand.outer) * -(-operand.cut.count // GROUP)
+
+
+def packing_grain(operand: Operand, depth: int) -> int:
+    """Units to hand out at a time."""
+    return max(1, GRAIN // (GROUP * operand.width * depth))
 
 
 class Packing:
@@ -64,11 +70,18 @@ class Packing:
             low = code.multiply(group, GROUP)
             panels = low, code.minimum(code.add(low, GROUP), operand.cut.count)
             base = code.element(scratch, self.scalar, code.multiply(place, operand.packed_size(depth)))
-            strides = operand.strides
-            if strides is not None and strides.depth == 1 and strides.free != 1 and depth >= operand.lanes:
-                self._transpose(frame, base, panels, strides.free)
+            if self._lies_along_k:
+                self._transpose(frame, base, panels)
             else:
                 self._copy(frame, base, panels)
+
+    @property
+    def _lies_along_k(self) -> bool:
+        """Whether whole squares can be transposed. Elements of less than 4 bytes would make squares too large."""
+        strides, lanes = self.operand.strides, self.operand.lanes
+        if strides is None or strides.depth != 1 or strides.free == 1:
+            return False
+        return self.blocking.depth >= lanes and self.dtype.itemsize >= 4
 
     def _values(self, lanes: int) -> Values:
         if lanes not in self.by_lanes:
@@ -125,11 +138,11 @@ class Packing:
 
     # ---- transposing: squares of lanes × lanes go through registers ------------------------------------------
 
-    def _transpose(self, frame: Frame, base: str, panels: tuple[Number, Number], stride: int) -> None:
+    def _transpose(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
         """Lanes beyond a tile's end repeat its last one; the last square of k overlaps the one before."""
         code, operand, depth, lanes = self.code, self.operand, self.blocking.depth, self.operand.lanes
-        load = self.kernel.values[operand.value]
-        assert isinstance(load, Load)
+        load, strides = self.kernel.values[operand.value], operand.strides
+        assert isinstance(load, Load) and strides is not None
         (k_axis,) = self.blocking.contracted
         origin = load.index.without(operand.free).without(k_axis)
         source = self._values(1).address(load.slot, self._values(1).index(frame, origin))
@@ -138,7 +151,9 @@ class Packing:
             lines = []
             for i in range(lanes):
                 lane = code.minimum(code.add(part.index, i), code.add(length, -1))
-                lines.append(code.element(source, self.scalar, code.multiply(code.add(start, lane), stride)))
+                lines.append(
+                    code.element(source, self.scalar, code.multiply(code.add(start, lane), strides.free))
+                )
             to = code.element(self._row(base, panel.index, 0), self.scalar, part.index)
             with code.loop(0, depth, lanes) as square:
                 k = square.index if depth % lanes == 0 else code.minimum(square.index, depth - lanes)
