@@ -14,7 +14,6 @@ from graphc.backends.llvm.contraction import lower_contraction
 from graphc.backends.llvm.target import describe, host_target
 from graphc.index import Axis, Bound, Gathered, Index, flatten
 from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Slot, Store
-from graphc.scalar import record
 from graphc.types import DType, bfloat16, float16, float32, float64, int8, int32, int64
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.products import Product, adam, biased_gelu, matrices, random_arrays
