@@ -5,13 +5,14 @@ In: an optimized `Graph`, or a `Schedule`. Out: functions on arrays. A backend n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from graphc.ir import Graph
+from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
@@ -43,6 +44,18 @@ class Program(Protocol):
     def bind(self, variables: Sequence[Storage]) -> BoundProgram:
         """Attach storages, one for each variable of the graph, in order."""
         ...
+
+    @property
+    def lowered(self) -> Mapping[Kernel, Lowering]:
+        """How each kernel was lowered, as far as there is something to say."""
+        ...
+
+
+class Lowering(NamedTuple):
+    """For people: the plan of each function a kernel became, and what is slow about them."""
+
+    plans: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class Backend(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import struct
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -75,6 +75,10 @@ class Arguments:
             return tuple(leaves), {}
         args, kwargs = pytree.unflatten(self.example, leaves)
         return args, kwargs
+
+    def without_arrays(self) -> Arguments:
+        """The same, with types in place of all arrays: what is worth keeping."""
+        return replace(self, arrays=(), example=self.rebuild(self.leaves))
 
     def name(self, number: int) -> str:
         """What the user calls a leaf: the parameter's name, and the way into it: batch['image'][0]."""

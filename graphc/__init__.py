@@ -169,6 +169,7 @@ from .frontend.shapes import (
     unstack,
 )
 from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
+from .benchmark import bench
 from .compile import compile
 from .executable import Executable
 from . import linalg, nn, optim, random

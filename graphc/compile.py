@@ -6,11 +6,13 @@ It also installs the driver, through which the frontend differentiates, and runs
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from enum import Enum
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +20,14 @@ import numpy as np
 from . import driver as hook
 from .errors import UnsupportedError
 from .ir import Graph, Node
-from .settings import Check, Settings
+from .settings import Settings
 from .storage import Storage
 from .text import canonical_hash
 
 if TYPE_CHECKING:
     from .backends.backend import Backend, Program
     from .executable import Executable
+    from .report import Report
     from .schedule import Schedule
 
 # A backend is the `backend` of its package, which is imported when it is first asked for.
@@ -35,45 +38,98 @@ BACKENDS = {
 }
 
 
-@dataclass
-class Compiled:
-    """What became of one graph, stage by stage, and how many seconds each stage took."""
+class Stage(Enum):
+    """The stages of a compilation that can be read."""
 
-    traced: Graph
-    graph: Graph
-    schedule: Schedule | None
-    program: Program
-    seconds: dict[str, float] = field(default_factory=dict)
+    GRAPH = "graph"
+    SCHEDULE = "schedule"
+    LLVM_IR = "llvm-ir"
+    ASM = "asm"
+    TRITON = "triton"
+    PTX = "ptx"
 
 
-def compile_graph(traced: Graph, settings: Settings) -> Compiled:
-    """Optimize a graph, lower it as far as the backend wants, and build it.
+class Compilation:
+    """One graph on its way down. Each stage is made when it is first asked for; `seconds` says how long that took.
 
     Raises UnsupportedError for what the backend can't do, CompileError for faults of our own.
     """
-    from .backends.backend import Level
-    from .passes.pipeline import optimize
 
-    seconds: dict[str, float] = {}
-    backend = find_backend(settings.backend)
-    with _timed("optimize", seconds):
-        graph = optimize(traced, settings)
-    planned = None
-    if backend.level is Level.SCHEDULE:
+    def __init__(self, traced: Graph, settings: Settings) -> None:
+        self.traced = traced
+        self.settings = settings
+        self.seconds: dict[str, float] = {}
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The optimized graph."""
+        from .passes.pipeline import optimize
+
+        with self._timed("optimize"):
+            return optimize(self.traced, self.settings)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The kernels and the memory plan, whatever backend will run."""
         from .passes.schedule import schedule
 
-        with _timed("schedule", seconds):
-            planned = schedule(graph)
-    with _timed(f"build for {backend.name}", seconds):
-        program = backend.build(graph if planned is None else planned, settings)
-    return Compiled(traced, graph, planned, program, seconds)
+        graph = self.graph
+        with self._timed("schedule"):
+            return schedule(graph)
 
+    @cached_property
+    def program(self) -> Program:
+        """What the backend builds."""
+        from .backends.backend import Level
 
-@contextmanager
-def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start
+        backend = find_backend(self.settings.backend)
+        lowered = self.graph if backend.level is Level.GRAPH else self.schedule
+        with self._timed("build"):
+            return backend.build(lowered, self.settings)
+
+    def report(self) -> Report:
+        """What was made of the graph, for people."""
+        from .report import Report, schedule_report
+
+        lowered, planned = self.program.lowered, self.schedule
+        return Report(
+            backend=self.settings.backend,
+            kernels=schedule_report(planned, lowered),
+            seconds=self.seconds,
+            arena_bytes=planned.arena_bytes,
+            prepared_bytes=planned.prepared_bytes,
+            nodes=len(self.graph.nodes),
+        )
+
+    def text(self, stage: Stage) -> str:
+        """A stage for people to read; those of a backend can be read on any machine, whatever backend will run."""
+        match stage:
+            case Stage.GRAPH:
+                return str(self.graph)
+            case Stage.SCHEDULE:
+                return str(self.schedule)
+            case Stage.LLVM_IR | Stage.ASM:
+                from .backends.llvm import listing as llvm
+
+                return (llvm.ir_listing if stage is Stage.LLVM_IR else llvm.asm_listing)(self.schedule)
+            case Stage.TRITON | Stage.PTX:
+                from .backends.triton import listing as triton
+
+                return (triton.triton_listing if stage is Stage.TRITON else triton.ptx_listing)(self.schedule)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        if self.settings.time:
+            print(f"graphc: {name}: {1e3 * self.seconds[name]:.2f} ms", file=sys.stderr)
+
+    def dump(self) -> None:
+        """Print the stages that GRAPHC_DUMP asks for."""
+        for stage in Stage:
+            if stage.value in self.settings.dump:
+                print(f"-- {stage.value}\n{self.text(stage)}", file=sys.stderr)
 
 
 @cache
@@ -138,7 +194,7 @@ class _Keyed:
 
 @lru_cache(maxsize=4096)
 def _program(keyed: _Keyed, settings: Settings) -> Program:
-    return compile_graph(keyed.graph, replace(settings, check=Check.NONE)).program
+    return Compilation(keyed.graph, replace(settings, dump=frozenset(), time=False)).program
 
 
 hook.install(_Driver())

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy import ndarray
 
-from .compile import Compiled, compile_graph
+from .compile import Compilation, Stage
 from .driver import call_lock
-from .errors import UnsupportedError
 from .frontend.arguments import Arguments, check_specs, is_same_static
 from .frontend.context import Context, current_context
 from .frontend.location import with_user_line
@@ -29,6 +28,9 @@ from .settings import Settings
 from .types import TensorType
 
 if TYPE_CHECKING:
+    from .backends.backend import BoundProgram
+    from .benchmark import Benchmark
+    from .report import Report
     from .schedule import Schedule
 
 NUMBER_LIMIT = 8  # specializations that differ in one Python number only, from which on a warning is given
@@ -38,14 +40,19 @@ ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
 
 
 class Specialization:
-    """One trace of the function, compiled and bound to the Variables it touches."""
+    """One trace of the function: its compilation, and the program bound to the Variables it touches."""
 
-    def __init__(self, arguments: Arguments, trace: Trace, compiled: Compiled) -> None:
-        self.arguments = arguments
+    def __init__(self, arguments: Arguments, trace: Trace, settings: Settings) -> None:
+        self.arguments = arguments.without_arrays()
         self.trace = trace
-        self.compiled = compiled
-        self.run = compiled.program.bind([v.storage for v in trace.variables])
+        self.compilation = Compilation(trace.graph, settings)
         self.restore = trace.result.restore()
+
+    @functools.cached_property
+    def run(self) -> BoundProgram:
+        """The program with the Variables' memory; built when it is first needed."""
+        self.compilation.dump()
+        return self.compilation.program.bind([v.storage for v in self.trace.variables])
 
     def holds(self) -> bool:
         """Whether the static fields that the trace has read are what they were."""
@@ -120,9 +127,7 @@ class Executable:
         backend: str | None = None,
         inputs: tuple[Any, ...] | None = None,
     ) -> None:
-        self.__qualname__ = type(
-            function
-        ).__qualname__  # replaced, with other attributes, by what the function has
+        self.__qualname__ = type(function).__qualname__  # replaced by the function's own, if it has one
         functools.update_wrapper(self, function)
         self.function = function
         self.backend = backend
@@ -167,24 +172,44 @@ class Executable:
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The optimized graph for a call like this; `gx.trace` gives it as traced. Arguments may be `gx.spec`s."""
-        return self.specialize(*args, **kwargs).compiled.graph
+        return self.specialize(*args, **kwargs).compilation.graph
 
     def schedule(self, *args: Any, **kwargs: Any) -> Schedule:
-        """The kernels and buffers for a call like this. Raises UnsupportedError for a backend without schedules."""
-        found = self.specialize(*args, **kwargs).compiled.schedule
-        if found is None:
-            raise UnsupportedError(
-                f"the backend {self._settings(current_context()).backend} runs graphs without a schedule"
-            )
-        return found
+        """The kernels and buffers for a call like this."""
+        return self.specialize(*args, **kwargs).compilation.schedule
+
+    def source(self, *args: Any, stage: str = "graph", **kwargs: Any) -> str:
+        """The text of a stage for a call like this: "graph", "schedule", "llvm-ir", "asm", "triton" or "ptx".
+
+        All of them can be read on any machine. Raises ValueError for another name, UnsupportedError for a kernel that
+        has no such text.
+        """
+        return self.specialize(*args, **kwargs).compilation.text(Stage(stage))
+
+    def report(self, *args: Any, **kwargs: Any) -> Report:
+        """What the compiler did with a call like this: kernels and their work, memory, times, slow paths, and why
+        things were or were not fused."""
+        return self.specialize(*args, **kwargs).compilation.report()
+
+    def benchmark(self, *args: Any, seconds: float = 1.0, **kwargs: Any) -> Benchmark:
+        """How long a call like this takes, measured for about so many seconds. Variables are as before afterwards.
+        A `gx.spec` stands for an array of normal random numbers, or of zeros for integers."""
+        from .benchmark import measure
+
+        return measure(self, args, kwargs, seconds)
 
     @with_user_line
     def specialize(self, *args: Any, **kwargs: Any) -> Specialization:
-        """The trace for a call like this, compiled but not run. Without arguments, for the declared inputs."""
+        """The trace for a call like this, which is not run. Without arguments, for the declared inputs."""
         if not args and not kwargs and self.inputs is not None:
             args = self.inputs
         with call_lock:
             return self._specialize(Arguments.of(self.function, args, kwargs), current_context())
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that a call has now."""
+        return self._settings(current_context())
 
     def _settings(self, context: Context) -> Settings:
         return context.settings if self.backend is None else replace(context.settings, backend=self.backend)
@@ -200,7 +225,7 @@ class Executable:
             check_specs(arguments, self.inputs)
         self._tell_why(arguments, group, settings)
         trace = trace_call(self.function, arguments)
-        made = Specialization(arguments, trace, compile_graph(trace.graph, settings))
+        made = Specialization(arguments, trace, settings)
         group.append(made)
         return made
 

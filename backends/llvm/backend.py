@@ -5,12 +5,12 @@ In: a `Schedule`. Out: a program; bound to variables' memory, a function on arra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.backends.backend import Level
+from graphc.backends.backend import Level, Lowering
 from graphc.errors import CompileError, GraphcIndexError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
@@ -53,6 +53,10 @@ class LLVMProgram:
     target: Target
     cache: ObjectCache
     settings: Settings
+
+    @property
+    def lowered(self) -> Mapping[Kernel, Lowering]:
+        return {kernel: Lowering(c.native.plans, c.native.notes) for kernel, c in self.kernels.items()}
 
     def bind(self, variables: Sequence[Storage]) -> BoundLLVMProgram:
         return BoundLLVMProgram(self, tuple(variables))

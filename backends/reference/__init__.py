@@ -5,15 +5,16 @@ In: a graph. Out: a program that can do all that the ops' references can, slowly
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.backends.backend import Level
+from graphc.backends.backend import Level, Lowering
 from graphc.errors import CompileError
 from graphc.evaluate import evaluate_graph
 from graphc.ir import Graph
+from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
@@ -37,6 +38,10 @@ class ReferenceProgram:
     """The graph itself."""
 
     graph: Graph
+
+    @property
+    def lowered(self) -> Mapping[Kernel, Lowering]:
+        return {}
 
     def bind(self, variables: Sequence[Storage]) -> BoundReferenceProgram:
         return BoundReferenceProgram(self.graph, tuple(variables))

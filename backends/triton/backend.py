@@ -6,15 +6,16 @@ of memory and carry out launches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from graphc.backends.backend import Level
+from graphc.backends.backend import Level, Lowering
 from graphc.errors import CompileError
 from graphc.ir import Graph
+from graphc.kernel import Kernel
 from graphc.schedule import Buffer, Schedule, Space
 from graphc.settings import Settings
 from graphc.storage import Storage, aligned_empty
@@ -66,6 +67,10 @@ class TritonProgram:
     schedule: Schedule
     program: Program
     allocate: Callable[[], DeviceMemory]
+
+    @property
+    def lowered(self) -> Mapping[Kernel, Lowering]:
+        return {}
 
     def bind(self, variables: Sequence[Storage]) -> BoundTritonProgram:
         return BoundTritonProgram(self.schedule, self.program, self.allocate(), tuple(variables))

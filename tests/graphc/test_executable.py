@@ -1,9 +1,11 @@
 """Executables: their stages, concurrency, and how they live in a process."""
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 import graphc as gx
 from graphc.executable import MISS
+from graphc.frontend import context
+from graphc.settings import Settings
 
 X = np.arange(4, dtype=np.float32)
 
@@ -48,9 +52,72 @@ def test_stages_do_not_run_the_function() -> None:
     assert v.item() == 6 and len(f.specializations) == 1
 
 
-def test_schedule_needs_a_backend_that_has_one() -> None:
-    with pytest.raises(gx.UnsupportedError, match="without a schedule"):
-        gx.compile(lambda x: x).schedule(X)
+def test_every_stage_can_be_read_whatever_backend_runs() -> None:
+    f = gx.compile(lambda x: gx.sum(gx.exp(x)))
+    (step,) = f.schedule(X).steps
+    assert step.ops == ("exp", "sum")
+    expected = {
+        "graph": "exp(%x)",
+        "schedule": "float32[4] input 0",
+        "llvm-ir": "define ",
+        "asm": ".globl",
+        "triton": "tl.reduce(exp",
+        "ptx": ".visible .entry",
+    }
+    for stage, text in expected.items():
+        assert text in f.source(X, stage=stage), stage
+    with pytest.raises(ValueError, match="is not a valid Stage"):
+        f.source(X, stage="bytecode")
+
+
+def test_report() -> None:
+    f = gx.compile(lambda x: gx.sum(gx.exp(x)), backend="llvm")
+    report = f.report(X)
+    assert report.backend == "llvm" and len(report.kernels) == 1 and report.kernels[0].plan
+    assert list(report.seconds) == ["optimize", "schedule", "build"] and "exp sum" in str(report)
+
+
+def test_arguments_are_not_kept_alive() -> None:
+    class Array(np.ndarray):
+        pass
+
+    f = gx.compile(lambda batch, scale: batch["x"] * scale)
+    x = np.ones(3, np.float32).view(Array)
+    reference = weakref.ref(x)
+    f({"x": x}, 2.0)
+    del x
+    gc.collect()
+    assert reference() is None
+
+
+def test_dumps_and_times(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(backend="reference", dump=frozenset({"graph", "schedule"}), time=True)
+    token = context._context.set(context.untraced(settings))
+    try:
+        gx.compile(lambda x: gx.exp(x))(X)
+    finally:
+        context._context.reset(token)
+    printed = capsys.readouterr().err
+    assert "-- graph\ngraph(%x: float32[4])" in printed and "-- schedule\nschedule arena" in printed
+    assert [line.split(":")[1].strip() for line in printed.splitlines() if line.startswith("graphc: ")] == [
+        "optimize",
+        "schedule",
+        "build",
+    ]
+
+
+def test_benchmarks_leave_variables_alone() -> None:
+    v = gx.Variable(0.0)
+
+    @gx.compile
+    def step(x: Any) -> None:
+        v.assign(v + gx.sum(x))
+
+    measured = step.benchmark(gx.spec((4,)), seconds=0.01)
+    assert v.item() == 0 and measured.best <= measured.median and " a call, " in str(measured)
+    compared = gx.bench(step, [X], backends=["reference", "llvm"], seconds=0.01)
+    assert list(compared.results) == ["reference", "llvm"] and not compared.missing and v.item() == 0
+    assert gx.bench(lambda: None, seconds=0.001).results.keys() == {"reference"}
 
 
 def test_the_fast_call_accepts_only_what_it_was_made_for() -> None:
