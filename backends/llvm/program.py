@@ -193,7 +193,7 @@ def _tensors(buffers: Sequence[Buffer], name: str) -> str:
     for b in buffers:
         numpy = b.type.dtype.numpy
         shape = f"(const int64_t[]){{{', '.join(map(str, b.type.shape)) or '0'}}}"
-        names = (b.name or f"{name}{b.position}", b.type.dtype.name, numpy.str)
+        names = (b.name.replace(" ", "_") or f"{name}{b.position}", b.type.dtype.name, numpy.str)
         rows.append(f"{{{', '.join(map(c_string, names))}, {b.type.ndim}, {shape}, {b.type.nbytes}, {b.number}}}")
     return (
         f"static const struct tensor {name}s[] = {{\n    {_lines(rows)}}};\n"
