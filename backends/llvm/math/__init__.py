@@ -1,4 +1,4 @@
-"""The transcendental primitives of float32 as recipes over the simple ones, so that kernels call no libm.
+"""The transcendental primitives as recipes over the simple ones, so that kernels call no libm.
 
 In: a primitive and a dtype. Out: a straight-line recipe, the same text for scalars and for vectors of every width,
 and where it pays a second one for rare arguments. Tests hold each to a bound in ULP over all 2³² inputs.
@@ -33,22 +33,22 @@ class Expansion:
     rare: Rare | None = None
 
 
-_STRAIGHT = {Prim.EXP: exp, Prim.EXP2: exp2, Prim.LOG: log, Prim.LOG2: log2, Prim.ERF: erf}
+_EITHER = {Prim.EXP: exp, Prim.EXP2: exp2, Prim.LOG: log, Prim.LOG2: log2}
 _REDUCED = {Prim.SIN: (sin, sin_far), Prim.COS: (cos, cos_far)}
 
 
 @lru_cache(maxsize=64)
 def expansion(prim: Prim, dtype: DType, fused: bool) -> Expansion | None:
-    """How to compute `prim`, or None where the backend should call libm (float64).
+    """How to compute `prim`, or None where the backend should call libm: sin, cos and erf of float64.
 
     `fused`: FMA rounds once on the target. Without that the results are up to 1 ULP less exact.
     """
+    if prim in _EITHER:
+        return Expansion(record(prim.text, _EITHER[prim], (dtype,)))
     if dtype is not float32:
         return None
-    if prim in _STRAIGHT:
-        return Expansion(record(prim.text, _STRAIGHT[prim], (dtype,)))
-    if prim not in _REDUCED:
-        return None
+    if prim is Prim.ERF:
+        return Expansion(record(prim.text, erf, (dtype,)))
     near, far = _REDUCED[prim]
     limit = {"limit": USUAL_FUSED if fused else USUAL_ROUNDED}
     rare = Rare(record("is_usual", is_usual, (dtype,), limit), record(prim.text, far, (dtype,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...scalar import Builder, Scalar, integer_like
+from ...scalar import Builder, Scalar, integer_like, to_bits, unsigned_like
 from ...types import DType, float32, float64
 
 
@@ -63,6 +63,26 @@ def scaled(s: Builder, p: Scalar, n: Scalar) -> Scalar:
     """p·2ⁿ, p near 1, in two factors: 2ⁿ itself may be no normal number. Only the last product rounds."""
     half = n >> 1
     return p * power_of_two(s, half, p.dtype) * power_of_two(s, n - half, p.dtype)
+
+
+def split(s: Builder, a: Scalar, low: float) -> tuple[Scalar, Scalar]:
+    """(e, m): a positive normal number as 2ᵉ m with low ≤ m < 2·low; `low` between ½ and 1."""
+    form, unsigned = FORMATS[a.dtype], unsigned_like(a.dtype)
+    one, fraction = form.bias << form.mantissa, (1 << form.mantissa) - 1
+    bits = s.bitcast(a, unsigned)
+    biased = bits + (one - to_bits(low, a.dtype))
+    m = s.bitcast((bits - (biased & ~fraction)) + one, a.dtype)
+    # The exponent as the low bits of 2²³ or 2⁵² + exponent: a conversion without a conversion instruction.
+    e = s.bitcast((biased >> form.mantissa) | (one + (form.mantissa << form.mantissa)), a.dtype)
+    return e - (2.0**form.mantissa + form.bias), m
+
+
+def split_any(s: Builder, a: Scalar, low: float) -> tuple[Scalar, Scalar]:
+    """The same for subnormal numbers too, which are scaled up first."""
+    form = FORMATS[a.dtype]
+    tiny = a < 2.0 ** (1 - form.bias)
+    e, m = split(s, s.select(tiny, a * 2.0**form.mantissa, a), low)
+    return e - s.select(tiny, s.coerce(float(form.mantissa), a.dtype), 0.0), m
 
 
 def copysign(s: Builder, x: Scalar, y: Scalar) -> Scalar:

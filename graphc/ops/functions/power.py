@@ -11,8 +11,8 @@ import math
 from typing import TypeAlias
 
 from ...scalar import Builder, Scalar
-from ...types import float32, float64, uint64
-from .formats import FORMATS, copysign, nearest, power_of_two, scaled, within
+from ...types import float32, float64
+from .formats import copysign, nearest, power_of_two, scaled, split, split_any, within
 
 # log₂((1 + t)/(1 − t)) / t as a polynomial of t², for (1 + t)/(1 − t) between √½ and √2; to 2⁻³⁷.
 _LOG2 = (0.34073221644919777, 0.4116726091963542, 0.5770835867279629, 0.9617966733328346, 2.8853900817900935)
@@ -35,7 +35,6 @@ _EXP2_DOUBLE = (
     1.3215491302780685e-06, 1.525273416852024e-05, 0.000154035303888875, 0.0013333558146032792,
     0.009618129107630234, 0.05550410866482338, 0.2402265069591007, 0.6931471805599453, 1.0,
 )  # fmt: skip
-_SQRT_HALF = 0x3FE6A09E667F3BCD  # as bits
 
 Pair: TypeAlias = tuple[Scalar, Scalar]  # a number as a sum, the second part below half an ULP of the first
 
@@ -73,23 +72,11 @@ def _float_power(s: Builder, x: Scalar, y: Scalar) -> Scalar:
 def _single_power(s: Builder, a: Scalar, y: Scalar) -> Scalar:
     """aʸ for float32 a ≥ 0. Converting back rounds once, to infinity and to subnormal numbers too."""
     a, y = s.cast(a, float64), s.cast(y, float64)
-    e, m = _split(s, a)
+    e, m = split(s, a, math.sqrt(0.5))
     t = (m - 1) / (m + 1)
     log = _logarithm(s, a, s.fma(s.polynomial(t * t, _LOG2), t, e))
     k, n = nearest(s, product := within(s, y * log, -160.0, 130.0))
     return s.cast(s.polynomial(product - k, _EXP2) * power_of_two(s, n, float64), float32)
-
-
-def _split(s: Builder, a: Scalar) -> Pair:
-    """(e, m): a normal float64 as 2ᵉ m, with m from √½ to √2."""
-    form = FORMATS[float64]
-    one, fraction = form.bias << form.mantissa, (1 << form.mantissa) - 1
-    bits = s.bitcast(a, uint64)
-    biased = bits + (one - _SQRT_HALF)
-    m = s.bitcast((bits - (biased & ~fraction)) + one, float64)
-    # The exponent as the low bits of 2⁵² + exponent: a conversion without a conversion instruction.
-    e = s.bitcast((biased >> form.mantissa) | (one + (form.mantissa << form.mantissa)), float64)
-    return e - (2.0**form.mantissa + form.bias), m
 
 
 def _logarithm(s: Builder, a: Scalar, y: Scalar) -> Scalar:
@@ -110,9 +97,7 @@ def _double_power(s: Builder, a: Scalar, y: Scalar) -> Scalar:
 
 def _log2_pair(s: Builder, a: Scalar) -> Pair:
     """log₂ a to about 2⁻⁶⁵ of its size."""
-    tiny = a < 2.0**-1022
-    e, m = _split(s, s.select(tiny, a * 2.0**54, a))
-    e = e - s.select(tiny, s.coerce(54.0, float64), 0.0)
+    e, m = split_any(s, a, math.sqrt(0.5))
     f, under = m - 1, m + 1
     under_low = m - (under - 1)
     t = f / under
