@@ -136,8 +136,13 @@ def finish_kernel(
     for node, place, value, over in stores:
         finished.append(Store(len(nodes), place.renumber(numbers), numbers[value], over, scatter))
         nodes.append(node)
+    row = tracer.row
+    parallel = tracer.parallel
+    if not any(isinstance(v, Reduce) for v in values):   # nothing is left that reduces: the row is like other axes
+        used = set().union(*(s.index.axes for s in finished))
+        parallel, row = (*parallel, *(a for a in row if a in used)), ()
     described = tuple(Slot(n.dtype, n.tensor_type.size, slot_name(n)) for n in nodes)
-    kernel = Kernel(described, tracer.parallel, tracer.row, tracer.contracted, values, tuple(finished))
+    kernel = Kernel(described, parallel, row, tracer.contracted, values, tuple(finished))
     return canonical(kernel), tuple(nodes)
 
 

@@ -373,7 +373,14 @@ class _Fusion:
             from .scatter import build_scatter
 
             return build_scatter(members[0], group.absorbed)
-        return [build_kernel(group.domain, members, group.absorbed, stored)]
+        kernel, slots = build_kernel(group.domain, members, group.absorbed, stored)
+        axes = set(kernel.parallel)
+        full = [slots[s.slot] for s in kernel.stores if s.index.axes | set(s.accumulate) >= axes]
+        if kernel.row or len(full) == len(kernel.stores):
+            return [(kernel, slots)]
+        # What made a row of some axes is not wanted after all, so that some results lack axes that others have.
+        parts = [[n for n in stored if n in full], [n for n in stored if n not in full]]
+        return [build_kernel(group.domain, members, group.absorbed, part) for part in parts]
 
     def _in_order(self, kernels: Sequence[tuple[Group, FusedKernel]]) -> list[tuple[Group, FusedKernel]]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that
