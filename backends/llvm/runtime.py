@@ -1,4 +1,4 @@
-"""The native runtime as LLVM IR: a team of threads, its barrier, and the walker of a program's task table.
+"""The native runtime as LLVM IR: a team of threads, and the walker of a program's task table.
 
 In: the target's triple. Out: IR text, the same for the JIT and for executables, so that Python needs no C compiler and
 executables no library of ours. It knows the records in `native`, Linux's futex, and nothing of kernels.
@@ -63,7 +63,7 @@ def report_ir() -> str:
 
 
 def _offsets(record: type[ctypes.Structure]) -> dict[str, int]:
-    """Offsets by name: context_status, task_units, team_phase."""
+    """Offsets by name: context_status, task_units, team_region."""
     return {f"{record.__name__.lower()}_{name}": getattr(record, name).offset for name, *_ in record._fields_}
 
 
