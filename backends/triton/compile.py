@@ -16,7 +16,7 @@ from typing import Any
 
 from graphc.errors import CompileError
 
-from .source import KernelSource, Launch, Parameter
+from .launches import KernelSource, Launch, Parameter
 
 DEFAULT_ARCHITECTURE = 90   # Hopper; sm_90
 

@@ -14,7 +14,8 @@ from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Reduce, Va
 from graphc.scalar import Builder, Prim, Scalar, record
 from graphc.types import DType, float32
 
-from .partials import Partials, sum_of
+from .joining import Join, sum_of
+from .partials import Partials
 from .plan import Plan, plan_contraction
 from .primitives import cast
 from .tile import Coordinates, Dim, Scope
@@ -96,29 +97,19 @@ def lower_contraction(kernel: Kernel, values: Values, partials: Partials, plan: 
     found = roles(kernel, dot)
     a, b, dtype = _operands(kernel, dot)
     if plan is None:
-        m_size, n_size, k_size = (axes_size(axes) for axes in (found.m, found.n, dot.axes))
-        plan = plan_contraction(m_size, n_size, k_size, narrow=dtype.bits == 16)
-    batch = Dim("batch", found.batch)
+        batch_size, m_size, n_size, k_size = map(axes_size, (found.batch, found.m, found.n, dot.axes))
+        plan = plan_contraction(batch_size, m_size, n_size, k_size, narrow=dtype.bits == 16)
+    batch, part = Dim("batch", found.batch), Dim("part", (Axis("part", plan.parts),))
     m, n = Dim("m", found.m, plan.outer, 0), Dim("n", found.n, plan.inner, 1)
-    coordinates = Coordinates(values.code, values.used, values.wide)
     scope = Scope(rank=2)
-    programs = coordinates.spread((batch, m, n), scope)
-    partials.spread((batch, m, n), programs)
-
-    code = values.code
-    name = values.names.unique("dot")
-    code.line(f"{name} = tl.zeros(({plan.outer}, {plan.inner}), tl.float32)")
-    invariant = frozenset(dot.axes)
-    values.emit(dot.inputs, scope, lambda v: not kernel.axes[v] & invariant and v not in dot.inputs)
-    depth = Dim("k", dot.axes, plan.depth, 1), Dim("k", dot.axes, plan.depth, 0)
-    with code.block(f"for start in range(0, {axes_size(dot.axes)}, {plan.depth})"):
-        texts = []
-        for side, (operand, dim, other) in enumerate(((a, depth[0], m), (b, depth[1], n))):
-            inside = scope.child()
-            coordinates.place(dim, "start", inside, "" if side == 0 else "_t")
-            values.emit([operand], inside)
-            texts.append(_dot_operand(kernel, values, operand, inside, dim, other, dtype))
-        code.line(f'{name} = tl.dot({texts[0]}, {texts[1]}, {name}, input_precision="ieee")')
+    programs = Coordinates(values.code, values.used, values.wide).spread((part, batch, m, n), scope)
+    partials.spread((part, batch, m, n), programs)
+    name = _product(kernel, values, dot, (a, b, dtype), (m, n), scope, plan, partials.chunk(part))
+    if plan.parts > 1:
+        total = sum_of(0, float32, ())
+        join = Join(number, "dot", (name,), total.init, total.combine, total.finish)
+        partials.join_later(part, [join], kernel.parallel, scope)
+        return programs, plan
     scope.values[number] = name
     values.emit([s.value for s in kernel.stores], scope)
     for store in kernel.stores:
@@ -127,6 +118,35 @@ def lower_contraction(kernel: Kernel, values: Values, partials: Partials, plan: 
         else:
             values.store(store, scope, (*m.axes, *n.axes) if kernel.levels[store.value] else None)
     return programs, plan
+
+
+def _product(
+    kernel: Kernel, values: Values, dot: Dot, operands: tuple[int, int, DType], tile: tuple[Dim, Dim], scope: Scope,
+    plan: Plan, part: str,
+) -> str:  # fmt: skip
+    """Write the loop over the contracted axes; the name of the tile's sum. `part` says which of the plan's parts of
+    them is this program's."""
+    code, (a, b, dtype), (m, n) = values.code, operands, tile
+    coordinates = Coordinates(code, values.used, values.wide)
+    name = values.names.unique("dot")
+    code.line(f"{name} = tl.zeros(({plan.outer}, {plan.inner}), tl.float32)")
+    contracted = frozenset(dot.axes)
+    values.emit(dot.inputs, scope, lambda v: not kernel.axes[v] & contracted and v not in dot.inputs)
+    first, last, size = "0", str(axes_size(dot.axes)), axes_size(dot.axes)
+    if plan.parts > 1:
+        span = -(-size // (plan.depth * plan.parts)) * plan.depth
+        first, last = "first", "last"
+        code.line(f"first = {part} * {span}")
+        code.line(f"last = tl.minimum(first + {span}, {size})")
+    with code.block(f"for start in range({first}, {last}, {plan.depth})"):
+        texts = []
+        for side, (operand, place, other) in enumerate(((a, 1, m), (b, 0, n))):
+            inside, depth = scope.child(), Dim("k", dot.axes, plan.depth, place)
+            coordinates.place(depth, "start", inside, "" if side == 0 else "_t")
+            values.emit([operand], inside)
+            texts.append(_dot_operand(kernel, values, operand, inside, depth, other, dtype))
+        code.line(f'{name} = tl.dot({texts[0]}, {texts[1]}, {name}, input_precision="ieee")')
+    return name
 
 
 def _operands(kernel: Kernel, dot: Dot) -> tuple[int, int, DType]:

@@ -20,9 +20,10 @@ from graphc.storage import Storage
 
 from .backend import TritonProgram, expect_schedule
 from .interpret import Interpreter
+from .launches import Memory, Parameter
 from .plan import Plan
 from .program import BoundLaunch, Place, Program, bind, scratch_places
-from .source import Memory, Parameter, kernel_source
+from .source import kernel_source
 
 
 class InterpretedMemory:

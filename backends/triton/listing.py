@@ -7,7 +7,8 @@ from collections.abc import Callable
 from graphc.schedule import Schedule, ScheduleStep
 
 from .compile import DEFAULT_ARCHITECTURE, Artifact, compile_source
-from .source import KernelSource, Launch, kernel_source
+from .launches import KernelSource, Launch
+from .source import kernel_source
 
 
 def triton_listing(schedule: Schedule) -> str:

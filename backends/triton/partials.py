@@ -1,7 +1,7 @@
-"""Sums over parallel axes, without atomics: each program stores what it has, a second kernel adds that up.
+"""Reductions shared by programs, without atomics: each stores what it has, a second kernel joins that.
 
-In: accumulating stores, met while a kernel is written. Out: code that stores partial sums to scratch memory, and
-kernels that finish the sums. Both orders of addition are fixed, so equal inputs give equal bits.
+In: accumulating stores, and reductions cut into parts, met while a kernel is written. Out: code that stores partial
+results to scratch memory, and kernels that finish. Both orders are fixed, so equal inputs give equal bits.
 """
 
 from __future__ import annotations
@@ -11,47 +11,48 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from graphc.index import Axis, Index, axes_size, flatten
-from graphc.kernel import Const, Kernel, Load, Reduce, Slot, Store
-from graphc.scalar import Builder, Scalar, record
+from graphc.kernel import Kernel, Load, Slot, Store
 from graphc.types import DType
 
+from .joining import Join, joining_kernel, sum_of
+from .launches import Memory, Parameter
 from .primitives import Operand, cast
 from .tile import Dim, Scope, chunk_text
 from .values import Values
 
 
-def _add(s: Builder, a: Scalar, b: Scalar) -> Scalar:
-    return a + b
-
-
-def _same(s: Builder, a: Scalar) -> Scalar:
-    return a
-
-
-def sum_of(number: int, dtype: DType, axes: tuple[Axis, ...]) -> Reduce:
-    """The sum of a value over axes."""
-    combine, finish = record("sum", _add, (dtype, dtype)), record("sum", _same, (dtype,))
-    return Reduce(combine, (Const(0, dtype),), finish, (number,), axes)
-
-
 @dataclass(frozen=True)
 class FinishingKernel:
-    """Adds up scratch memory number `scratch` into slot `slot` of the kernel it belongs to."""
+    """A kernel to run afterwards, and what its slots are to the kernel that left work for it."""
 
     kernel: Kernel
-    scratch: int
-    slot: int
+    slots: tuple[Parameter, ...]
 
 
 class Partials:
-    """Collects the accumulating stores of one kernel."""
+    """Collects what one kernel leaves to be finished. `slots` are what its own slots are; its scratch memory is
+    numbered from `first`."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, slots: Sequence[Parameter], first: int) -> None:
         self.values = values
         self.scratch: list[Slot] = []
+        self.parameters: list[Parameter] = []
         self.pointers: list[str] = []
         self.finishing: list[FinishingKernel] = []
+        self._slots = tuple(slots)
+        self._first = first
         self._chunks: dict[Dim, str] = {}
+
+    def allocate(self, wanted: str, dtype: DType, size: int) -> str:
+        """Scratch memory for `size` elements; the name of its pointer."""
+        self.scratch.append(Slot(dtype, size, wanted))
+        self.parameters.append(Parameter(Memory.SCRATCH, self._first + len(self.parameters), dtype))
+        self.pointers.append(self.values.names.unique(f"{wanted}_ptr"))
+        return self.pointers[-1]
+
+    def chunk(self, dim: Dim) -> str:
+        """Which block of `dim` a program works on; nothing where there is one."""
+        return self._chunks[dim]
 
     def spread(self, grid: Sequence[Dim], programs: int) -> None:
         """Learn which block of each dim a program works on."""
@@ -76,7 +77,9 @@ class Partials:
             return
         place = flatten([Index.of(a) for a in elements], [a.size for a in elements])
         start = self._start(summed, axes_size(elements))
-        values.write(self._allocate(store, dtype, chunks, elements), place, block, elements, scope, True, start)
+        wanted = f"{kernel.slots[store.slot].name or 'sum'}_partials"
+        base = self.allocate(wanted, dtype, axes_size(chunks) * axes_size(elements))
+        values.write(base, place, block, elements, scope, True, start)
         self._finish(store, dtype, chunks, elements, left)
 
     def _tile_sum(self, store: Store, scope: Scope, summed: Sequence[Dim], dtype: DType) -> str:
@@ -105,16 +108,10 @@ class Partials:
             size *= dim.chunks
         return " + ".join(reversed(parts))
 
-    def _allocate(self, store: Store, dtype: DType, chunks: Sequence[Axis], elements: Sequence[Axis]) -> str:
-        name = f"{self.values.kernel.slots[store.slot].name or 'sum'}_partials"
-        self.scratch.append(Slot(dtype, axes_size(chunks) * axes_size(elements), name))
-        self.pointers.append(self.values.names.unique(f"{name}_ptr"))
-        return self.pointers[-1]
-
     def _finish(
         self, store: Store, dtype: DType, chunks: tuple[Axis, ...], elements: tuple[Axis, ...], left: tuple[Axis, ...]
     ) -> None:
-        """The kernel that adds up what the last allocated scratch memory holds."""
+        """The kernel that adds up what the scratch memory allocated last holds."""
         axes = (*chunks, *elements)
         load = Load(0, flatten([Index.of(a) for a in axes], [a.size for a in axes]), (), dtype)
         total = sum_of(0, dtype, (*chunks, *left))
@@ -126,6 +123,24 @@ class Partials:
             (load, total),
             (replace(store, slot=1, value=1, accumulate=()),),
         )
-        self.finishing.append(FinishingKernel(kernel, len(self.scratch) - 1, store.slot))
+        self.finishing.append(FinishingKernel(kernel, (self.parameters[-1], self._slots[store.slot])))
+
+    def join_later(self, part: Dim, joins: Sequence[Join], block: tuple[Axis, ...], scope: Scope) -> None:
+        """Leave values that a program has for one part of its reduction to a kernel that joins the parts.
+
+        The blocks are over `block`; they hold one state for each point of the kernel's parallel axes."""
+        kernel = self.values.kernel
+        place = flatten([Index.of(a) for a in kernel.parallel], [a.size for a in kernel.parallel])
+        points = axes_size(kernel.parallel)
+        start = self._start((part,), points)
+        parameters = []
+        for join in joins:
+            for name, init in zip(join.states, join.init, strict=True):
+                base = self.allocate(f"{join.wanted}_parts", init.dtype, part.size * points)
+                text = self.values.memory_form(Operand(name, init.dtype), init.dtype)
+                self.values.write(base, place, text, block, scope, True, start)
+                parameters.append(self.parameters[-1])
+        finishing = joining_kernel(kernel, joins, Axis("part", part.size))
+        self.finishing.append(FinishingKernel(finishing, (*parameters, *self._slots)))
 
 

@@ -5,14 +5,16 @@ Sizes are powers of two. A tile of 4,096 elements gives each of 128 threads 32, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.index import Axis, Index, axes_size
-from graphc.kernel import Kernel, Load
+from graphc.kernel import Kernel, Load, Reduce
 
 TILE = 4096
 LOOP_BLOCK = 1024
 LONGEST_ROW = 8192       # rows up to it stay in registers from the first reduction to the last store
+PROGRAMS = 128           # enough to occupy a GPU
+LEAST_ROUNDS = 4         # of a loop that is worth a program of its own
 SIDE = 32                # of a square tile that reads along one axis and writes along another
 
 
@@ -23,11 +25,13 @@ def power_of_two(n: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """Block sizes: `outer` × `inner` points; `depth` along the contracted axes. Tests set their own."""
+    """Block sizes: `outer` × `inner` points; `depth` along the contracted axes. Where points are few and what is
+    reduced is long, that is cut into `parts` for as many programs. Tests set their own."""
 
     outer: int
     inner: int
     depth: int = 1
+    parts: int = 1
     warps: int = 4
     stages: int = 3
 
@@ -56,6 +60,28 @@ def plan_loop(points: int) -> Plan:
 def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Plan:
     """A tile of `outer` × `inner` points. Where memory is contiguous along the outer axes, as in the sum of a
     matrix's columns, the tile is wide along them; otherwise rows are as long as they can be."""
+    tile = _reduction_tile(kernel, outer, inner)
+    if not can_be_cut(kernel):
+        return tile
+    programs = -(-axes_size(kernel.parallel) // tile.outer)
+    return replace(tile, parts=_parts(programs, -(-axes_size(inner) // tile.inner)))
+
+
+def can_be_cut(kernel: Kernel) -> bool:
+    """Whether all that the row is for is reductions of the first level: then parts of it can be reduced apart."""
+    row = set(kernel.row)
+    reduces = [n for n, v in enumerate(kernel.values) if isinstance(v, Reduce)]
+    along = any((kernel.axes[s.value] | s.index.axes) & row for s in kernel.stores)
+    summing = any(s.accumulate for s in kernel.stores)
+    return bool(reduces) and not along and not summing and all(kernel.levels[n] == 1 for n in reduces)
+
+
+def _parts(programs: int, chunks: int) -> int:
+    """Into how many parts to cut a loop of `chunks` rounds so that a GPU of some 100 cores has enough programs."""
+    return max(1, min(PROGRAMS // max(programs, 1), chunks // LEAST_ROUNDS))
+
+
+def _reduction_tile(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Plan:
     lines, columns = axes_size(outer), axes_size(inner)
     along_outer = max((contiguous_bytes(kernel, a) for a in outer), default=0)
     along_inner = max((contiguous_bytes(kernel, a) for a in inner), default=0)
@@ -69,9 +95,11 @@ def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, .
     return Plan(min(power_of_two(lines), max(1, TILE // wide)), wide, warps=warps)
 
 
-def plan_contraction(m: int, n: int, k: int, narrow: bool) -> Plan:
+def plan_contraction(batch: int, m: int, n: int, k: int, narrow: bool) -> Plan:
     """A tile of a matrix product. `narrow` operands (16 bits) go to the tensor cores, which want larger tiles."""
     largest = 128 if narrow else 64
     outer, inner = (min(largest, max(16, power_of_two(size))) for size in (m, n))
     depth = min(64 if narrow else 32, max(16, power_of_two(k)))
-    return Plan(outer, inner, depth, warps=8 if outer * inner >= 128 * 128 else 4)
+    programs = batch * -(-m // outer) * -(-n // inner)
+    warps = 8 if outer * inner >= 128 * 128 else 4
+    return Plan(outer, inner, depth, _parts(programs, -(-k // depth)), warps)

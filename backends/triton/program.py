@@ -14,7 +14,8 @@ from graphc.errors import GraphcIndexError
 from graphc.schedule import Schedule, ScheduleStep, Space
 from graphc.types import DType
 
-from .source import KernelSource, Launch, Memory, kernel_source
+from .launches import KernelSource, Launch, Memory
+from .source import kernel_source
 
 ALIGNMENT = 64   # of every buffer, in bytes; schedules promise it for the arena
 

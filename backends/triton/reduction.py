@@ -13,6 +13,7 @@ from graphc.errors import CompileError
 from graphc.index import Axis
 from graphc.kernel import Kernel, Reduce, Store
 
+from .joining import Join
 from .partials import Partials
 from .plan import Plan, plan_reduction
 from .primitives import literal, triton_dtype
@@ -45,13 +46,17 @@ class _Reduction:
         self.lines = Dim("line", lines, self.plan.outer, 0)
         self.columns = Dim("column", columns, self.plan.inner, 1)
         self.points = Dim("point", others if self.sweeps else ())
+        self.part = Dim("part", (Axis("part", self.plan.parts),))
         self.row = frozenset(kernel.row)
         self.shape = (self.lines.block, self.columns.block)
 
     def lower(self) -> tuple[int, Plan]:
-        grid = [self.points, self.lines] if self.sweeps else [self.columns, self.lines]
+        grid = [self.part, self.points, self.lines] if self.sweeps else [self.columns, self.lines]
         programs = self.coordinates.spread(grid, self.scope)
         self.partials.spread(grid, programs)
+        if self.plan.parts > 1:
+            self._part()
+            return programs, self.plan
         whole = self.columns.chunks <= 1
         if self.sweeps and whole:
             self.coordinates.place(self.columns, "", self.scope)
@@ -74,7 +79,9 @@ class _Reduction:
         if whole:
             self._whole(reduces, along)
         elif reduces or along:
-            self._sweep(level, reduces, along)
+            states = self._sweep(level, reduces, along, "0", str(self.columns.size))
+            for number in reduces:
+                self._finish(number, states[number])
 
     def _varies_along_row(self, store: Store) -> bool:
         return bool((self.kernel.axes[store.value] | store.index.axes) & self.row)
@@ -88,13 +95,16 @@ class _Reduction:
             self.values.emit(self._reduce(number).inputs, self.scope)
             self._finish(number, self._elements(number, self.scope))
 
-    def _sweep(self, level: int, reduces: Sequence[int], stores: Sequence[Store]) -> None:
-        """A level of rows longer than the tile: a loop over chunks."""
+    def _sweep(
+        self, level: int, reduces: Sequence[int], stores: Sequence[Store], first: str, last: str
+    ) -> dict[int, list[str]]:
+        """A level of rows longer than the tile: a loop over their chunks from `first` on. Returns the names of the
+        reductions' states, which are still one for each column."""
         kernel, row, code = self.kernel, self.row, self.code
         roots = [i for n in reduces for i in self._reduce(n).inputs] + [s.value for s in stores]
         self.values.emit(roots, self.scope, lambda n: not kernel.axes[n] & row and kernel.levels[n] <= level)
         states = {n: self._initial(n) for n in reduces}
-        with code.block(f"for start in range(0, {self.columns.size}, {self.columns.block})"):
+        with code.block(f"for start in range({first}, {last}, {self.columns.block})"):
             scope = self.scope.child()
             self.coordinates.place(self.columns, "start", scope)
             for store in stores:
@@ -105,8 +115,21 @@ class _Reduction:
                 joined = (*states[number], *self._elements(number, scope))
                 combined = self.values.recipes.call(self._reduce(number).combine, joined)
                 code.line(f"{', '.join(states[number])} = {combined}")
-        for number in reduces:
-            self._finish(number, states[number])
+        return states
+
+    def _part(self) -> None:
+        """One part of a single sweep; a second kernel joins the parts, and does all that follows from them."""
+        kernel, code = self.kernel, self.code
+        reduces = [n for n, v in enumerate(kernel.values) if isinstance(v, Reduce)]
+        span = -(-self.columns.chunks // self.plan.parts) * self.columns.block
+        code.line(f"first = {self.partials.chunk(self.part)} * {span}")
+        code.line(f"last = tl.minimum(first + {span}, {self.columns.size})")
+        joins = []
+        for number, states in self._sweep(0, reduces, (), "first", "last").items():
+            value = self._reduce(number)
+            names = tuple(self._join_columns(number, states))
+            joins.append(Join(number, value.finish.name, names, value.init, value.combine, value.finish))
+        self.partials.join_later(self.part, joins, self.lines.axes, self.scope)
 
     def _reduce(self, number: int) -> Reduce:
         value = self.kernel.values[number]
@@ -139,15 +162,20 @@ class _Reduction:
             names.append(name)
         return names
 
-    def _finish(self, number: int, states: Sequence[str]) -> None:
-        """Join the columns' states, and finish the result."""
+    def _join_columns(self, number: int, states: Sequence[str]) -> list[str]:
+        """Join the columns' states to one for each line; their names."""
         value, recipes = self._reduce(number), self.values.recipes
         wanted = value.finish.name if not value.finish.steps else f"{value.finish.name}_total"
         names = [self.values.names.unique(wanted) for _ in states]
         combine = recipes.function(value.combine)
         inputs = f"({', '.join(states)})" if len(states) > 1 else states[0]
         self.code.line(f"{', '.join(names)} = tl.reduce({inputs}, 1, {combine}, keep_dims=True)")
-        self.values.apply_to(number, value.finish, names, self.scope)
+        return names
+
+    def _finish(self, number: int, states: Sequence[str]) -> None:
+        """Join the columns' states, and finish the result."""
+        names = self._join_columns(number, states)
+        self.values.apply_to(number, self._reduce(number).finish, names, self.scope)
 
     def _store(self, store: Store, scope: Scope) -> None:
         if store.accumulate:

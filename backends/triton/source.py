@@ -5,15 +5,13 @@ The text is the same for Triton's interpreter and its compiler. Sums over parall
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
 from graphc.kernel import Kernel, KernelKind, Slot
-from graphc.types import DType, int32
+from graphc.types import int32
 
 from .contraction import as_sum_of_products, lower_contraction, uses_dot_instruction
+from .launches import KernelSource, Launch, Memory, Parameter
 from .loop import lower_loop
 from .partials import Partials
 from .plan import Plan
@@ -22,43 +20,6 @@ from .reduction import lower_reduction
 from .scatter import lower_scatter
 from .text import Code, Names
 from .values import Values
-
-
-class Memory(Enum):
-    """What a launch's parameter points to."""
-
-    SLOT = "slot"          # the kernel's slot of that number
-    SCRATCH = "scratch"    # scratch memory of the kernel, contents undefined
-    STATUS = "status"      # one int32, set to 1 where a gathered index was bad
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One pointer that a device function takes."""
-
-    memory: Memory
-    number: int
-    dtype: DType
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A call of a device function by `programs` programs."""
-
-    function: str
-    parameters: tuple[Parameter, ...]
-    programs: int
-    warps: int
-    stages: int
-
-
-@dataclass(frozen=True)
-class KernelSource:
-    """A kernel's Triton module, its launches in order, and the scratch memory they share."""
-
-    text: str
-    launches: tuple[Launch, ...]
-    scratch: tuple[Slot, ...]
 
 
 @lru_cache(maxsize=1024)
@@ -81,20 +42,17 @@ class _Writer:
         self.launches: list[Launch] = []
         self.scratch: list[Slot] = []
 
-    def write(self, kernel: Kernel, plan: Plan | None, slots: Sequence[Parameter]) -> None:
+    def write(self, kernel: Kernel, plan: Plan | None, slots: tuple[Parameter, ...]) -> None:
         """Write a kernel whose slots are what `slots` says; then the kernels that finish its sums."""
         lowered = kernel
         if kernel.kind is KernelKind.CONTRACTION and not uses_dot_instruction(kernel):
             lowered = as_sum_of_products(kernel)
         code = Code()
         values = Values(lowered, code, self.recipes)
-        partials = Partials(values)
+        partials = Partials(values, slots, len(self.scratch))
         programs, plan = _lower(lowered, values, partials, plan)
-        first = len(self.scratch)
         self.scratch += partials.scratch
-        parameters = [*slots]
-        parameters += [Parameter(Memory.SCRATCH, first + n, s.dtype) for n, s in enumerate(partials.scratch)]
-        pointers = [*values.slots, *partials.pointers]
+        parameters, pointers = [*slots, *partials.parameters], [*values.slots, *partials.pointers]
         if values.reports_status:
             parameters.append(Parameter(Memory.STATUS, 0, int32))
             pointers.append("status")
@@ -104,8 +62,7 @@ class _Writer:
         if programs:
             self.launches.append(Launch(name, tuple(parameters), programs, plan.warps, plan.stages))
         for finishing in partials.finishing:
-            scratch = parameters[len(slots) + finishing.scratch]
-            self.write(finishing.kernel, None, (scratch, slots[finishing.slot]))
+            self.write(finishing.kernel, None, finishing.slots)
 
     def module(self) -> str:
         head = "import triton\nimport triton.language as tl\n"

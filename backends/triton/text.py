@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_DIMS = ("line", "column", "point", "rest", "outer", "inner", "batch", "m", "n", "k")
+_DIMS = ("line", "column", "point", "rest", "outer", "inner", "batch", "m", "n", "k", "part")
 _DEVICE_FUNCTIONS = (
     "exp", "trunc", "round_half_even", "shift_left", "shift_right", "shift_right_signed", "umulhi_narrow", "saturate",
     "checked",
 )  # fmt: skip
+_KERNEL_WORDS = ("tl", "triton", "status", "pid", "start", "first", "last", "float", "range")
 _RESERVED = frozenset(
     (
-        *keyword.kwlist, "float", "range", "tl", "triton", "status", "pid", "start", *_DEVICE_FUNCTIONS,
+        *keyword.kwlist, *_KERNEL_WORDS, *_DEVICE_FUNCTIONS,
         *(name + suffix for name in _DIMS for suffix in ("", "_in", "_t", "_t_in")),
     )
 )  # fmt: skip

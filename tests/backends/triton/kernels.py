@@ -174,12 +174,25 @@ def sum_over_two_axes() -> Kernel:
     return b.kernel((i,), (r, q))
 
 
-def sum_of_all() -> Kernel:
+def sum_over_two_axes_only() -> Kernel:
     b = Build()
-    (r,), (at,) = axes(r0=20000)
-    x, y = b.slot("x", 20000), b.slot("y", 1)
+    (i, r, q), (channel, image, pixel) = axes(i0=3, r0=4, r1=50)
+    x, y = b.slot("x", 600), b.slot("y", 3)
+    total = b.sum(b.load(x, (image * 3 + channel) * 50 + pixel), (r, q))
+    b.store(y, channel, b.apply(lambda s, t: t * (1 / 200), total, name="mean"))
+    return b.kernel((i,), (r, q))
+
+
+def total(size: int) -> Kernel:
+    b = Build()
+    (r,), (at,) = axes(r0=size)
+    x, y = b.slot("x", size), b.slot("y", 1)
     b.store(y, Index(), b.sum(b.load(x, at), (r,)))
     return b.kernel((), (r,))
+
+
+def sum_of_all() -> Kernel:
+    return total(20000)
 
 
 def sum_of_constant() -> Kernel:
@@ -463,7 +476,8 @@ KERNELS: dict[str, Callable[[], Kernel]] = {
     for f in (
         softmax, softmax_of_columns, layer_norm, layer_norm_gradient, column_sum_of_rows, column_sum_accumulated,
         sums_over_different_axes, sums_over_disjoint_axes, sum_of_nothing, product_of_nothing,
-        transposed_sum, sum_over_two_axes, sum_of_all, sum_of_constant, argmax, log_sum_exp,
+        transposed_sum, sum_over_two_axes, sum_over_two_axes_only,
+        sum_of_all, sum_of_constant, argmax, log_sum_exp,
         any_and_all, integer_reductions, linear_gelu, widened_product, batched_product, product_of_functions,
         convolution, matrix_vector, integer_product, double_product, product_with_sums, weight_update, pad_and_concat,
         divided_indices, gather, gather_one, scatter_rows, scatter_along_last_axis, scatter_overlapping,

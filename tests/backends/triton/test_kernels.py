@@ -8,7 +8,9 @@ import pytest
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import run_kernel_interpreted
 from graphc.backends.triton.plan import Plan
+from graphc.backends.triton.source import kernel_source
 from graphc.kernel import Kernel
+from graphc.types import float16
 from tests.kernel_interpreter import run_kernel
 
 from . import kernels
@@ -49,3 +51,27 @@ def test_kernel_computes_what_it_means(name: str, interpreter: Interpreter) -> N
 def test_small_tiles_compute_the_same(name: str, plan: Plan, interpreter: Interpreter) -> None:
     """Tiles that leave tails, and rows longer than a tile."""
     compare(kernels.KERNELS[name](), interpreter, plan)
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("sum_of_all", Plan(1, 64, parts=7)), ("column_sum_of_rows", Plan(32, 16, parts=3)),
+        ("argmax", Plan(4, 16, parts=2)), ("log_sum_exp", Plan(2, 16, parts=3)), ("any_and_all", Plan(4, 16, parts=2)),
+        ("sum_of_constant", Plan(2, 16, parts=2)), ("sum_over_two_axes_only", Plan(2, 32, parts=3)),
+        ("linear_gelu", Plan(16, 16, 16, parts=3)), ("batched_product", Plan(16, 32, 16, parts=2)),
+        ("product_with_sums", Plan(16, 16, 16, parts=2)), ("weight_update", Plan(32, 32, 16, parts=2)),
+        ("convolution", Plan(32, 32, 16, parts=2)), ("gather_one", Plan(1, 4, parts=2)),
+    ],
+)  # fmt: skip
+def test_parts_join_to_the_same(name: str, plan: Plan, interpreter: Interpreter) -> None:
+    """Long reductions cut into parts for several programs, and joined by a second kernel."""
+    kernel = kernels.KERNELS[name]()
+    assert len(kernel_source(kernel, plan).launches) >= 2
+    compare(kernel, interpreter, plan)
+
+
+@pytest.mark.parametrize("kernel", [kernels.total(1 << 22), kernels.linear_gelu(16, 1 << 16, 16, float16)])
+def test_long_reductions_of_few_points_are_cut(kernel: Kernel) -> None:
+    first, second = kernel_source(kernel).launches
+    assert first.programs >= 64
