@@ -22,6 +22,7 @@ from .kernel_code import NativeKernel, NativeTask
 from .lower import lower
 from .native import NativeProgram, TaskSpec
 from .target import Target
+from .team import usable_threads
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ def compile_kernels(
         else:
             fresh.append((kernel, key, lower(kernel, target, symbol_of(kernel))))
     verify = settings.check is Check.ALL
-    objects = jit.compile_objects([native.ir for _, _, native in fresh], target, verify=verify)
+    threads = settings.threads or usable_threads()
+    objects = jit.compile_objects(
+        [native.ir for _, _, native in fresh], target, verify=verify, threads=threads
+    )
     for (kernel, key, native), code in zip(fresh, objects, strict=True):
         found[kernel] = CompiledKernel(native, code)
         cache.put(key, _pack(found[kernel]))
@@ -106,6 +110,7 @@ class _Row:
     buffers: tuple[int, ...]
     written: frozenset[int]
     step: int
+    where: str
 
 
 class _Builder:
@@ -126,10 +131,11 @@ class _Builder:
         scratch = self._scratch(native, step)
         buffers = (*step.buffers, *(b.number for b in scratch))
         count = len(step.kernel.slots)
+        where = str(step.lines[0]) if step.lines else ""
         for task in native.tasks:
             written = {buffers[s] for s in task.slots if s >= count or s in step.kernel.written}
             table = self.prepare if task.prepares and self._is_lasting(buffers[task.slots[0]]) else rows
-            table.append(_Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), number))
+            table.append(_Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), number, where))
 
     def _is_lasting(self, buffer: int) -> bool:
         """Whether no call changes the buffer's contents."""
@@ -188,7 +194,9 @@ class _Builder:
             )
             since = [row] if barrier else [*since, row]
             task = row.task
-            result.append(TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier))
+            result.append(
+                TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier, row.where)
+            )
         return tuple(result)
 
     def _meet(self, a: _Row, b: _Row) -> bool:
