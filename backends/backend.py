@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -48,6 +49,15 @@ class Program(Protocol):
     @property
     def lowered(self) -> Mapping[Kernel, Lowering]:
         """How each kernel was lowered, as far as there is something to say."""
+        ...
+
+
+@runtime_checkable
+class Linkable(Protocol):
+    """A program that can leave the process."""
+
+    def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
+        """Write an executable file that needs no Python. `variables`: the values it starts with, in order."""
         ...
 
 

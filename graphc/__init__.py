@@ -170,6 +170,6 @@ from .frontend.shapes import (
 )
 from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
 from .benchmark import bench
-from .compile import compile
+from .compile import compile, thread_count
 from .executable import Executable
 from . import linalg, nn, optim, random

@@ -163,6 +163,15 @@ def compile(
     return make if function is None else make(function)
 
 
+def thread_count() -> int:
+    """How many threads a call may use here and now: what the process may use, or less where `gx.using(threads=...)`
+    or GRAPHC_THREADS says so."""
+    from .backends.llvm.team import usable_threads
+    from .frontend.context import current_settings
+
+    return min(usable_threads(), current_settings().threads or usable_threads())
+
+
 class _Driver:
     """The frontend's hook into passes and backends."""
 

@@ -10,17 +10,22 @@ import functools
 import sys
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy import ndarray
 
 from .compile import Compilation, Stage
 from .driver import call_lock
+from .errors import TraceError
+from .frontend import pytree
 from .frontend.arguments import Arguments, check_specs, is_same_static
 from .frontend.context import Context, current_context
 from .frontend.location import with_user_line
+from .frontend.spec import Spec
 from .frontend.tensor import Tensor
 from .frontend.trace import Trace, trace_call
 from .ir import Graph
@@ -197,6 +202,36 @@ class Executable:
         from .benchmark import measure
 
         return measure(self, args, kwargs, seconds)
+
+    @with_user_line
+    def build(
+        self,
+        path: str | PathLike[str],
+        *,
+        kind: str = "program",
+        batch: int | None = None,
+        sizes: Mapping[str, int] | None = None,
+        inputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Write a file that does without Python what a call does.
+
+        kind: "program", an executable that reads and writes .npy files. batch and sizes fix what the specs of the
+        inputs leave open; `inputs` replaces the declared ones. Raises ShapeError that lists the sizes that are still
+        open, TraceError where inputs are not declared, UnsupportedError for another kind or backend.
+        """
+        from .package import Kind, build
+
+        declared = self.inputs if inputs is None else tuple(inputs)
+        if declared is None or any(s is None for s in declared):
+            raise TraceError(
+                f"{self.__qualname__} does not say what its inputs are",
+                hint="compile it with inputs=[gx.spec(...), ...], one for each argument",
+            )
+        fixed = [
+            Spec(leaf.resolve(batch, sizes or {}).shape, leaf.dtype) if isinstance(leaf, Spec) else leaf
+            for leaf in pytree.leaves(declared)
+        ]
+        build(self.specialize(*pytree.unflatten(declared, fixed)), Path(path), Kind(kind))
 
     @with_user_line
     def specialize(self, *args: Any, **kwargs: Any) -> Specialization:

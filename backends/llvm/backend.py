@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from .build import BuiltProgram, CompiledKernel, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder
 from .instance import Instance, address
 from .outputs import OutputPool
+from .program import link_program
 from .target import Target, host_target
 from .team import process_team, runtime_object
 
@@ -60,6 +62,10 @@ class LLVMProgram:
 
     def bind(self, variables: Sequence[Storage]) -> BoundLLVMProgram:
         return BoundLLVMProgram(self, tuple(variables))
+
+    def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
+        """Write a standalone program. Raises UnsupportedError where there is no C compiler."""
+        link_program(path, self.built.native, self.target, self.cache, variables)
 
 
 class BoundLLVMProgram:

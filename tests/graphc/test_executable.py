@@ -2,10 +2,12 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,34 @@ def test_dumps_and_times(capsys: pytest.CaptureFixture[str]) -> None:
         "schedule",
         "build",
     ]
+
+
+def test_thread_count() -> None:
+    assert gx.thread_count() >= 1
+    with gx.using(threads=1):
+        assert gx.thread_count() == 1
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_programs(tmp_path: Path) -> None:
+    w = gx.Variable([1.0, 2.0])
+    f = gx.compile(lambda x: x * w, backend="llvm", inputs=[gx.spec((None, 2))])
+    with pytest.raises(gx.ShapeError, match="open: batch"):
+        f.build(tmp_path / "scale")
+    f.build(tmp_path / "scale", batch=3)
+    np.save(tmp_path / "x.npy", np.ones((3, 2), np.float32))
+    subprocess.run([tmp_path / "scale", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], check=True)
+    assert np.load(tmp_path / "y.npy").tolist() == [[1, 2]] * 3
+
+
+def test_what_can_not_be_built(tmp_path: Path) -> None:
+    f = gx.compile(lambda x: x * 2)
+    with pytest.raises(gx.TraceError, match="does not say what its inputs are"):
+        f.build(tmp_path / "f")
+    with pytest.raises(gx.UnsupportedError, match="reference backend makes no standalone programs"):
+        f.build(tmp_path / "f", inputs=[gx.spec((2,))])
+    with pytest.raises(gx.UnsupportedError, match="builds programs only"):
+        f.build(tmp_path / "f", kind="package", inputs=[gx.spec((2,))])
 
 
 def test_benchmarks_leave_variables_alone() -> None:
