@@ -12,17 +12,21 @@ from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Dot, Kernel, Load
 from graphc.types import DType
 
-from .microkernel import Strides, Tile, register_tile
+from .microkernel import MOST_ROWS, Strides, Tile, register_tile
 from .target import Target
 
 # Measured on one core with AVX2 at 100 GFLOP/s; what they weigh against each other scales alike elsewhere.
+FEW_COLUMNS = 4  # up to so many, products of operands that lie along k are better summed vector by vector
 PACKED_REUSE = 8  # a panel that fewer tiles read is not worth copying
-PACKED_COLUMNS = (
-    512  # rows that lie along k are read in place unless at least this many columns repay the copy
+PACKED_ROWS = 4  # rows that lie along k are read in place unless they are at least as many tiles …
+PACKED_COLUMNS = 512  # … at least this many columns repay the copy …
+PACKED_DEPTH = 128  # … and so much of k keeps a tile from being all prologue
+PLACED_DEPTH = (
+    128  # columns in place that span many pages: so few of k that the next panel finds the pages again
 )
-PACKED_DEPTH = 128  # … and at least this much of k
-UNIT_WORK = 1 << 18  # multiply-adds, about 5 µs: the least that is worth handing out
+PLACED_TILES = 4  # … and at least so many panels next to each other
 PANEL_ROWS = 8  # panels of rows are as wide as the power of two above a tile's rows
+UNIT_WORK = 1 << 18  # multiply-adds, about 5 µs: the least that is worth handing out
 UNITS = 128  # as many units as this need no smaller ones
 
 
@@ -82,6 +86,10 @@ class Operand:
     lanes: int
     vectors: bool
     packed: bool = False
+
+    @property
+    def lies_along_k(self) -> bool:
+        return self.strides is not None and self.strides.depth == 1
 
     @property
     def width(self) -> int:
@@ -187,7 +195,8 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     row_axis = max(own[0], key=lambda a: a.size)
     column_axis = contiguous if contiguous in own[1] else max(own[1], key=lambda a: a.size)
     outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
-    tile = register_tile(target, dot.dtype)
+    row_cut = Cut.evenly(row_axis.size, MOST_ROWS)
+    tile = register_tile(target, dot.dtype, row_cut.first)
     depth = axes_size(dot.axes)
 
     def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
@@ -195,13 +204,15 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
         lanes = tile.lanes if vectors else min(tile.lanes, PANEL_ROWS)
         return Operand(value, free, mine, _strides(kernel, value, free, dot), cut, lanes, vectors)
 
-    rows = operand(inputs[0], row_axis, Cut.evenly(row_axis.size, tile.rows), False)
+    rows = operand(inputs[0], row_axis, row_cut, False)
     columns = operand(inputs[1], column_axis, Cut.with_rest(column_axis.size, tile.columns), True)
+    if column_axis.size <= FEW_COLUMNS and rows.lies_along_k and columns.lies_along_k:
+        return None
     rows = replace(rows, packed=_is_worth_packing(rows, columns, depth, dot.dtype, target))
     columns = replace(columns, packed=_is_worth_packing(columns, rows, depth, dot.dtype, target))
-    chunk = _chunk(depth, tile, dot.dtype, target)
-    tiles = _block_tiles(rows, columns, depth, chunk, dot.dtype, target, axes_size(outer))
-    return Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, chunk, *tiles)
+    tiles = rows.cut.count, columns.cut.count
+    plan = Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, depth, *tiles)
+    return _with_blocks(plan, target)
 
 
 def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType, target: Target) -> bool:
@@ -213,34 +224,38 @@ def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType
     strides = operand.strides
     if strides is None or (operand.vectors and strides.free != 1):
         return True
-    if strides.depth == 1:
-        return other.free.size >= PACKED_COLUMNS and depth >= PACKED_DEPTH
-    span = depth * max(strides.depth, operand.free.size) * dtype.itemsize
-    return other.cut.count >= PACKED_REUSE and span > 2 * target.l1
+    if operand.lies_along_k:
+        return (
+            operand.cut.count >= PACKED_ROWS and other.free.size >= PACKED_COLUMNS and depth >= PACKED_DEPTH
+        )
+    return other.cut.count >= PACKED_REUSE and _span(operand, depth, dtype) > 2 * target.l1
 
 
-def _chunk(depth: int, tile: Tile, dtype: DType, target: Target) -> int:
-    """k in equal chunks, of which a panel of columns takes no more than a quarter of the second cache."""
-    most = target.l2 // 4 // (tile.columns * dtype.itemsize)
-    return _evenly(depth, most)
+def _span(operand: Operand, depth: int, dtype: DType) -> int:
+    """Bytes between the first and the last of what an operand in place reads across k."""
+    assert operand.strides is not None
+    return depth * max(abs(operand.strides.depth), operand.free.size) * dtype.itemsize
 
 
-def _block_tiles(
-    rows: Operand, columns: Operand, depth: int, chunk: int, dtype: DType, target: Target, outer: int
-) -> tuple[int, int]:
-    """Row and column tiles of a block: rows fill half of the second cache at most, and there are enough units."""
-    row_tiles = max(1, min(rows.cut.count, target.l2 // 2 // (rows.cut.first * chunk * dtype.itemsize)))
-    column_tiles = columns.cut.count
-    work = outer * rows.free.size * columns.free.size * depth
-    wanted = min(UNITS, work // UNIT_WORK)
-    while outer * -(-rows.cut.count // row_tiles) * -(-columns.cut.count // column_tiles) < wanted:
-        if row_tiles * rows.cut.first >= column_tiles * columns.cut.first and row_tiles > 1:
-            row_tiles = -(-row_tiles // 2)
-        elif column_tiles > 1:
-            column_tiles = -(-column_tiles // 2)
+def _with_blocks(plan: Blocking, target: Target) -> Blocking:
+    """The plan with k in equal chunks, of which a panel of columns fills a quarter of the second cache at most, and
+    with blocks whose rows fill half of it at most, but small enough that there are units to share."""
+    rows, columns, itemsize = plan.rows, plan.columns, plan.dtype.itemsize
+    chunk = target.l2 // 4 // (plan.tile.columns * itemsize)
+    least = 1
+    if not columns.packed and _span(columns, plan.depth, plan.dtype) > 2 * target.l1:
+        chunk, least = PLACED_DEPTH, min(PLACED_TILES, columns.cut.count)
+    chunk = _evenly(plan.depth, chunk)
+    row_tiles = max(1, min(rows.cut.count, target.l2 // 2 // (rows.cut.first * chunk * itemsize)))
+    plan = replace(plan, chunk=chunk, row_tiles=_evenly(rows.cut.count, row_tiles))
+    while plan.units < min(UNITS, plan.work // UNIT_WORK):
+        if plan.row_tiles > 1 and plan.row_tiles * rows.cut.first >= plan.column_tiles * columns.cut.first:
+            plan = replace(plan, row_tiles=_evenly(rows.cut.count, -(-plan.row_tiles // 2)))
+        elif plan.column_tiles > least:
+            plan = replace(plan, column_tiles=_evenly(columns.cut.count, -(-plan.column_tiles // 2)))
         else:
             break
-    return _evenly(rows.cut.count, row_tiles), _evenly(columns.cut.count, column_tiles)
+    return plan
 
 
 def _evenly(count: int, most: int) -> int:

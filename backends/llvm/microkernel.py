@@ -15,6 +15,8 @@ from .primitives import Emitter
 from .target import Target
 from .text import Code, register_type
 
+MOST_ROWS = 6
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -33,9 +35,12 @@ class Tile:
         return self.rows * self.columns
 
 
-def register_tile(target: Target, dtype: DType) -> Tile:
-    """The tile that fills the registers: of 16, 12 hold sums, 2 columns and one a row's element; of 32, 24 and 4."""
-    return Tile(6, target.vector_registers // 8, target.lanes(dtype))
+def register_tile(target: Target, dtype: DType, rows: int) -> Tile:
+    """The tile for that many rows, 6 at most: of 16 registers, 12 hold sums, 2 columns and one a row's element; of 32,
+    24 and 4. Fewer than 4 rows take as many columns as there is room for, else too few sums are under way at a time."""
+    registers = target.vector_registers
+    vectors = registers // 8 if rows >= 4 else (registers - 1) // (rows + 1)
+    return Tile(rows, vectors, target.lanes(dtype))
 
 
 @dataclass(frozen=True)
