@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
@@ -42,23 +43,30 @@ class Interpreter:
         """Carry out launches; what they change in the regions is changed here. Regions are one-dimensional, uint8.
 
         Raises CompileError with Triton's own text where a source fails."""
-        if self._process is None:
-            command = [sys.executable, "-m", "graphc.backends.triton.interpret"]
-            environment = {**os.environ, "TRITON_INTERPRET": "1"}
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        request = Request(tuple(modules), tuple(launches), tuple(regions))
-        assert self._process.stdin and self._process.stdout
-        _send(self._process.stdin, request)
-        answer = _receive(self._process.stdout)
+        try:
+            answer = self._ask(Request(tuple(modules), tuple(launches), tuple(regions)))
+        except (EOFError, BrokenPipeError) as error:
+            self.close()
+            raise CompileError("Triton's interpreter ended before it answered") from error
         if isinstance(answer, str):
             raise CompileError("Triton's interpreter refused a source", got=answer)
         for region, result in zip(regions, answer, strict=True):
             region[:] = result
 
+    def _ask(self, request: Request) -> Any:
+        if self._process is None:
+            command = [sys.executable, "-m", "graphc.backends.triton.interpret"]
+            environment = {**os.environ, "TRITON_INTERPRET": "1"}
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        assert self._process.stdin and self._process.stdout
+        _send(self._process.stdin, request)
+        return _receive(self._process.stdout)
+
     def close(self) -> None:
         if self._process is not None:
             assert self._process.stdin and self._process.stdout
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
             self._process.stdout.close()
             self._process.wait()
             self._process = None

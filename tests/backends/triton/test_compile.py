@@ -68,3 +68,10 @@ def test_compiling_needs_no_pytorch() -> None:
         "compile_source(kernel_source(kernels.gather())); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+def test_positions_beyond_32_bits_are_computed_in_64() -> None:
+    source = kernel_source(kernels.softmax(1 << 17, 1 << 15))
+    assert "pid = tl.program_id(0).to(tl.int64)" in source.text
+    (artifact,) = compile_source(source)
+    assert artifact.launch.programs == 1 << 17
