@@ -13,7 +13,7 @@ from graphc.backends.llvm.blocking import Blocking, Cut, block
 from graphc.backends.llvm.contraction import lower_contraction
 from graphc.backends.llvm.target import describe, host_target
 from graphc.index import Axis, Bound, Gathered, Index, flatten
-from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Slot, Store
+from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Slot, Store, Value
 from graphc.types import DType, bfloat16, float16, float32, float64, int8, int32, int64
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.products import Product, adam, biased_gelu, matrices, random_arrays
@@ -189,10 +189,13 @@ def test_operands_are_any_value_and_epilogues_know_where_they_are() -> None:
     check(kernel)
 
 
-def _renumbered(value, gone: int):
+def _renumbered(value: Value, gone: int) -> Value:
     """Numbers behind a removed value move down."""
-    if isinstance(value, Apply | Dot):
+    if isinstance(value, Apply):
         return replace(value, inputs=tuple(i - (i > gone) for i in value.inputs))
+    if isinstance(value, Dot):
+        a, b = value.inputs
+        return replace(value, inputs=(a - (a > gone), b - (b > gone)))
     return value
 
 
