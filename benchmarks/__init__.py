@@ -1,1 +1,1 @@
-"""The same work in graphc and in its peers, and the results."""
+"""graphc and its peers at the same work on the same machine: `make bench`, or `python -m benchmarks [NAME ...]`."""
