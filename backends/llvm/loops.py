@@ -16,6 +16,7 @@ from graphc.kernel import Store
 from .places import Chunk, Frame, Operand
 from .plan import Plan
 from .sweeps import needed, stored
+from .tiles import Tiles
 from .values import Values
 
 Body = Callable[[Frame, list[Chunk], list[str]], list[str]]
@@ -23,7 +24,7 @@ Body = Callable[[Frame, list[Chunk], list[str]], list[str]]
 
 @dataclass(frozen=True)
 class Span:
-    """A part of the vector axis: from `start` to `stop`, whole steps, and then the rest of the axis where `last`.
+    """A part of an axis: from `start` to `stop`, whole steps, and then the rest of the axis where `last`.
 
     Without `start` it is the whole axis, and everything about it is known while generating.
     """
@@ -37,34 +38,49 @@ class Span:
         return self.start == ""
 
 
-@contextmanager
-def unit_loop(values: Values, plan: Plan) -> Iterator[tuple[Frame, Span]]:
-    """The loop over this call's units; inside, the frame and the part of the vector axis of a unit.
+@dataclass(frozen=True)
+class Unit:
+    """Where a work unit is: its frame, and its part of the vector axis and of the tile axis."""
 
-    Without outer axes, neighbouring blocks of the vector axis are done as one span.
-    """
-    code, step = values.code, plan.lanes * plan.unroll
-    main = plan.length // step * step
-    if not plan.outer and plan.blocks == 1:
-        yield Frame(), Span()
+    frame: Frame
+    span: Span
+    tile: Span
+
+
+@contextmanager
+def unit_loop(values: Values, plan: Plan) -> Iterator[Unit]:
+    """The loop over this call's units. Where only the vector axis makes units, neighbouring ones are one span."""
+    code, main = values.code, plan.length // plan.step * plan.step
+    if plan.units == 1:
+        yield Unit(Frame(), Span(), Span())
         return
-    if not plan.outer:
+    if plan.blocks == plan.units:
         start, stop = code.multiply("%low", plan.block), code.multiply("%high", plan.block)
-        yield Frame(), Span(start, code.minimum(stop, main), code.let(f"icmp eq i64 %high, {plan.blocks}"))
+        last = code.let(f"icmp eq i64 %high, {plan.blocks}")
+        yield Unit(Frame(), Span(start, code.minimum(stop, main), last), Span())
         return
     with code.loop("%low", "%high") as loop:
-        rest: Operand = loop.index
-        span = Span()
-        if plan.blocks > 1:
-            rest, block = divide(values, rest, plan.blocks)
-            start = code.multiply(block, plan.block)
-            last = code.let(f"icmp eq i64 {block}, {plan.blocks - 1}")
-            span = Span(start, code.minimum(code.add(start, plan.block), main), last)
+        rest, block = divide(values, loop.index, plan.blocks)
+        rest, tile_block = divide(values, rest, plan.tile_blocks)
         axes: dict[Axis, Operand] = {}
-        for axis in reversed(plan.outer[1:]):
-            rest, axes[axis] = divide(values, rest, axis.size)
-        axes[plan.outer[0]] = rest
-        yield Frame(None, axes), span
+        for axis in reversed(plan.outer):
+            rest, axes[axis] = divide(values, rest, axis.size) if axis != plan.outer[0] else (0, rest)
+        tile_length = plan.tile.size if plan.tile else 1
+        yield Unit(
+            Frame(None, axes),
+            block_span(values, block, plan.block, plan.length, plan.step),
+            block_span(values, tile_block, plan.tile_block, tile_length, plan.lanes),
+        )
+
+
+def block_span(values: Values, number: Operand, block: int, length: int, step: int) -> Span:
+    """The part of an axis that a block is. Blocks are whole steps, but for the last."""
+    if block >= length:
+        return Span()
+    code, blocks = values.code, -(-length // block)
+    start = code.multiply(number, block)
+    stop = code.minimum(code.add(start, block), length // step * step)
+    return Span(start, stop, code.let(f"icmp eq i64 {number}, {blocks - 1}"))
 
 
 def divide(values: Values, x: Operand, by: int) -> tuple[Operand, Operand]:
@@ -91,38 +107,46 @@ def axis_loops(
 def along(
     values: Values, plan: Plan, frame: Frame, span: Span, body: Body, carried: Sequence[tuple[str, str]] = ()
 ) -> list[str]:
-    """Vectors along the vector axis: a loop of `unroll` chunks, then one body with what is left, whose last chunk may
-    have a part of its lanes.
-
-    `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry.
+    """Vectors along the vector axis, `unroll` at a time and then what is left, where the last may have a part of its
+    lanes. `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry.
     """
-    code, step = values.code, plan.lanes * plan.unroll
-    main = plan.length // step * step
-    types = [t for t, _ in carried]
+
+    def steps(start: Operand, length: int, state: list[str]) -> list[str]:
+        here = Frame(frame)
+        return body(here, chunks(values, here, start, length), state)
+
+    return stepping(values, plan.length, plan.step, span, steps, carried)
+
+
+def stepping(
+    values: Values,
+    length: int,
+    step: int,
+    span: Span,
+    body: Callable[[Operand, int, list[str]], list[str]],
+    carried: Sequence[tuple[str, str]] = (),
+) -> list[str]:
+    """Part of an axis in steps: `body(start, count, carried)` for each whole step, then for the rest of the axis."""
+    code, main = values.code, length // step * step
     state = [first for _, first in carried]
 
     def loop(start: Operand, stop: Operand) -> list[str]:
         with code.loop(start, stop, step, carried) as inner:
-            here = Frame(frame)
-            inner.next = body(here, chunks(values, here, inner.index, step), inner.carried)
+            inner.next = body(inner.index, step, inner.carried)
         return inner.results
-
-    def straight(start: int, length: int, state: list[str]) -> list[str]:
-        here = Frame(frame)
-        return body(here, chunks(values, here, start, length), state)
 
     if span.is_whole:
         if main > step:
             state = loop(0, main)
         elif main:
-            state = straight(0, main, state)
-        return straight(main, plan.length - main, state) if plan.length > main else state
-    assert not types
+            state = body(0, main, state)
+        return body(main, length - main, state) if length > main else state
+    assert not carried
     with code.when(code.let(f"icmp slt i64 {span.start}, {span.stop}")):
         loop(span.start, span.stop)
-    if plan.length > main:
+    if length > main:
         with code.when(span.last):
-            straight(main, plan.length - main, [])
+            body(main, length - main, [])
     return []
 
 
@@ -161,8 +185,27 @@ def emit_loop(values: Values, plan: Plan) -> None:
             values.store_all(chunk, stores)
         return carried
 
+    def tile_body(start: Operand, count: int, carried: list[str]) -> list[str]:
+        assert tiles is not None
+        frames = tiles.frames(frame, start, count)
+        for here in frames:
+            values.prepare(here, numbers, stores)
+
+        def blocks(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+            for chunk in parts:
+                values.prepare_chunk(chunk, numbers)
+                tiles.store_all(tiles.points(chunk, frames, numbers), stores)
+            return carried
+
+        along(values, plan, frame, unit.span, blocks)
+        return carried
+
+    tiles = None if plan.tile is None else Tiles(values, plan.tile)
     with (
-        unit_loop(values, plan) as (unit, span),
-        axis_loops(values, unit, plan.inner, numbers, stores) as frame,
+        unit_loop(values, plan) as unit,
+        axis_loops(values, unit.frame, plan.inner, numbers, stores) as frame,
     ):
-        along(values, plan, frame, span, body)
+        if plan.tile is None:
+            along(values, plan, frame, unit.span, body)
+        else:
+            stepping(values, plan.tile.size, plan.lanes, unit.tile, tile_body)

@@ -25,6 +25,9 @@ UNITS = 256  # as many units as this need no finer ones
 BYTE_NS = 0.1  # per byte moved, one thread
 OPERATION_NS = 0.25  # per vector instruction
 KEEP_COST = 8  # instructions an element must cost to be kept for a later pass over the row
+UNROLLED_ROW = 16  # the longest row across the lanes that is kept in registers
+UNROLLED_COST = 512  # instructions of all its points at most
+TILE_BLOCK = 128  # positions of both axes in a unit of transposed tiles
 KEEP_BYTES = 1 << 16  # the most a row buffer may take of a thread's stack
 
 
@@ -32,7 +35,8 @@ KEEP_BYTES = 1 << 16  # the most a row buffer may take of a thread's stack
 class Plan:
     """How a kernel is carried out.
 
-    A work unit is one point of the axes `outer`, times one block of `block` positions on the vector axis.
+    A work unit is one point of the axes `outer`, times one block of `block` positions on the vector axis and one of
+    `tile_block` on the tile axis.
     `inner` axes are loops of a unit, outermost first; the row axes of a reduction are not among them.
     `tile` is an axis along which loads or stores are contiguous where they are not along the vector axis: blocks of
     lanes × lanes elements are transposed in registers. `kept` are values held in a row buffer for later sweeps, each
@@ -46,6 +50,7 @@ class Plan:
     inner: tuple[Axis, ...]
     block: int
     tile: Axis | None = None
+    tile_block: int = 1
     kept: tuple[tuple[int, int], ...] = ()
     cost_ns: float = 0.0
 
@@ -59,8 +64,17 @@ class Plan:
         return -(-self.length // self.block)
 
     @property
+    def step(self) -> int:
+        """Positions on the vector axis that a body does."""
+        return self.lanes * self.unroll
+
+    @property
+    def tile_blocks(self) -> int:
+        return 1 if self.tile is None else -(-self.tile.size // self.tile_block)
+
+    @property
     def units(self) -> int:
-        return math.prod(a.size for a in self.outer) * self.blocks
+        return axes_size(self.outer) * self.tile_blocks * self.blocks
 
     @property
     def serial(self) -> bool:
@@ -136,24 +150,33 @@ def _varying_dtypes(kernel: Kernel, axis: Axis) -> Iterable[DType]:
             yield kernel.slots[store.slot].dtype
 
 
-def access_cost(index: Index, axis: Axis, lanes: int) -> float:
+def is_tiled(index: Index, lanes: Axis, tile: Axis) -> bool:
+    """Whether elements are neighbours along `tile` and a fixed distance apart along `lanes`."""
+    if not (index.is_linear_in(lanes) and index.is_linear_in(tile)):
+        return False
+    return index.coefficient(tile) == 1 and index.coefficient(lanes) not in (0, 1, -1)
+
+
+def access_cost(index: Index, axis: Axis, lanes: int, tile: Axis | None) -> float:
     """Instructions for an access at all its points: one a vector where lanes are neighbours, about two a lane where
-    they are not, one for all lanes where they are the same."""
+    they are not, one for all lanes where they are the same; log₂ lanes more where a tile is transposed."""
     points = axes_size(index.axes)
     if axis not in index.axes:
         return points
     vectors = points / axis.size * -(-axis.size // lanes)
     if not index.is_linear_in(axis):
         return vectors * 4 * lanes
+    if tile is not None and is_tiled(index, axis, tile):
+        return vectors / tile.size * -(-tile.size // lanes) * lanes * lanes.bit_length()
     return vectors * {1: 1, -1: 2}.get(index.coefficient(axis), 2 * lanes)
 
 
-def axis_cost(kernel: Kernel, axis: Axis, lanes: int) -> float:
+def axis_cost(kernel: Kernel, axis: Axis, lanes: int, tile: Axis | None) -> float:
     """Instructions that a kernel takes with vectors along an axis."""
     total = 0.0
     for value, axes in zip(kernel.values, kernel.axes, strict=True):
         if isinstance(value, Load):
-            total += access_cost(value.index, axis, lanes)
+            total += access_cost(value.index, axis, lanes, tile)
         elif isinstance(value, Apply):
             vectors = -(-axis.size // lanes) / axis.size if axis in axes else 1
             total += value.recipe.cost * axes_size(axes) * vectors
@@ -164,71 +187,101 @@ def axis_cost(kernel: Kernel, axis: Axis, lanes: int) -> float:
                 axis in value.axes
             ):  # combining the lanes: a shuffle and the recipe, halving, and waiting for each
                 total += (value.combine.cost + 2) * (lanes.bit_length() - 1) * 2 * axes_size(axes)
-    return total + sum(access_cost(s.index, axis, lanes) for s in kernel.stores)
+    return total + sum(access_cost(s.index, axis, lanes, tile) for s in kernel.stores)
 
 
-def choose_axis(kernel: Kernel, target: Target) -> Axis | None:
-    """The axis along which vectors cost least; the last of equals. None where no axis is longer than 1, or all that
-    are have to be done point after point."""
+def choose_axes(kernel: Kernel, target: Target) -> tuple[Axis | None, Axis | None]:
+    """The axis along which vectors cost least, the last of equals, and the tile axis that goes with it.
+
+    None where no axis is longer than 1, or all that are have to be done point after point. Tiles lie across the row
+    or, where there is none, across parallel axes: along the row there is nothing to put the tile's lines to.
+    """
     ordered = ordered_axes(kernel)
-    candidates = [a for a in (*kernel.parallel, *kernel.row) if a.size > 1 and a not in ordered]
-    return min(
-        reversed(candidates),
-        key=lambda a: axis_cost(kernel, a, kernel_lanes(kernel, target, a)),
-        default=None,
-    )
+    best: tuple[Axis | None, Axis | None] = None, None
+    least = math.inf
+    for axis in (*kernel.parallel, *kernel.row):
+        if axis.size == 1 or axis in ordered:
+            continue
+        lanes = kernel_lanes(kernel, target, axis)
+        across = () if axis in kernel.row else kernel.row or kernel.parallel
+        for tile in (None, *(t for t in across if t != axis and t not in ordered and t.size > 2)):
+            cost = axis_cost(kernel, axis, lanes, tile)
+            if cost < least or (cost == least and tile is None):
+                best, least = (axis, tile), cost
+    return best
+
+
+def point_cost(kernel: Kernel) -> int:
+    """Instructions of all recipes together."""
+    return sum(v.recipe.cost for v in kernel.values if isinstance(v, Apply))
 
 
 def side_by_side(kernel: Kernel) -> int:
     """How many vectors a loop's body holds: fewer of costly ones, whose code is long and hides latency by itself."""
-    cost = sum(v.recipe.cost for v in kernel.values if isinstance(v, Apply))
+    cost = point_cost(kernel)
     return 4 if cost < 16 else 2 if cost < 64 else 1
 
 
 def plan_loop(kernel: Kernel, target: Target) -> Plan:
     """The plan of a kernel without reductions."""
-    axis = choose_axis(kernel, target)
-    lanes = 1 if axis is None else kernel_lanes(kernel, target, axis)
-    unroll = 1 if axis is None else side_by_side(kernel)
+    axis, tile = choose_axes(kernel, target)
+    if axis is None:
+        return plan_scalars(kernel, target)
+    lanes = kernel_lanes(kernel, target, axis)
     cost = Estimate(kernel, target).ns(lanes)
-    outer, inner = split_units([a for a in kernel.parallel if a != axis], cost)
-    block = 1 if axis is None else block_size(axis, lanes * unroll, axes_size(outer), cost)
-    return Plan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
+    outer, inner = split_units([a for a in kernel.parallel if a not in (axis, tile)], cost)
+    if tile is None:
+        unroll = side_by_side(kernel)
+        block = block_size(axis, lanes * unroll, axes_size(outer), cost)
+        return Plan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
+    # Whole cache lines along the tile axis, and few pages at a time along the other.
+    block, tile_block = (TILE_BLOCK // lanes * lanes if cost > SERIAL_NS else a.size for a in (axis, tile))
+    return Plan(axis, lanes, 1, outer, inner, block, tile, tile_block, cost_ns=cost)
+
+
+def plan_scalars(kernel: Kernel, target: Target) -> Plan:
+    """The plan of a kernel that no vectors suit."""
+    cost = Estimate(kernel, target).ns(1)
+    ordered = ordered_axes(kernel)
+    outer, _ = split_units([a for a in kernel.parallel if a not in ordered], cost)
+    return Plan(None, 1, 1, outer, tuple(a for a in kernel.parallel if a not in outer), 1, cost_ns=cost)
 
 
 def plan_reduction(kernel: Kernel, target: Target) -> Plan:
-    """The plan of a kernel with row axes or accumulating stores."""
-    axis = choose_axis(kernel, target)
-    lanes = 1 if axis is None else kernel_lanes(kernel, target, axis)
+    """The plan of a kernel with row axes, accumulating or scattering stores."""
+    axis, tile = choose_axes(kernel, target)
+    if axis is None:
+        return plan_scalars(kernel, target)
+    lanes = kernel_lanes(kernel, target, axis)
     cost = Estimate(kernel, target).ns(lanes)
     ordered = ordered_axes(kernel)
-    free = [a for a in kernel.parallel if a != axis and a not in ordered]
-    outer, inner = split_units(free, cost)
+    outer, _ = split_units([a for a in kernel.parallel if a != axis and a not in ordered], cost)
     inner = tuple(a for a in kernel.parallel if a != axis and a not in outer)
-    if axis is None or axis in kernel.row:
-        kept = kept_values(kernel, KEEP_COST) if axis is not None else {}
-        bytes_ = sum(axes_size(kernel.row) * kernel.dtypes[n].itemsize for n in kept)
-        unroll = 1 if axis is None else max(side_by_side(kernel), 4 if axis.size >= 8 * lanes else 1)
-        block = 1 if axis is None else axis.size
-        return Plan(
-            axis,
-            lanes,
-            unroll,
-            outer,
-            inner,
-            block,
-            kept=tuple(kept.items()) if bytes_ <= KEEP_BYTES else (),
-            cost_ns=cost,
-        )
+    if axis in kernel.row:
+        unroll = max(side_by_side(kernel), 4 if axis.size >= 8 * lanes else 1)
+        return Plan(axis, lanes, unroll, outer, inner, axis.size, kept=kept_in_rows(kernel), cost_ns=cost)
     states = max(1, sum(len(v.init) for v in kernel.values if isinstance(v, Reduce)))
     unroll = max(1, target.vector_registers // 2 // states)
-    step = lanes * unroll
-    block = (
-        axis.size
-        if len(outer) and axes_size(outer) >= UNITS
-        else max(step, axis.size // step * step // max(1, axis.size // step))
+    if tile is not None:
+        unroll = 1
+    elif is_unrolled(kernel):
+        unroll = max(1, min(unroll, target.vector_registers // 2 // axes_size(kernel.row)))
+    block = block_size(axis, lanes * unroll, axes_size(outer), cost)
+    return Plan(axis, lanes, unroll, outer, inner, block, tile, tile.size if tile else 1, cost_ns=cost)
+
+
+def is_unrolled(kernel: Kernel) -> bool:
+    """Whether rows across the lanes are so short that each point has registers of its own."""
+    return len(kernel.row) == 1 and kernel.row[0].size <= min(
+        UNROLLED_ROW, UNROLLED_COST // (1 + point_cost(kernel))
     )
-    return Plan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
+
+
+def kept_in_rows(kernel: Kernel) -> tuple[tuple[int, int], ...]:
+    """The values that a row buffer keeps, where they fit."""
+    kept = kept_values(kernel, KEEP_COST)
+    size = sum(axes_size(kernel.row) * kernel.dtypes[n].itemsize for n in kept)
+    return tuple(kept.items()) if size <= KEEP_BYTES else ()
 
 
 def block_size(axis: Axis, step: int, units: int, cost: float) -> int:

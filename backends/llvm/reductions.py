@@ -14,12 +14,13 @@ from functools import cached_property
 from graphc.index import Axis, Index
 from graphc.kernel import Kernel, Store
 
-from .loops import Span, along, axis_loops, carrying_loops, unit_loop
-from .places import Chunk, Frame
-from .plan import Plan
+from .loops import Span, along, axis_loops, carrying_loops, stepping, unit_loop
+from .places import Chunk, Frame, Operand
+from .plan import Plan, is_unrolled
 from .states import States
 from .sweeps import Sweep, needed_in, sweeps_of
 from .text import register_type
+from .tiles import Tiles
 from .values import Values
 
 
@@ -29,13 +30,13 @@ def emit_reduction(values: Values, plan: Plan) -> None:
         Rows(values, plan) if plan.axis in values.kernel.row or plan.axis is None else Columns(values, plan)
     )
     first = mode.numbers(mode.sweeps[0])
-    with unit_loop(values, plan) as (unit, span):
+    with unit_loop(values, plan) as unit:
         for store in values.kernel.stores:
             if store.accumulate:
-                clear(values, plan, unit, span, store)
+                clear(values, plan, unit.frame, unit.span, store)
         stores = [s for s in values.kernel.stores if not s.accumulate]
-        with axis_loops(values, unit, plan.inner, first, stores) as frame:
-            mode.emit(frame, span)
+        with axis_loops(values, unit.frame, plan.inner, first, stores) as frame:
+            mode.emit(frame, unit.span)
 
 
 def clear(values: Values, plan: Plan, frame: Frame, span: Span, store: Store) -> None:
@@ -159,9 +160,14 @@ class Columns(Mode):
     def emit(self, frame: Frame, span: Span) -> None:
         along(self.values, self.plan, frame, span, self._body)
 
+    @cached_property
+    def tiles(self) -> Tiles | None:
+        """Blocks of the innermost row axis. A kernel may have no row, and accumulating stores only."""
+        return Tiles(self.values, self.plan.tile or self.kernel.row[-1]) if self.kernel.row else None
+
     def _body(self, frame: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
         """All sweeps over the rows of a few vectors side by side."""
-        values = self.values
+        values, rows = self.values, [self._short_row(frame, chunk) for chunk in parts]
         for sweep in self.sweeps:
             numbers = self.numbers(sweep)
             values.prepare(frame, numbers, sweep.stores)
@@ -169,22 +175,57 @@ class Columns(Mode):
                 values.prepare_chunk(chunk, numbers)
                 values.store_all(chunk, sweep.outer_stores)
             if sweep.passes:
-                self._pass(frame, parts, sweep, numbers)
+                self._pass(frame, parts, rows, sweep, numbers)
         return carried
 
-    def _pass(self, frame: Frame, parts: list[Chunk], sweep: Sweep, numbers: Sequence[int]) -> None:
+    def _short_row(self, frame: Frame, chunk: Chunk) -> list[list[Chunk]]:
+        """The points of a short row, in blocks of lanes: they last for all sweeps. None of a long one."""
+        if self.tiles is None or not is_unrolled(self.kernel):
+            return []
+        size, lanes = self.tiles.axis.size, self.values.lanes
+        every = range(len(self.kernel.values))
+        frames = [self.tiles.frames(frame, k, min(lanes, size - k)) for k in range(0, size, lanes)]
+        return [self.tiles.points(chunk, block, every) for block in frames]
+
+    def _pass(
+        self,
+        frame: Frame,
+        parts: list[Chunk],
+        rows: list[list[list[Chunk]]],
+        sweep: Sweep,
+        numbers: Sequence[int],
+    ) -> None:
         """One pass over the rows; the reductions of the sweep are known in the chunks afterwards."""
-        values, states = self.values, States(self.values, sweep.reduces, len(parts))
+        values, tiles, states = self.values, self.tiles, States(self.values, sweep.reduces, len(parts))
+        assert tiles is not None
+        carried = states.initial()
+
+        def visit(points: list[Chunk], state: list[str], copy: int) -> None:
+            for point in points:
+                states.combine(state, point, copy, masked=False)
+            tiles.store_all(points, sweep.row_stores)
 
         def inner(here: Frame, state: list[str]) -> list[str]:
-            state = list(state)
-            for copy, chunk in enumerate(parts):
-                inside = chunk.inside(here)
-                states.combine(state, inside, copy, masked=False)
-                values.store_all(inside, sweep.row_stores)
-            return state
+            def step(start: Operand, count: int, state: list[str]) -> list[str]:
+                state, block = list(state), Frame(here)
+                frames = tiles.frames(block, start, count)
+                for each in frames:
+                    values.prepare(each, numbers, sweep.row_stores)
+                for copy, chunk in enumerate(parts):
+                    visit(tiles.points(chunk.inside(block), frames, numbers), state, copy)
+                return state
 
-        result = carrying_loops(values, frame, self.kernel.row, numbers, states.initial(), inner)
+            now = [(t, x) for (t, _), x in zip(carried, state, strict=True)]
+            return stepping(values, tiles.axis.size, values.lanes if self.plan.tile else 1, Span(), step, now)
+
+        if rows[0]:
+            result = [first for _, first in carried]
+            for copy, row in enumerate(rows):
+                for points in row:
+                    visit(points, result, copy)
+        else:
+            around = [a for a in self.kernel.row if a != tiles.axis]
+            result = carrying_loops(values, frame, around, numbers, carried, inner)
         for copy, chunk in enumerate(parts):
             for number, x in states.finished(states.copy_of(result, copy), values.vectors).items():
                 self._learn(chunk, number, x)

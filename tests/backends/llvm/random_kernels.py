@@ -115,7 +115,7 @@ class RandomKernel:
         self.stores: list[Store] = []
         self._build()
 
-    def _axes(self, name: str, count: int) -> tuple[Axis, ...]:
+    def _axes(self, name: str, count: int | np.integer) -> tuple[Axis, ...]:
         sizes = [int(self.rng.choice([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 33, 40, 67])) for _ in range(count)]
         while math.prod(sizes) > (POINTS if name == "i" else 200):
             sizes[int(np.argmax(sizes))] //= 2
@@ -139,7 +139,7 @@ class RandomKernel:
         dtype = dtype or self.pick(DTYPES)
         used = [a for a in axes if self.chance(0.8)]
         if self.chance(0.3):
-            self.rng.shuffle(used)  # type: ignore[arg-type]
+            self.rng.shuffle(used)
         parts, sizes, bounds, gathered = [], [], [], frozenset[Axis]()
         for axis in used:
             index, size = Index.of(axis), axis.size
@@ -289,7 +289,7 @@ class RandomKernel:
         """A slot behind all that are loaded (numbers are filled in when those are known), and an index into it."""
         order = list(axes)
         if self.chance(0.3):
-            self.rng.shuffle(order)  # type: ignore[arg-type]
+            self.rng.shuffle(order)
         index = flatten(list(map(Index.of, order)), [a.size for a in order]) if order else Index()
         self.written.append(Slot(dtype, math.prod(a.size for a in order) + 1))
         return len(self.slots) + len(self.written) - 1, index
@@ -324,7 +324,7 @@ class RandomKernel:
         result = []
         for slot in self.kernel.slots:
             if slot.dtype.is_float:
-                array = self.rng.standard_normal(slot.size)
+                array: np.ndarray = self.rng.standard_normal(slot.size)
                 if self.chance(0.1):
                     array[self.rng.random(slot.size) < 0.05] = np.nan
             else:
