@@ -20,7 +20,7 @@ from graphc.settings import Settings
 from graphc.storage import Storage
 
 from . import jit
-from .build import BuiltProgram, CompiledKernel, build_program, compile_kernels
+from .build import BuiltProgram, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder
 from .instance import Instance, address
 from .outputs import OutputPool
@@ -42,23 +42,19 @@ class LLVMBackend:
         target, cache = host_target(), ObjectCache(cache_folder(settings))
         steps = (*lowered.prepare, *lowered.steps)
         kernels = compile_kernels((s.kernel for s in steps), target, cache, settings)
-        return LLVMProgram(lowered, kernels, build_program(lowered, kernels), target, cache, settings)
+        notes = {k: Lowering(c.native.plans, c.native.notes) for k, c in kernels.items()}
+        return LLVMProgram(build_program(lowered, kernels), notes, target, cache, settings)
 
 
 @dataclass(frozen=True, eq=False)
 class LLVMProgram:
     """Machine code for a schedule."""
 
-    schedule: Schedule
-    kernels: dict[Kernel, CompiledKernel]
     built: BuiltProgram
+    lowered: Mapping[Kernel, Lowering]
     target: Target
     cache: ObjectCache
     settings: Settings
-
-    @property
-    def lowered(self) -> Mapping[Kernel, Lowering]:
-        return {kernel: Lowering(c.native.plans, c.native.notes) for kernel, c in self.kernels.items()}
 
     def bind(self, variables: Sequence[Storage]) -> BoundLLVMProgram:
         return BoundLLVMProgram(self, tuple(variables))
@@ -78,10 +74,9 @@ class BoundLLVMProgram:
         self._program = program
         self._instance = Instance(native, code, team, [v.array for v in variables])
         self._outputs = tuple(b.type for b in native.in_space(Space.OUTPUT))
-        touched = {b for step in program.schedule.steps for b in (step.buffers[s] for s in step.kernel.written)}
-        places = native.in_space(Space.VARIABLE)
-        self._changed = tuple(variables[b.position] for b in places if b.number in touched)
+        self._changed = tuple(variables[position] for position in program.built.updated)
         read = {b for task in native.prepare for b in task.slots}
+        places = native.in_space(Space.VARIABLE)
         self._prepared_from = tuple(variables[b.position] for b in places if b.number in read)
         self._versions = [-1] * len(self._prepared_from)
         self._is_prepared = not native.prepare
@@ -112,8 +107,6 @@ class BoundLLVMProgram:
         """A gather met a bad index: say where it was traced."""
         for storage in self._changed:   # tasks before the bad one may have written
             storage.version += 1
-        step = self._program.schedule.steps[self._program.built.steps[status - 1]]
-        where = step.lines[0] if step.lines else None
-        raise GraphcIndexError(
-            f"an index is outside its axis, in {', '.join(step.ops)}", got=str(self._instance.bad_index), where=where
-        )
+        origin = self._program.built.origins[status - 1]
+        ops, got = ", ".join(origin.ops), str(self._instance.bad_index)
+        raise GraphcIndexError(f"an index is outside its axis, in {ops}", got=got, where=origin.where)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphc.errors import Location
 from graphc.kernel import Kernel, Slot
 from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
 from graphc.settings import Check, Settings
@@ -85,20 +86,29 @@ def _unpack(payload: bytes) -> CompiledKernel:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a task comes from: the ops that it computes, and the first user's line of them."""
+
+    ops: tuple[str, ...]
+    where: Location | None
+
+
+@dataclass(frozen=True)
 class BuiltProgram:
-    """A program, and the number of the schedule's step that each of its tasks belongs to."""
+    """A program, the origin of each of its tasks, and the positions of the variables that it changes."""
 
     native: NativeProgram
-    steps: tuple[int, ...]
+    origins: tuple[Origin, ...]
+    updated: tuple[int, ...]
 
 
 def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> BuiltProgram:
     """The program of a schedule whose kernels are compiled."""
     builder = _Builder(schedule, kernels)
-    for number, step in enumerate(schedule.prepare):
-        builder.add(number, step, builder.prepare)
-    for number, step in enumerate(schedule.steps):
-        builder.add(number, step, builder.main)
+    for step in schedule.prepare:
+        builder.add(step, builder.prepare)
+    for step in schedule.steps:
+        builder.add(step, builder.main)
     return builder.finish()
 
 
@@ -109,8 +119,7 @@ class _Row:
     task: NativeTask
     buffers: tuple[int, ...]
     written: frozenset[int]
-    step: int
-    where: str
+    origin: Origin
 
 
 class _Builder:
@@ -125,17 +134,17 @@ class _Builder:
         steps = (*schedule.prepare, *schedule.steps)
         self.changing = {step.buffers[s] for step in steps for s in step.kernel.written}
 
-    def add(self, number: int, step: ScheduleStep, rows: list[_Row]) -> None:
+    def add(self, step: ScheduleStep, rows: list[_Row]) -> None:
         """The tasks of a step. A task that reads nothing but what no call changes moves to the prepare table."""
         native = self.kernels[step.kernel].native
         scratch = self._scratch(native, step)
         buffers = (*step.buffers, *(b.number for b in scratch))
         count = len(step.kernel.slots)
-        where = str(step.lines[0]) if step.lines else ""
+        origin = Origin(step.ops, step.lines[0] if step.lines else None)
         for task in native.tasks:
             written = {buffers[s] for s in task.slots if s >= count or s in step.kernel.written}
             table = self.prepare if task.prepares and self._is_lasting(buffers[task.slots[0]]) else rows
-            table.append(_Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), number, where))
+            table.append(_Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), origin))
 
     def _is_lasting(self, buffer: int) -> bool:
         """Whether no call changes the buffer's contents."""
@@ -182,7 +191,8 @@ class _Builder:
             tuple(literal.array for literal in self.schedule.constants),
             sequential=all(t.serial for t in (*tasks, *prepare)),
         )
-        return BuiltProgram(native, tuple(row.step for row in self.main))
+        updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
+        return BuiltProgram(native, tuple(row.origin for row in self.main), tuple(updated))
 
     def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
         """With a barrier before each task that meets an earlier one's memory, unless one thread does both."""
@@ -193,9 +203,9 @@ class _Builder:
                 self._meet(before, row) and not (before.task.serial and row.task.serial) for before in since
             )
             since = [row] if barrier else [*since, row]
-            task = row.task
+            task, where = row.task, str(row.origin.where or "")
             result.append(
-                TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier, row.where)
+                TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier, where)
             )
         return tuple(result)
 
