@@ -42,6 +42,7 @@ print(best)
 
 def _run(code: str, cache: str) -> float:
     environment = {**os.environ, "GRAPHC_CACHE_DIR": cache}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # bytecode is kept, as for any user
     output = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
