@@ -53,6 +53,18 @@ class Program(Protocol):
 
 
 @runtime_checkable
+class ObjectCalls(Protocol):
+    """A bound program that finds out by itself, and sooner than Python could, whether it was given what it takes."""
+
+    def try_call(self, objects: Sequence[object]) -> list[np.ndarray] | None:
+        """As a call, if all objects are arrays of exactly the inputs' types, C-contiguous and aligned.
+
+        None, and nothing has happened, if they are not; also for reasons that a call would see to.
+        """
+        ...
+
+
+@runtime_checkable
 class Linkable(Protocol):
     """A program that can leave the process."""
 

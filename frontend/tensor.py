@@ -153,6 +153,7 @@ def concrete(array: np.ndarray) -> Tensor:
 def symbolic(node: Node, frame: Frame) -> Tensor:
     """A tensor that stands for a node of the frame."""
     tensor = _new(Tensor)
+    tensor._array = None  # type: ignore[assignment]  # whoever looks for elements finds that there are none
     tensor._node = node
     tensor._frame = frame
     return tensor

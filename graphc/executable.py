@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from numpy import ndarray
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 NUMBER_LIMIT = 8  # specializations that differ in one Python number only, from which on a warning is given
 MISS: Final = object()
 
+FastCall: TypeAlias = Callable[[tuple[Any, ...]], Any]
 ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
 
 
@@ -70,51 +71,56 @@ class Specialization:
             outputs = self.run(arrays)
         return self.restore(outputs)
 
-    def fast_call(self) -> Callable[[tuple[Any, ...]], Any]:
+    def fast_call(self) -> FastCall:
         """The call for positional arguments like the ones traced; gives MISS for others.
 
         What it accepts it accepts surely; what it refuses may still be the same key, found the slow way.
         """
+        from .backends.backend import ObjectCalls
+
         if not self.arguments.is_flat:
             return lambda args: MISS
-        expected = tuple(
-            (leaf.dtype.numpy, leaf.shape, MISS) if isinstance(leaf, TensorType) else (None, None, leaf)
-            for leaf in self.arguments.leaves
-        )
-        count, guards = len(expected), self.trace.guards
-        run, restore = self.run, self.restore
+        run = self.run
+        attempt = run.try_call if isinstance(run, ObjectCalls) else self._checked_call(run)
+        leaves = self.arguments.leaves
+        count, guards, restore = len(leaves), self.trace.guards, self.restore
+        statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
+        dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
 
         def call(args: tuple[Any, ...]) -> Any:
             if len(args) != count:
                 return MISS
-            arrays = []
-            for x, (dtype, shape, static) in zip(args, expected):  # noqa: B905 - lengths are equal
-                if type(x) is ndarray:
-                    if (
-                        x.dtype is not dtype
-                        or x.shape != shape
-                        or x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS
-                    ):
-                        return MISS
-                    arrays.append(x)
-                elif type(x) is Tensor and x._node is None:
-                    x = x._array
-                    if x.dtype is not dtype or x.shape != shape:
-                        return MISS
-                    arrays.append(x)
-                elif x is not static:
+            for i, value in statics:
+                if args[i] is not value:
                     return MISS
             for owner, name, value in guards:
                 if owner.__dict__.get(name, MISS) is not value:
                     return MISS
+            given = [args[i] for i in dynamic] if statics else args
+            objects = [x._array if type(x) is Tensor else x for x in given]
             call_lock.acquire()  # looked up each time: a forked child has another one
             try:
-                outputs = run(arrays)
+                outputs = attempt(objects)
             finally:
                 call_lock.release()
-            return restore(outputs)
+            return MISS if outputs is None else restore(outputs)
 
         return call
+
+    def _checked_call(self, run: BoundProgram) -> Callable[[Sequence[Any]], list[ndarray] | None]:
+        """A call that looks at each object in Python."""
+        types = [leaf for leaf in self.arguments.leaves if isinstance(leaf, TensorType)]
+        expected = [(t.dtype.numpy, t.shape) for t in types]
+
+        def attempt(objects: Sequence[Any]) -> list[ndarray] | None:
+            for x, (dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
+                if type(x) is not ndarray or x.dtype is not dtype or x.shape != shape:
+                    return None
+                if x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
+                    return None
+            return run(objects)
+
+        return attempt
 
 
 class Executable:
@@ -139,7 +145,7 @@ class Executable:
         self.inputs = inputs
         self._specializations: dict[Any, list[Specialization]] = {}
         self._context: Context | None = None  # what the fast call was made for
-        self._fast: Callable[[tuple[Any, ...]], Any] = lambda args: MISS
+        self._fast: FastCall = lambda args: MISS
         self._warned: set[int] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

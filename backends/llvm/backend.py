@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from graphc.settings import Settings
 from graphc.storage import Storage
 
 from . import jit
+from .array_call import array_call_object
 from .build import BuiltProgram, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder
 from .instance import Instance, address
@@ -64,6 +66,11 @@ class LLVMProgram:
         link_program(path, self.built.native, self.target, self.cache, variables)
 
 
+@lru_cache(maxsize=1)
+def _quick_code(target: Target, cache: ObjectCache) -> jit.Code:
+    return jit.load([array_call_object(target, cache)], ["graphc_call_arrays"])
+
+
 class BoundLLVMProgram:
     """Machine code with its memory. Not reentrant: callers hold the process's call lock."""
 
@@ -72,22 +79,44 @@ class BoundLLVMProgram:
         team = process_team(runtime_object(program.target, program.cache), program.settings.threads)
         code = jit.load(native.objects.values(), native.symbols)
         self._program = program
+        self._team, self._threads = team, team.threads
         self._instance = Instance(native, code, team, [v.array for v in variables])
-        self._outputs = tuple(b.type for b in native.in_space(Space.OUTPUT))
         self._changed = tuple(variables[position] for position in program.built.updated)
         read = {b for task in native.prepare for b in task.slots}
         places = native.in_space(Space.VARIABLE)
         self._prepared_from = tuple(variables[b.position] for b in places if b.number in read)
         self._versions = [-1] * len(self._prepared_from)
         self._is_prepared = not native.prepare
-        self._pool = OutputPool()
+        pool = OutputPool()
+        self._makers = tuple(pool.maker(b.type) for b in native.in_space(Space.OUTPUT))
+        quick = _quick_code(program.target, program.cache)["graphc_call_arrays"]
+        ends = native.in_space(Space.INPUT), native.in_space(Space.OUTPUT)
+        self._call_arrays = self._instance.array_call(quick, *ends)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run once; see `BoundProgram`."""
+        if self._team.threads != self._threads:  # another program's calls want another number
+            self._team.resize(self._threads)
         if not self._is_prepared or self._prepared_from:
             self._prepare()
-        outputs = [self._pool.empty(t) for t in self._outputs]
+        outputs = [make() for make in self._makers]
         status = self._instance.call([address(a) for a in (*arrays, *outputs)])
+        if status:
+            self._fail(status)
+        for storage in self._changed:
+            storage.version += 1
+        return outputs
+
+    def try_call(self, objects: Sequence[object]) -> list[np.ndarray] | None:
+        """Run once if the objects are NumPy arrays just as the inputs' types say, else None; see `ObjectCalls`."""
+        if self._team.threads != self._threads:
+            return None
+        if not self._is_prepared or self._prepared_from:
+            self._prepare()
+        outputs = [make() for make in self._makers]
+        status = self._call_arrays((*objects, *outputs))
+        if status < 0:  # other arrays, or no team yet
+            return None
         if status:
             self._fail(status)
         for storage in self._changed:

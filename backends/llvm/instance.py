@@ -13,10 +13,11 @@ from ctypes import c_void_p
 
 import numpy as np
 
-from graphc.schedule import Space
+from graphc.schedule import Buffer, Space
 from graphc.storage import ALIGNMENT, aligned_empty
 from graphc.types import TensorType, uint8
 
+from .array_call import ArrayCall
 from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
 from .team import Team
 
@@ -62,6 +63,13 @@ class Instance:
             for number, pointer in zip(self._arguments, addresses, strict=True):
                 pointers[number] = pointer
             return team.run(self._steps.address)
+
+    def array_call(self, function: int, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> ArrayCall:
+        """The quick call; `function` is the address of `graphc_call_arrays`."""
+        run, page = self._team.addresses
+        places = [(b.number, b.type) for b in inputs]
+        table = ctypes.addressof(self._table)
+        return ArrayCall(function, run, self._steps.address, page, table, places, [b.number for b in outputs])
 
     @property
     def bad_index(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,12 @@ class OutputPool:
         self._free: dict[int, list[np.ndarray]] = {}
         self._limit = kept
         self._bytes = 0
+
+    def maker(self, type_: TensorType) -> Callable[[], np.ndarray]:
+        """What makes arrays of the type, as `empty` does; all that can be decided once is."""
+        if type_.nbytes < SMALL:
+            return partial(np.empty, type_.shape, type_.dtype.numpy)
+        return partial(self.empty, type_)
 
     def empty(self, type_: TensorType) -> np.ndarray:
         """An uninitialized array of the type. Any view of it keeps the memory."""

@@ -47,6 +47,11 @@ class Team:
         self.threads = threads
         self._page = ctypes.addressof(self._shared)
 
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Of `graphc_call`, and of what it takes for the team: for native code that calls it."""
+        return self._code["graphc_call"], self._page
+
     def run(self, context: int) -> int:
         """Run the `native.Context` at this address, starting the threads if there are none. Returns the status.
         The caller holds the lock."""
