@@ -192,6 +192,7 @@ def emit_loop(values: Values, plan: Plan) -> None:
             values.prepare(here, numbers, stores)
 
         def blocks(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+            assert tiles is not None
             for chunk in parts:
                 values.prepare_chunk(chunk, numbers)
                 tiles.store_all(tiles.points(chunk, frames, numbers), stores)

@@ -15,7 +15,7 @@ from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Apply, Kernel, Load, Reduce
 from graphc.types import DType
 
-from .sweeps import kept_values, ordered_axes
+from .sweeps import kept_values, ordered_axes, reductions
 from .target import Target
 
 SERIAL_NS = 8_000.0  # below this, sharing costs more than it gains
@@ -27,6 +27,9 @@ OPERATION_NS = 0.25  # per vector instruction
 KEEP_COST = 8  # instructions an element must cost to be kept for a later pass over the row
 UNROLLED_ROW = 16  # the longest row across the lanes that is kept in registers
 UNROLLED_COST = 512  # instructions of all its points at most
+WIDE_ROWS = 8  # lines that meet the states in memory at once
+WIDE_LINE = 512  # columns that make reading line by line worth while
+WIDE_COST = 32  # beyond this many instructions for a point, memory is not what columns wait for
 TILE_BLOCK = 128  # positions of both axes in a unit of transposed tiles
 KEEP_BYTES = 1 << 16  # the most a row buffer may take of a thread's stack
 
@@ -40,7 +43,8 @@ class Plan:
     `inner` axes are loops of a unit, outermost first; the row axes of a reduction are not among them.
     `tile` is an axis along which loads or stores are contiguous where they are not along the vector axis: blocks of
     lanes × lanes elements are transposed in registers. `kept` are values held in a row buffer for later sweeps, each
-    with the level of the sweep that computes it.
+    with the level of the sweep that computes it. With `rows_at_once`, rows across the lanes are read line by line, so
+    many together, and states lie in memory.
     """
 
     axis: Axis | None
@@ -51,6 +55,7 @@ class Plan:
     block: int
     tile: Axis | None = None
     tile_block: int = 1
+    rows_at_once: int = 0
     kept: tuple[tuple[int, int], ...] = ()
     cost_ns: float = 0.0
 
@@ -266,8 +271,31 @@ def plan_reduction(kernel: Kernel, target: Target) -> Plan:
         unroll = 1
     elif is_unrolled(kernel):
         unroll = max(1, min(unroll, target.vector_registers // 2 // axes_size(kernel.row)))
+    if tile is None and is_wide(kernel, axis, lanes * unroll):
+        block = wide_block(kernel, target, axis, 2 * lanes)
+        return Plan(axis, lanes, 2, outer, inner, block, rows_at_once=WIDE_ROWS, cost_ns=cost)
     block = block_size(axis, lanes * unroll, axes_size(outer), cost)
     return Plan(axis, lanes, unroll, outer, inner, block, tile, tile.size if tile else 1, cost_ns=cost)
+
+
+def is_wide(kernel: Kernel, axis: Axis, step: int) -> bool:
+    """Whether columns that vectors walk down are better read line by line: there are more than fit into registers,
+    and only one sweep reduces, so that no line is read twice for it."""
+    return bool(
+        kernel.row
+        and axis.size > 2 * step
+        and kernel.row[-1].size >= 4 * WIDE_ROWS
+        and max(kernel.levels) == 1
+        and point_cost(kernel) < WIDE_COST
+        and all(kernel.axes[n] >= {axis} for n in reductions(kernel))
+    )
+
+
+def wide_block(kernel: Kernel, target: Target, axis: Axis, step: int) -> int:
+    """Columns of a unit: enough for long lines, enough units, and states that take half of the first cache at most."""
+    state = sum(c.dtype.itemsize for n in reductions(kernel) for c in kernel.values[n].init)  # type: ignore[union-attr]
+    width = min(target.l1 // 2 // state, max(WIDE_LINE, axis.size // 8))
+    return -(-axis.size // -(-axis.size // width) // step) * step
 
 
 def is_unrolled(kernel: Kernel) -> bool:

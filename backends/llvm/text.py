@@ -130,6 +130,12 @@ class Code:
             return a
         return self.let(f"add nsw i64 {a}, {b}")
 
+    def subtract(self, a: str | int, b: str | int) -> str | int:
+        """Difference of i64 operands."""
+        if isinstance(b, int):
+            return self.add(a, -b)
+        return self.let(f"sub nsw i64 {a}, {b}")
+
     def multiply(self, a: str | int, b: int) -> str | int:
         """Product of an i64 operand and a number."""
         if isinstance(a, int):
