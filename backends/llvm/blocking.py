@@ -53,6 +53,10 @@ class Cut:
         """How many tiles there are of which length."""
         return tuple((n, size) for n, size in ((self.firsts, self.first), (self.seconds, self.second)) if n)
 
+    def start(self, tile: int) -> int:
+        """Where a tile starts."""
+        return tile * self.first - max(0, tile - self.firsts) * (self.first - self.second)
+
     @staticmethod
     def evenly(size: int, most: int) -> Cut:
         """Tiles of at most `most` whose lengths differ by one at most: no narrow tile is left at the end."""

@@ -25,17 +25,22 @@ from .text import Code, register_type
 from .units import tile_place, unit_place
 from .values import Values
 
-GROUP = 4  # panels of a unit: runs of memory long enough to read, and few enough to write to side by side
+GROUP = 64  # elements of a unit along the free axis: runs long enough to read, and few panels to write side by side
 GRAIN = 1 << 14  # elements, about 5 µs
 
 
 def packing_units(operand: Operand) -> int:
-    return axes_size(operand.outer) * -(-operand.cut.count // GROUP)
+    return axes_size(operand.outer) * -(-operand.cut.count // _group(operand))
 
 
 def packing_grain(operand: Operand, depth: int) -> int:
     """Units to hand out at a time."""
-    return max(1, GRAIN // (GROUP * operand.width * depth))
+    return max(1, GRAIN // (_group(operand) * operand.width * depth))
+
+
+def _group(operand: Operand) -> int:
+    """Panels of a unit."""
+    return max(1, GROUP // operand.cut.first)
 
 
 class Packing:
@@ -65,10 +70,11 @@ class Packing:
     def write(self, scratch: str) -> None:
         code, operand, depth = self.code, self.operand, self.blocking.depth
         with code.loop("%low", "%high") as unit:
-            groups = -(-operand.cut.count // GROUP)
+            size = _group(operand)
+            groups = -(-operand.cut.count // size)
             group, frame, place = unit_place(code, unit.index, groups, operand.outer)
-            low = code.multiply(group, GROUP)
-            panels = low, code.minimum(code.add(low, GROUP), operand.cut.count)
+            low = code.multiply(group, size)
+            panels = low, code.minimum(code.add(low, size), operand.cut.count)
             base = code.element(scratch, self.scalar, code.multiply(place, operand.packed_size(depth)))
             if self._lies_along_k:
                 self._transpose(frame, base, panels)
@@ -102,16 +108,19 @@ class Packing:
     # ---- copying: panels inside k, so that what lies side by side is read together ---------------------------
 
     def _copy(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
-        """Panels of each length by themselves: what is left of a vector is a vector of odd length."""
-        code, cut = self.code, self.operand.cut
-        for part, length in enumerate(cut.lengths):
-            first, last = (0, cut.firsts) if part == 0 else (cut.firsts, cut.count)
-            low, high = code.maximum(panels[0], first), code.minimum(panels[1], last)
-            shift = part * cut.firsts * (cut.first - length)
-            enter = code.when(code.let(f"icmp slt i64 {low}, {high}"))
-            with enter, self._depths(Frame(frame)) as (inner, k), code.loop(low, high) as panel:
-                start = code.add(code.multiply(panel.index, length), shift)
-                self._copy_row(inner, start, length, self._row(base, panel.index, k))
+        """Whole vectors as far as there are that many elements. What is left of one is a vector of odd length."""
+        code, operand = self.code, self.operand
+        cut, size = operand.cut, operand.free.size
+        whole = next(p for p in range(cut.count, -1, -1) if p == 0 or cut.start(p - 1) + operand.width <= size)
+        ranges = [(0, whole, operand.width)]
+        ranges += [(whole, cut.firsts, cut.first), (max(whole, cut.firsts), cut.count, cut.second)]
+        for first, last, length in ranges:
+            if first < last:
+                low, high = code.maximum(panels[0], first), code.minimum(panels[1], last)
+                enter = code.when(code.let(f"icmp slt i64 {low}, {high}"))
+                with enter, self._depths(Frame(frame)) as (inner, k), code.loop(low, high) as panel:
+                    start, _ = tile_place(code, cut, panel.index)
+                    self._copy_row(inner, start, length, self._row(base, panel.index, k))
 
     def _copy_row(self, frame: Frame, start: Number, length: int, to: str) -> None:
         code, number, lanes = self.code, self.operand.value, self.operand.lanes
