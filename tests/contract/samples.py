@@ -213,7 +213,7 @@ def _indices(
     x: tuple[int, ...], shape: tuple[int, ...], axes: tuple[int, ...], dtype: DType
 ) -> list[np.ndarray]:
     rng = np.random.default_rng(len(x))
-    return [rng.integers(0, x[a], shape).astype(dtype.numpy) for a in axes]
+    return [np.asarray(rng.integers(0, x[a], shape)).astype(dtype.numpy) for a in axes]
 
 
 def _gather(op: Op, dtype: DType) -> Iterator[Sample]:
@@ -235,7 +235,7 @@ def _scatter_add(op: Op, dtype: DType) -> Iterator[Sample]:
 
 def _pick(op: Op, dtype: DType) -> Iterator[Sample]:
     for shape in [(4, 3), (3,), (2, 3, 5), (0, 2)]:
-        index = np.random.default_rng(1).integers(0, shape[-1], shape[:-1])
+        index = np.asarray(np.random.default_rng(1).integers(0, shape[-1], shape[:-1]))
         for integer in (int64, uint8):
             yield Sample(op, (ordinary(dtype, shape), index.astype(integer.numpy)))
 

@@ -41,10 +41,10 @@ def ordinary(dtype: DType, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Small random values: floats of both signs around 1, integers from −4 (or 0) to 9."""
     rng = np.random.default_rng(seed)
     if dtype.is_bool:
-        return rng.integers(0, 2, shape).astype(bool)
+        return np.asarray(rng.integers(0, 2, shape)).astype(bool)
     if dtype.is_integer:
-        return rng.integers(-4 if dtype.is_signed else 0, 10, shape).astype(dtype.numpy)
-    return (rng.normal(size=shape) * 1.5).astype(dtype.numpy)
+        return np.asarray(rng.integers(-4 if dtype.is_signed else 0, 10, shape)).astype(dtype.numpy)
+    return np.asarray(rng.normal(size=shape) * 1.5).astype(dtype.numpy)
 
 
 def assert_close(
