@@ -50,7 +50,7 @@ REFUSED = [
     (ShapeError, "at least one", lambda: ops.concat(axis=0)),
     (ShapeError, "contracted", lambda: ops.dot_general(x(2, 3), x(2, 3), contract=((1,), (0,)), batch=((), ()))),
     (ShapeError, "distinct", lambda: ops.dot_general(x(2, 3), x(3), contract=((1,), (0,)), batch=((1,), (0,)))),
-    (DTypeError, "equal dtypes", lambda: ops.dot_general(x(2), x(2, dtype=int8), contract=((0,), (0,)), batch=((), ()))),
+    (DTypeError, "dtypes", lambda: ops.dot_general(x(2), x(2, dtype=int8), contract=((0,), (0,)), batch=((), ()))),
     (DTypeError, "integer", lambda: ops.gather(x(2), x(3), axes=(0,))),
     (ShapeError, "one index", lambda: ops.gather(x(2, 2), x(3, dtype=int32), axes=(0, 1))),
     (ShapeError, "updates", lambda: ops.scatter_add(x(2), x(4), x(3, dtype=int32), axes=(0,))),
