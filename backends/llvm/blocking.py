@@ -151,6 +151,11 @@ class Blocking:
         return -(-self.rows.cut.count // self.row_tiles), -(-self.columns.cut.count // self.column_tiles)
 
     @property
+    def sums_size(self) -> int:
+        """Elements of tile memory: a tile, or all of a block where each chunk of k adds to them."""
+        return self.tile.size * (self.row_tiles * self.column_tiles if self.chunks > 1 else 1)
+
+    @property
     def units(self) -> int:
         return axes_size(self.outer) * self.blocks[0] * self.blocks[1]
 
@@ -187,36 +192,45 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     if len(dots) != 1 or kernel.row or any(s.accumulate for s in kernel.stores):
         return None
     ((number, dot),) = dots
-    left, right = (kernel.axes[i] for i in dot.inputs)
-    own = [[a for a in kernel.parallel if a in x and a not in y] for x, y in ((left, right), (right, left))]
-    if not all(own) or any(a.size == 0 for a in (*kernel.parallel, *dot.axes)):
+    sides = _sides(kernel, dot)
+    if sides is None or any(a.size == 0 for a in (*kernel.parallel, *dot.axes)):
         return None
-    inputs = list(dot.inputs)
-    contiguous = _contiguous(kernel)
-    if contiguous in own[0]:
-        own.reverse()
-        inputs.reverse()
-    row_axis = max(own[0], key=lambda a: a.size)
-    column_axis = contiguous if contiguous in own[1] else max(own[1], key=lambda a: a.size)
-    outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
+    (left, row_axis), (right, column_axis) = sides
     row_cut = Cut.evenly(row_axis.size, MOST_ROWS)
     tile = register_tile(target, dot.dtype, row_cut.first)
-    depth = axes_size(dot.axes)
+    column_cut = Cut.with_rest(column_axis.size, tile.columns)
+    outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
 
     def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
         mine = tuple(a for a in outer if a in kernel.axes[value])
         lanes = tile.lanes if vectors else min(tile.lanes, PANEL_ROWS)
         return Operand(value, free, mine, _strides(kernel, value, free, dot), cut, lanes, vectors)
 
-    rows = operand(inputs[0], row_axis, row_cut, False)
-    columns = operand(inputs[1], column_axis, Cut.with_rest(column_axis.size, tile.columns), True)
+    rows, columns = operand(left, row_axis, row_cut, False), operand(right, column_axis, column_cut, True)
     if column_axis.size <= FEW_COLUMNS and rows.lies_along_k and columns.lies_along_k:
         return None
+    depth = axes_size(dot.axes)
     rows = replace(rows, packed=_is_worth_packing(rows, columns, depth, dot.dtype, target))
     columns = replace(columns, packed=_is_worth_packing(columns, rows, depth, dot.dtype, target))
     tiles = rows.cut.count, columns.cut.count
     plan = Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, depth, *tiles)
     return _with_blocks(plan, target)
+
+
+def _sides(kernel: Kernel, dot: Dot) -> tuple[tuple[int, Axis], tuple[int, Axis]] | None:
+    """Rows and columns: the value and the axis to tile, the longest that only it varies over. The side along which
+    results lie in memory is columns."""
+    store = max(kernel.stores, key=lambda s: kernel.slots[s.slot].size)
+    sides = []
+    for value, other in (dot.inputs, reversed(dot.inputs)):
+        own = [a for a in kernel.parallel if a in kernel.axes[value] and a not in kernel.axes[other]]
+        if not own:
+            return None
+        lying = next((a for a in own if store.index.coefficient(a) == 1), None)
+        sides.append((lying is not None, value, lying or max(own, key=lambda a: a.size)))
+    sides.sort(key=lambda side: side[0])
+    (_, left, row_axis), (_, right, column_axis) = sides
+    return (left, row_axis), (right, column_axis)
 
 
 def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType, target: Target) -> bool:
@@ -252,10 +266,11 @@ def _with_blocks(plan: Blocking, target: Target) -> Blocking:
     chunk = _evenly(plan.depth, chunk)
     row_tiles = max(1, min(rows.cut.count, target.l2 // 2 // (rows.cut.first * chunk * itemsize)))
     plan = replace(plan, chunk=chunk, row_tiles=_evenly(rows.cut.count, row_tiles))
-    while plan.units < min(UNITS, plan.work // UNIT_WORK):
+    wanted = min(UNITS, plan.work // UNIT_WORK)
+    while plan.units < wanted or plan.sums_size * itemsize > target.l2 // 4:
         if plan.row_tiles > 1 and plan.row_tiles * rows.cut.first >= plan.column_tiles * columns.cut.first:
             plan = replace(plan, row_tiles=_evenly(rows.cut.count, -(-plan.row_tiles // 2)))
-        elif plan.column_tiles > least:
+        elif plan.column_tiles > (least if plan.units < wanted else 1):
             plan = replace(plan, column_tiles=_evenly(columns.cut.count, -(-plan.column_tiles // 2)))
         else:
             break
@@ -265,12 +280,6 @@ def _with_blocks(plan: Blocking, target: Target) -> Blocking:
 def _evenly(count: int, most: int) -> int:
     """The length of parts that are as equal as can be, none longer than `most`."""
     return -(-count // -(-count // most))
-
-
-def _contiguous(kernel: Kernel) -> Axis | None:
-    """The axis along which the largest result lies contiguously."""
-    store = max(kernel.stores, key=lambda s: kernel.slots[s.slot].size)
-    return next((a for a in kernel.parallel if store.index.coefficient(a) == 1), None)
 
 
 def _strides(kernel: Kernel, number: int, free: Axis, dot: Dot) -> Strides | None:

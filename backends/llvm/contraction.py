@@ -8,7 +8,7 @@ values at those places and stores. The order of every sum follows from the shape
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from graphc.index import axes_size
@@ -43,7 +43,7 @@ def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: 
 
 @dataclass
 class _Parts:
-    """What is being put together."""
+    """What is being put together. `panels`: the slot that holds an operand's panels, by the operand's value."""
 
     kernel: Kernel
     blocking: Blocking
@@ -52,9 +52,7 @@ class _Parts:
     functions: list[str] = field(default_factory=list)
     tasks: list[NativeTask] = field(default_factory=list)
     scratch: list[Slot] = field(default_factory=list)
-    panels: dict[int, int] = field(
-        default_factory=dict
-    )  # the slot that holds an operand's panels, by its value
+    panels: dict[int, int] = field(default_factory=dict)
     declarations: set[str] = field(default_factory=set)
     notes: set[str] = field(default_factory=set)
     reports: bool = False
@@ -149,28 +147,21 @@ class _Product:
 
     def write(self) -> None:
         code, blocking = self.code, self.blocking
-        several = blocking.chunks > 1
-        tiles = blocking.row_tiles * blocking.column_tiles if several else 1
-        memory = code.alloca(self.parts.scalar, blocking.tile.size * tiles)
+        memory = code.alloca(self.parts.scalar, blocking.sums_size)
         row_blocks, column_blocks = blocking.blocks
-        with code.loop("%low", "%high") as unit, ExitStack() as stack:
+        with code.loop("%low", "%high") as unit:
             block, frame, _ = unit_place(code, unit.index, row_blocks * column_blocks, blocking.outer)
             column_block, row_block = code.divide(block, row_blocks)
             rows = self._tiles(row_block, blocking.row_tiles, blocking.rows.cut)
             columns = self._tiles(column_block, blocking.column_tiles, blocking.columns.cut)
             bases = self._base(blocking.rows, frame), self._base(blocking.columns, frame)
-            chunk = stack.enter_context(self._chunks()) if several else _Chunk(0, blocking.depth, "true", "")
-            with code.loop(*columns) as column:
+            with self._chunks() as chunk, code.loop(*columns) as column:
                 right = self._place(blocking.columns, bases[1], column.index, chunk.start)
                 with code.loop(*rows) as row:
                     left = self._place(blocking.rows, bases[0], row.index, chunk.start)
-                    sums = (
-                        self._sums(memory, row.index, rows[0], column.index, columns[0])
-                        if several
-                        else memory
-                    )
+                    sums = self._sums(memory, (row.index, rows[0]), (column.index, columns[0]))
                     self._multiply(left, right, sums, chunk)
-                    with code.when(chunk.last) if several else nullcontext():
+                    with code.when(chunk.last) if chunk.last else nullcontext():
                         self._finish(frame, left, right, sums)
 
     def _tiles(self, block: Number, tiles: int, cut: Cut) -> tuple[Number, Number]:
@@ -196,6 +187,9 @@ class _Product:
     @contextmanager
     def _chunks(self) -> Iterator[_Chunk]:
         code, blocking = self.code, self.blocking
+        if blocking.chunks == 1:
+            yield _Chunk(0, blocking.depth, "true", "")
+            return
         with code.loop(0, blocking.depth, blocking.chunk) as k:
             rest = code.let(f"sub nsw i64 {blocking.depth}, {k.index}")
             first = code.let(f"icmp eq i64 {k.index}, 0")
@@ -214,21 +208,24 @@ class _Product:
             offset = code.add(code.multiply(start, strides.free), offset)
         return _Place(start, code.element(base, self.parts.scalar, offset), length, is_first)
 
-    def _sums(self, memory: str, row: Number, first_row: Number, column: Number, first_column: Number) -> str:
-        """The memory of one tile among those of the block."""
-        code = self.code
-        across = code.multiply(code.let(f"sub nsw i64 {column}, {first_column}"), self.blocking.row_tiles)
-        number = code.add(across, code.let(f"sub nsw i64 {row}, {first_row}"))
-        return code.element(memory, self.parts.scalar, code.multiply(number, self.blocking.tile.size))
+    def _sums(self, memory: str, row: tuple[str, Number], column: tuple[str, Number]) -> str:
+        """The memory of one tile. Rows and columns come with the first of their block."""
+        code, blocking = self.code, self.blocking
+        if blocking.chunks == 1:
+            return memory
+        down, across = (code.let(f"sub nsw i64 {tile}, {first}") for tile, first in (row, column))
+        number = code.add(code.multiply(across, blocking.row_tiles), down)
+        return code.element(memory, self.parts.scalar, code.multiply(number, blocking.tile.size))
 
     def _multiply(self, left: _Place, right: _Place, sums: str, chunk: _Chunk) -> None:
-        names = [
-            self._choose(
-                right, [f"@{_tile_name(self.parts, m, n)}" for n in self.blocking.columns.cut.lengths]
-            )
-            for m in self.blocking.rows.cut.lengths
-        ]
-        tile = self._choose(left, names)
+        widths = self.blocking.columns.cut.lengths
+        tile = self._choose(
+            left,
+            [
+                self._choose(right, [f"@{_tile_name(self.parts, rows, columns)}" for columns in widths])
+                for rows in self.blocking.rows.cut.lengths
+            ],
+        )
         self.code.do(
             f"call void {tile}(ptr {left.address}, ptr {right.address}, ptr {sums}, "
             f"i64 {chunk.depth}, i1 {chunk.first})"

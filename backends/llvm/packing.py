@@ -111,7 +111,9 @@ class Packing:
         """Whole vectors as far as there are that many elements. What is left of one is a vector of odd length."""
         code, operand = self.code, self.operand
         cut, size = operand.cut, operand.free.size
-        whole = next(p for p in range(cut.count, -1, -1) if p == 0 or cut.start(p - 1) + operand.width <= size)
+        whole = next(
+            p for p in range(cut.count, -1, -1) if p == 0 or cut.start(p - 1) + operand.width <= size
+        )
         ranges = [(0, whole, operand.width)]
         ranges += [(whole, cut.firsts, cut.first), (max(whole, cut.firsts), cut.count, cut.second)]
         for first, last, length in ranges:

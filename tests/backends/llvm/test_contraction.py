@@ -249,6 +249,14 @@ def test_cuts_with_a_rest(size: int, parts: tuple[tuple[int, int], ...]) -> None
     assert Cut.with_rest(size, 16).parts == parts
 
 
+@pytest.mark.parametrize("shape", [(40, 4096, 1024), (600, 9000, 20_000), (3, 100_000, 5000)])
+@pytest.mark.parametrize("batch", [0, 500])
+def test_tile_memory_fits_a_stack(shape: tuple[int, int, int], batch: int) -> None:
+    blocking = plan(Product(*shape, batch=batch).kernel())
+    assert blocking.sums_size * blocking.dtype.itemsize <= host_target().l2 // 4
+    assert blocking.rows.cut.first * blocking.chunk * blocking.dtype.itemsize <= host_target().l2 // 2
+
+
 FOREIGN = {
     "avx512": (
         "x86_64-unknown-linux-gnu",
