@@ -194,10 +194,13 @@ def _run_now(function: Callable[[], Any]) -> Any:
         several = isinstance(result, tuple | list)
         results = list(result) if several else [result]
         pending = [i for i, r in enumerate(results) if isinstance(r, Tensor) and r.is_symbolic]
-        graph, touched = here.finish([here.node(results[i]) for i in pending])
-    if pending:
+        body = here.close([here.node(results[i]) for i in pending])
+    if body.graph.outputs:
         with call_lock:
-            arrays = driver().execute(graph, [v.storage for v in touched], here.arrays, current_settings())
-        for i, array in zip(pending, arrays, strict=True):
+            state = [v.storage.array for v in body.variables]
+            arrays = driver().execute(body.graph, [*here.arrays, *state], current_settings())
+            for variable, array in zip(body.assigned, arrays[len(pending) :], strict=True):
+                variable.storage.write(array)
+        for i, array in zip(pending, arrays, strict=False):
             results[i] = concrete(array)
     return type(result)(results) if several else results[0]

@@ -59,9 +59,10 @@ class _State:
 
 @dataclass(frozen=True)
 class Body:
-    """A closed sub-graph. Its inputs are the frame's own, then `captured`, then one for each of `variables`.
+    """A closed graph, of a control op or of an operation on concrete values.
 
-    Its outputs are the results, then the new value of each of `assigned`. `captured` are nodes of the parent frame.
+    Its inputs are the frame's own, then `captured` (nodes of the parent frame), then one for each of `variables`;
+    its outputs are the results, then the new value of each of `assigned`.
     """
 
     graph: Graph
@@ -157,7 +158,7 @@ class Frame:
         if state is None:
             if self.parent is not None:
                 self.parent._state(variable)
-            make = ops.input if self.kind is FrameKind.BODY else ops.variable
+            make = ops.variable if self.kind is FrameKind.TRACE else ops.input
             source = make(type=variable.storage.type, name=variable.name)
             state = self._states[id(variable)] = _State(variable, source, [source])
         return state
@@ -181,7 +182,7 @@ class Frame:
     # Finishing
 
     def finish(self, outputs: Sequence[Node]) -> tuple[Graph, tuple[Variable, ...]]:
-        """The graph of a root frame, and the Variables that its variables stand for."""
+        """The graph of a trace, and the Variables that its variables stand for."""
         states = self._states.values()
         graph = Graph(
             inputs=tuple(self.inputs),
@@ -192,7 +193,7 @@ class Frame:
         return graph, tuple(s.variable for s in states)
 
     def close(self, outputs: Sequence[Node]) -> Body:
-        """The closed graph of a body frame."""
+        """The closed graph of a frame that is no trace."""
         states = list(self._states.values())
         assigned = [s for s in states if s.is_assigned]
         graph = Graph(

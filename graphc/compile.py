@@ -21,11 +21,10 @@ from . import driver as hook
 from .errors import UnsupportedError
 from .ir import Graph, Node
 from .settings import Settings
-from .storage import Storage
 from .text import canonical_hash
 
 if TYPE_CHECKING:
-    from .backends.backend import Backend, Program
+    from .backends.backend import Backend, BoundProgram, Program
     from .executable import Executable
     from .report import Report
     from .schedule import Schedule
@@ -175,11 +174,9 @@ def thread_count() -> int:
 class _Driver:
     """The frontend's hook into passes and backends."""
 
-    def execute(
-        self, graph: Graph, storages: Sequence[Storage], arrays: Sequence[np.ndarray], settings: Settings
-    ) -> list[np.ndarray]:
+    def execute(self, graph: Graph, arrays: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
         """Run one concrete operation's graph. Programs are kept, keyed by the graph's structure."""
-        return _program(_Keyed(canonical_hash(graph), graph), settings).bind(storages)(arrays)
+        return _program(_Keyed(canonical_hash(graph), graph), settings)(arrays)
 
     def differentiate(
         self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
@@ -202,8 +199,8 @@ class _Keyed:
 
 
 @lru_cache(maxsize=4096)
-def _program(keyed: _Keyed, settings: Settings) -> Program:
-    return Compilation(keyed.graph, replace(settings, dump=frozenset(), time=False)).program
+def _program(keyed: _Keyed, settings: Settings) -> BoundProgram:
+    return Compilation(keyed.graph, replace(settings, dump=frozenset(), time=False)).program.bind(())
 
 
 hook.install(_Driver())

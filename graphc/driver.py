@@ -16,16 +16,14 @@ import numpy as np
 from .errors import CompileError
 from .ir import Graph, Node
 from .settings import Settings
-from .storage import Storage
 
 
 class Driver(Protocol):
     """What the frontend asks for."""
 
-    def execute(
-        self, graph: Graph, storages: Sequence[Storage], arrays: Sequence[np.ndarray], settings: Settings
-    ) -> list[np.ndarray]:
-        """Run a graph that was traced from one concrete operation; equal graphs are compiled once."""
+    def execute(self, graph: Graph, arrays: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
+        """Run a graph without variables, traced from one concrete operation; equal graphs are compiled once.
+        The caller holds the call lock."""
 
     def differentiate(
         self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]

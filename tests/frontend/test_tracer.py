@@ -186,9 +186,9 @@ def test_one_operation_on_concrete_values_is_one_graph() -> None:
     frame = Frame(FrameKind.EAGER)
     with entered(frame):
         result = gx.mean(gx.asarray(X) * 0.5)
-    graph, variables = frame.finish([frame.node(result)])
+    graph = frame.close([frame.node(result)]).graph
     verify(graph)
-    assert not variables and len(graph.inputs) == len(frame.arrays) == 3  # x, 0.5, the count
+    assert not graph.variables and len(graph.inputs) == len(frame.arrays) == 3  # x, 0.5, the count
     assert all(
         i.type == TensorType(gx.float32, a.shape) for i, a in zip(graph.inputs, frame.arrays, strict=True)
     )

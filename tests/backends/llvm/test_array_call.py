@@ -109,6 +109,6 @@ def test_each_call_runs_on_its_own_number_of_threads() -> None:
     one, all_ = (s.run for s in f.specializations)
     for run in (one, all_, one):
         assert run([X])[0].tolist() == (2 * X).tolist()
-        assert run._team.threads == run._threads  # type: ignore[attr-defined]
-    assert one._threads == 1 and all_._threads == gx.thread_count()  # type: ignore[attr-defined]
+        assert run._team.threads == run._threads
+    assert one._threads == 1 and all_._threads == gx.thread_count()
     assert f(X).tolist() == (2 * X).tolist()
