@@ -172,10 +172,10 @@ def _dot_operand(
     kernel: Kernel, values: Values, number: int, scope: Scope, depth: Dim, other: Dim, dtype: DType
 ) -> str:
     """A block of an operand, zero beyond the contracted axes' end."""
-    own = kernel.axes[number]
+    own = values.spans[number]
     text = values.recipes.note(cast(values.operand(number, scope), dtype))
-    if not own.issuperset(a for a in depth.axes if a.size > 1):
-        shape = scope.shape((*depth.axes, *other.axes))
+    shape = scope.shape((*depth.axes, *other.axes))
+    if scope.shape(own) != shape or not scope.is_block(own):
         text = f"tl.broadcast_to({text}, {shape})"
     guards = scope.guard(depth.axes)
     is_masked = isinstance(kernel.values[number], Load) and own.issuperset(depth.axes)

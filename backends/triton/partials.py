@@ -86,10 +86,10 @@ class Partials:
         """The name of the tile's sum over the summed dims, zero where points do not exist."""
         kernel, values = self.values.kernel, self.values
         gone = [a for dim in summed for a in dim.axes]
-        own = kernel.axes[store.value]
+        own = values.spans[store.value]
         text = values.recipes.note(cast(values.operand(store.value, scope), dtype))
         if not scope.is_block(own) or not own.issuperset(gone):
-            text = f"tl.broadcast_to({text}, {scope.shape({*gone, *own})})"
+            text = f"tl.broadcast_to({text}, {scope.shape({*gone, *kernel.axes[store.value]})})"
         if guards := scope.guard(gone):
             text = f"tl.where({' & '.join(guards)}, {text}, 0)"
         for dim in summed:

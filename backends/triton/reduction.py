@@ -143,8 +143,8 @@ class _Reduction:
         guards = scope.guard(value.axes)
         result = []
         for i, init in zip(value.inputs, value.init, strict=True):
-            text = self.values.operand(i, scope).typed
-            if scope.shape(self.kernel.axes[i]) != self.shape or not scope.is_block(self.kernel.axes[i]):
+            text, span = self.values.operand(i, scope).typed, self.values.spans[i]
+            if scope.shape(span) != self.shape or not scope.is_block(span):
                 text = f"tl.broadcast_to({text}, {self.shape})"
             if guards:
                 text = f"tl.where({' & '.join(guards)}, {text}, {literal(init.value, init.dtype).text})"

@@ -59,6 +59,30 @@ def used_axes(kernel: Kernel) -> frozenset[Axis]:
     return frozenset(a for i in kernel_indices(kernel) for a in i.axes)
 
 
+def spans(kernel: Kernel) -> tuple[frozenset[Axis], ...]:
+    """For each value, the axes that its text is a block over: those it varies over, less where a recipe ignores
+    inputs (a reduction's lifted state may be a plain 1)."""
+    result: list[frozenset[Axis]] = []
+    for number, value in enumerate(kernel.values):
+        if isinstance(value, Apply):
+            used = _parameters_used(value.recipe)
+            result.append(frozenset().union(*(result[value.inputs[p]] for p in used)))
+        else:
+            result.append(kernel.axes[number])
+    return tuple(result)
+
+
+def _parameters_used(recipe: Recipe) -> set[int]:
+    """The parameters that the results depend on."""
+    count, found, pending = len(recipe.params), set(), list(recipe.results)
+    while pending:
+        number = pending.pop()
+        if number not in found:
+            found.add(number)
+            pending.extend(recipe.steps[number - count].inputs if number >= count else ())
+    return {n for n in found if n < count}
+
+
 class Values:
     """Writes a kernel's values into `code`."""
 
@@ -68,6 +92,7 @@ class Values:
         self.recipes = recipes
         self.wide = needs_wide_index(kernel)
         self.used = used_axes(kernel)
+        self.spans = spans(kernel)
         self.reports_status = any(True for i in kernel_indices(kernel) for _ in i.gathered())
         axes = (*kernel.parallel, *kernel.row, *kernel.contracted)
         self.names = Names()

@@ -223,7 +223,8 @@ def argmax(m: int = 100) -> Kernel:
 
 
 def log_sum_exp() -> Kernel:
-    """A state of two components whose combination computes: running maximum and rescaled sum."""
+    """A state of two components whose combination computes: running maximum and rescaled sum. The sum starts as 1,
+    by a recipe that ignores the element."""
 
     def combine(s, m, t, n, u):
         top = s.max(m, n)
@@ -233,7 +234,8 @@ def log_sum_exp() -> Kernel:
     b = Build()
     (i, r), (row, column) = axes(i0=5, r0=70)
     x, y = b.slot("x", 350), b.slot("y", 5)
-    inputs = [b.load(x, row * 70 + column), b.const(1.0)]
+    element = b.load(x, row * 70 + column)
+    inputs = [element, b.apply(lambda s, t: s.const(1.0, float32), element, name="one")]
     finish = lambda s, m, t: s.log(t) + m  # noqa: E731
     b.store(y, row, b.reduce(combine, [-math.inf, 0.0], inputs, (r,), finish, name="logsumexp"))
     return b.kernel((i,), (r,))
