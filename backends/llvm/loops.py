@@ -49,12 +49,13 @@ class Unit:
 
 @contextmanager
 def unit_loop(values: Values, plan: Plan) -> Iterator[Unit]:
-    """The loop over this call's units. Where only the vector axis makes units, neighbouring ones are one span."""
+    """The loop over this call's units. Where only the vector axis makes units, neighbouring ones are one span, unless
+    each block has its own states in memory."""
     code, main = values.code, plan.length // plan.step * plan.step
     if plan.units == 1:
         yield Unit(Frame(), Span(), Span())
         return
-    if plan.blocks == plan.units:
+    if plan.blocks == plan.units and not plan.rows_at_once:
         start, stop = code.multiply("%low", plan.block), code.multiply("%high", plan.block)
         last = code.let(f"icmp eq i64 %high, {plan.blocks}")
         yield Unit(Frame(), Span(start, code.minimum(stop, main), last), Span())

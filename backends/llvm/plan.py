@@ -96,6 +96,8 @@ class Plan:
         text = f"{where}, {self.unroll} side by side, {self.units} units by {self.grain}"
         if self.tile:
             text += f", transposed along {self.tile.name}"
+        if self.rows_at_once:
+            text += f", {self.rows_at_once} rows at once line by line"
         if self.kept:
             text += ", kept per row: " + ", ".join(f"v{number}" for number, _ in self.kept)
         return text
@@ -281,8 +283,8 @@ def plan_reduction(kernel: Kernel, target: Target) -> Plan:
 def is_wide(kernel: Kernel, axis: Axis, step: int) -> bool:
     """Whether columns that vectors walk down are better read line by line: there are more than fit into registers,
     and only one sweep reduces, so that no line is read twice for it."""
-    return bool(
-        kernel.row
+    return (
+        bool(kernel.row)
         and axis.size > 2 * step
         and kernel.row[-1].size >= 4 * WIDE_ROWS
         and max(kernel.levels) == 1
@@ -293,7 +295,7 @@ def is_wide(kernel: Kernel, axis: Axis, step: int) -> bool:
 
 def wide_block(kernel: Kernel, target: Target, axis: Axis, step: int) -> int:
     """Columns of a unit: enough for long lines, enough units, and states that take half of the first cache at most."""
-    state = sum(c.dtype.itemsize for n in reductions(kernel) for c in kernel.values[n].init)  # type: ignore[union-attr]
+    state = sum(c.dtype.itemsize for v in kernel.values if isinstance(v, Reduce) for c in v.init)
     width = min(target.l1 // 2 // state, max(WIDE_LINE, axis.size // 8))
     return -(-axis.size // -(-axis.size // width) // step) * step
 

@@ -21,6 +21,7 @@ from .target import Target
 
 UNITS = 32  # work that makes fewer units than this is cut into parts
 PARTS = 64  # the most parts
+LEAST_ROWS = 32  # rows of a part that are read line by line
 PART_NS = 10_000.0  # the least work of a part
 
 
@@ -153,7 +154,8 @@ def count_parts(kernel: Kernel, target: Target) -> int:
     cost = Estimate(kernel, target).ns(plan.lanes)
     if plan.units >= UNITS:
         return 1
-    return max(1, min(PARTS, round(cost / PART_NS), 2 * UNITS // plan.units))
+    most = kernel.row[-1].size // LEAST_ROWS if plan.rows_at_once else PARTS
+    return max(1, min(PARTS, most, round(cost / PART_NS), 2 * UNITS // plan.units))
 
 
 def longest(axes: tuple[Axis, ...]) -> Axis:

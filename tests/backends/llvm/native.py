@@ -30,8 +30,9 @@ class Compiled:
         self.functions = [FUNCTION(self.code[t.symbol]) for t in native.tasks]
         self.scratch = [aligned(s.size * s.dtype.itemsize + GUARD) for s in native.scratch]
 
-    def __call__(self, arrays: Sequence[np.ndarray], reverse: bool = True) -> int:
-        """Run it. Returns the status: 0, or 1 + the number of the task that met a bad index."""
+    def __call__(self, arrays: Sequence[np.ndarray], reverse: bool = True, grain: int = 0) -> int:
+        """Run it. Returns the status: 0, or 1 + the number of the task that met a bad index. `grain`: units of a call
+        in place of the tasks' own."""
         memory = [*arrays, *self.scratch]
         for s in self.scratch:
             s[:] = 0xA5
@@ -39,12 +40,14 @@ class Compiled:
         context = Context()
         for number, (task, function) in enumerate(zip(self.native.tasks, self.functions, strict=True)):
             slots = (ctypes.c_int32 * len(task.slots))(*task.slots)
-            starts = range(0, task.units, task.grain)
+            step = grain or task.grain
+            starts = range(0, task.units, step)
             for low in reversed(starts) if reverse else starts:
-                high = min(low + task.grain, task.units)
+                high = min(low + step, task.units)
                 function(buffers, slots, low, high, number, ctypes.byref(context))
         for s in self.scratch:
             assert (s[-GUARD:] == 0xA5).all(), "a write behind scratch memory"
+        self.bad_index = context.bad_index
         return context.status
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from graphc.backends.llvm import plan, stages
+from graphc.backends.llvm.target import host_target
 from graphc.kernel import Kernel
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.random_kernels import RandomKernel
@@ -32,12 +35,16 @@ def check(kernel: Kernel, arrays: list[np.ndarray], compiled: Compiled) -> None:
 
 
 @pytest.mark.parametrize("block", range(12))
-@pytest.mark.parametrize("shared", [False, True], ids=["whole", "in parts"])
-def test_random_kernels(block: int, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shared:  # everything is worth cutting
+@pytest.mark.parametrize("eager", [False, True], ids=["usual", "eager"])
+def test_random_kernels(block: int, eager: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = host_target()
+    if eager:  # everything is worth cutting, and everything is wide
         monkeypatch.setattr(plan, "SERIAL_NS", 1.0)
         monkeypatch.setattr(plan, "GRAIN_NS", 10.0)
+        monkeypatch.setattr(plan, "WIDE_ROWS", 2)
+        monkeypatch.setattr(plan, "WIDE_LINE", 16)
         monkeypatch.setattr(stages, "PART_NS", 30.0)
+        target = replace(target, vector_registers=2)
     for seed in range(block * 10, block * 10 + 10):
         random = RandomKernel(seed)
-        check(random.kernel, random.arrays(), compile_kernel(random.kernel))
+        check(random.kernel, random.arrays(), compile_kernel(random.kernel, target))
