@@ -193,8 +193,13 @@ class KernelTracer:
         return self.add(Const(to_bits(value, dtype), dtype))
 
     def apply(self, recipe: Recipe, *numbers: int) -> int:
-        if not recipe.steps and recipe.results[0] < len(numbers):  # the recipe hands a parameter through
-            return numbers[recipe.results[0]]
+        """The recipe's value; none of its own where it hands a parameter through or ignores them all."""
+        (result,) = recipe.results
+        if result < len(numbers):
+            return numbers[result]
+        step = recipe.steps[result - len(numbers)]
+        if step.bits is not None:
+            return self.add(Const(step.bits, step.dtype))
         return self.add(Apply(recipe, numbers))
 
     def converted(self, number: int, dtype: DType) -> int:
