@@ -17,6 +17,7 @@ from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
+from graphc.types import TensorType
 
 
 class Level(Enum):
@@ -70,6 +71,40 @@ class Linkable(Protocol):
 
     def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
         """Write an executable file that needs no Python. `variables`: the values it starts with, in order."""
+        ...
+
+
+class Parts(NamedTuple):
+    """A program that has left its process: files by name, and the arrays that they name."""
+
+    files: Mapping[str, bytes]
+    arrays: Mapping[str, np.ndarray]
+
+
+class Signature(NamedTuple):
+    """What a bound program is given and gives."""
+
+    inputs: tuple[TensorType, ...]
+    variables: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A program that can be kept in a package."""
+
+    def take_apart(self) -> Parts:
+        """The parts, which say nothing of the folders that users' files lie in."""
+        ...
+
+
+@runtime_checkable
+class Assembler(Protocol):
+    """A backend that takes the parts of a program without compiling anything."""
+
+    def put_together(self, parts: Parts, signature: Signature, settings: Settings) -> Program:
+        """Raises UnsupportedError that says why this machine can't run the program, PackageError for parts that are
+        damaged."""
         ...
 
 

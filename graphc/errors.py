@@ -13,11 +13,12 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Location:
-    """A line of the user's program."""
+    """A line of the user's program. `source`: its text, where the file itself is not at hand."""
 
     file: str
     line: int
     function: str = ""
+    source: str = ""
 
     def __str__(self) -> str:
         return f"{self.file.rpartition('/')[2]}:{self.line}"
@@ -25,7 +26,12 @@ class Location:
     @property
     def text(self) -> str:
         """The source text of the line, or nothing where it can't be read."""
-        return linecache.getline(self.file, self.line).strip()
+        return self.source or linecache.getline(self.file, self.line).strip()
+
+    @property
+    def detached(self) -> Location:
+        """The line as it is told on another machine: the file's bare name, and the text."""
+        return Location(self.file.rpartition("/")[2], self.line, self.function, self.text)
 
 
 class GraphcError(Exception):
@@ -76,6 +82,10 @@ class UnsupportedError(GraphcError, NotImplementedError):
 
 class GraphcIndexError(GraphcError, IndexError):
     """A gather or scatter met an index outside its axis at run time."""
+
+
+class PackageError(GraphcError, ValueError):
+    """A file that is no package of graphc's, or a damaged one."""
 
 
 class CompileError(GraphcError, RuntimeError):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from graphc.backends.backend import Level, Lowering
+from graphc.backends.backend import Level, Lowering, Parts, Signature
 from graphc.errors import CompileError, GraphcIndexError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
-from graphc.schedule import Schedule, Space
+from graphc.schedule import Buffer, Schedule, Space
 from graphc.settings import Settings
 from graphc.storage import Storage
+from graphc.types import type_of
 
 from . import jit
 from .array_call import array_call_object
@@ -26,7 +27,9 @@ from .build import BuiltProgram, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder
 from .instance import Instance, address
 from .outputs import OutputPool
+from .parts import put_together, take_apart
 from .program import link_program
+from .settle import settle
 from .target import Target, host_target
 from .team import process_team, runtime_object
 
@@ -47,6 +50,11 @@ class LLVMBackend:
         notes = {k: Lowering(c.native.plans, c.native.notes) for k, c in kernels.items()}
         return LLVMProgram(build_program(lowered, kernels), notes, target, cache, settings)
 
+    def put_together(self, parts: Parts, signature: Signature, settings: Settings) -> LLVMProgram:
+        """The program of these parts, if this machine can run it; see `Assembler`."""
+        host, cache = host_target(), ObjectCache(cache_folder(settings))
+        return LLVMProgram(put_together(parts, host, signature), {}, host, cache, settings)
+
 
 @dataclass(frozen=True, eq=False)
 class LLVMProgram:
@@ -61,14 +69,19 @@ class LLVMProgram:
     def bind(self, variables: Sequence[Storage]) -> BoundLLVMProgram:
         return BoundLLVMProgram(self, tuple(variables))
 
+    def take_apart(self) -> Parts:
+        return take_apart(self.built, self.target)
+
     def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
-        """Write a standalone program. Raises UnsupportedError where there is no C compiler."""
-        link_program(path, self.built.native, self.target, self.cache, variables)
+        """Write a standalone program of a function that updates no variable; prepared work is done here and now.
+        Raises UnsupportedError where there is no C compiler."""
+        bound = self.bind([Storage(v, type_of(v)) for v in variables])
+        link_program(path, settle(self.built, bound.contents), self.target, self.cache)
 
 
 @lru_cache(maxsize=1)
-def _quick_code(target: Target, cache: ObjectCache) -> jit.Code:
-    return jit.load([array_call_object(target, cache)], ["graphc_call_arrays"])
+def _quick_code(code: bytes) -> jit.Code:
+    return jit.load([code], ["graphc_call_arrays"])
 
 
 class BoundLLVMProgram:
@@ -89,9 +102,9 @@ class BoundLLVMProgram:
         self._is_prepared = not native.prepare
         pool = OutputPool()
         self._makers = tuple(pool.maker(b.type) for b in native.in_space(Space.OUTPUT))
-        quick = _quick_code(program.target, program.cache)["graphc_call_arrays"]
+        self._quick = _quick_code(array_call_object(program.target, program.cache))  # alive as long as we are
         ends = native.in_space(Space.INPUT), native.in_space(Space.OUTPUT)
-        self._call_arrays = self._instance.array_call(quick, *ends)
+        self._call_arrays = self._instance.array_call(self._quick["graphc_call_arrays"], *ends)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run once; see `BoundProgram`."""
@@ -122,6 +135,11 @@ class BoundLLVMProgram:
         for storage in self._changed:
             storage.version += 1
         return outputs
+
+    def contents(self, buffer: Buffer) -> np.ndarray:
+        """A copy of a lasting buffer's contents, as a call would find them."""
+        self._prepare()
+        return self._instance.contents(buffer)
 
     def _prepare(self) -> None:
         """Redo the prepared work if a variable it reads has changed."""

@@ -71,6 +71,11 @@ class Instance:
         table = ctypes.addressof(self._table)
         return ArrayCall(function, run, self._steps.address, page, table, places, [b.number for b in outputs])
 
+    def contents(self, buffer: Buffer) -> np.ndarray:
+        """A copy of what a buffer holds that is the instance's own or a variable's."""
+        data = ctypes.string_at(self._pointers[buffer.number], buffer.type.nbytes)
+        return np.frombuffer(data, buffer.type.dtype.numpy).reshape(buffer.type.shape)
+
     @property
     def bad_index(self) -> int:
         """The index that the last status of `call` other than 0 is about."""

@@ -34,6 +34,6 @@ a person writes; where it stands, it must be what the op's type rule gives.
 
 from .canonical import attrs_key, canonical_hash
 from .parser import parse
-from .printer import constants_of, print_graph, window
+from .printer import constant_name, constants_of, print_graph, window
 
-__all__ = ["attrs_key", "canonical_hash", "constants_of", "parse", "print_graph", "window"]
+__all__ = ["attrs_key", "canonical_hash", "constant_name", "constants_of", "parse", "print_graph", "window"]

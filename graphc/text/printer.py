@@ -44,10 +44,15 @@ def constants_of(graph: Graph) -> dict[str, np.ndarray]:
     for node in graph.nodes:
         for literal in _literals(node.attrs.values()):
             if literal.array.size > INLINE_ELEMENTS:
-                found[literal.digest[:DIGEST_DIGITS]] = literal.array
+                found[constant_name(literal)] = literal.array
         for body in sub_graphs(node).values():
             found |= constants_of(body)
     return found
+
+
+def constant_name(literal: Literal) -> str:
+    """What texts call a literal that they do not write out: the first digits of its digest."""
+    return literal.digest[:DIGEST_DIGITS]
 
 
 def _literals(values: Iterable[Any]) -> Iterable[Literal]:
@@ -135,7 +140,7 @@ def float_text(value: float) -> str:
 def literal_text(literal: Literal) -> str:
     type_ = literal.type
     if type_.size > INLINE_ELEMENTS:
-        return f"{type_} sha256:{literal.digest[:DIGEST_DIGITS]}"
+        return f"{type_} sha256:{constant_name(literal)}"
     return f"{type_}({', '.join(_element_text(e, type_.dtype) for e in literal.array.reshape(-1))})"
 
 

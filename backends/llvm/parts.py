@@ -1,0 +1,166 @@
+"""A built program as files, and back: tables as JSON, one object file for each kernel, constants by name.
+
+In: a `BuiltProgram` and its target, or the parts of one. What is read may be damaged or made up: every number in it is
+checked before a pointer is made of it. The object files are machine code, and are what they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from graphc.backends.backend import Parts, Signature
+from graphc.errors import PackageError, UnsupportedError
+from graphc.ir import Literal
+from graphc.records import from_json, to_json
+from graphc.schedule import Buffer, Space
+from graphc.storage import ALIGNMENT
+from graphc.text import constant_name
+from graphc.types import type_of
+
+from .build import BuiltProgram, Origin
+from .native import NativeProgram, TaskSpec
+from .runtime import runtime_ir
+from .target import Target
+
+TABLES = "tables.json"
+OBJECT = ".o"
+LARGEST = 1 << 46  # bytes: more than any memory has, and far from where 64-bit arithmetic ends
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A built program without its code and its constants. `abi`: of the runtime that it runs on."""
+
+    abi: str
+    triple: str
+    cpu: str
+    features: str
+    tasks: tuple[TaskSpec, ...]
+    prepare: tuple[TaskSpec, ...]
+    buffers: tuple[Buffer, ...]
+    arena_bytes: int
+    prepared_bytes: int
+    constants: tuple[str, ...]
+    sequential: bool
+    origins: tuple[Origin, ...]
+    updated: tuple[int, ...]
+
+
+def take_apart(built: BuiltProgram, target: Target) -> Parts:
+    """The parts of a program for that target. Users' lines lose their folders and gain their text."""
+    native = built.native
+    literals = [Literal(array) for array in native.constants]
+    origins = tuple(replace(o, where=o.where and o.where.detached) for o in built.origins)
+    tables = Tables(
+        _abi(target.triple),
+        *target.key,
+        native.tasks,
+        native.prepare,
+        native.buffers,
+        native.arena_bytes,
+        native.prepared_bytes,
+        tuple(map(constant_name, literals)),
+        native.sequential,
+        origins,
+        built.updated,
+    )
+    objects = {name + OBJECT: code for name, code in native.objects.items()}
+    return Parts({TABLES: to_json(tables), **objects}, {constant_name(x): x.array for x in literals})
+
+
+def put_together(parts: Parts, host: Target, signature: Signature) -> BuiltProgram:
+    """The program of these parts, to run on this machine.
+
+    Raises UnsupportedError for code that needs another machine or runtime, PackageError for parts that are no whole.
+    """
+    if TABLES not in parts.files:
+        raise PackageError("a program has its tables", got=", ".join(parts.files) or "nothing")
+    tables = from_json(Tables, parts.files[TABLES])
+    _check_machine(tables, host)
+    objects = {n.removesuffix(OBJECT): code for n, code in parts.files.items() if n.endswith(OBJECT)}
+    native = NativeProgram(
+        objects,
+        tables.tasks,
+        tables.prepare,
+        tables.buffers,
+        tables.arena_bytes,
+        tables.prepared_bytes,
+        _constants(tables, parts.arrays),
+        tables.sequential,
+    )
+    _check_buffers(native)
+    _check_signature(native, signature)
+    _check_tasks(native)
+    _require(len(tables.origins) == len(native.tasks), "every task has an origin")
+    _require(set(tables.updated) <= set(range(len(signature.variables))), "only variables are updated")
+    return BuiltProgram(native, tables.origins, tables.updated)
+
+
+def _check_machine(tables: Tables, host: Target) -> None:
+    """Whether the host can run the code: the same kind of processor, with every feature that the code may use."""
+    if tables.triple != host.triple:
+        raise UnsupportedError(f"the code is for {tables.triple}", got=host.triple)
+    lacking = _features(tables.features) - _features(host.features)
+    if lacking:
+        raise UnsupportedError(
+            f"the code is for a processor like {tables.cpu}", got=f"{host.cpu}, without {', '.join(sorted(lacking))}"
+        )
+    if tables.abi != _abi(host.triple):
+        raise UnsupportedError("the code is for another version of graphc's runtime")
+
+
+def _features(text: str) -> set[str]:
+    return {f[1:] for f in text.split(",") if f.startswith("+")}
+
+
+@lru_cache(maxsize=8)
+def _abi(triple: str) -> str:
+    """Changes with all that kernels and the runtime share: the runtime's own text."""
+    return hashlib.sha256(runtime_ir(triple).encode()).hexdigest()
+
+
+def _constants(tables: Tables, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    missing = [name for name in tables.constants if name not in arrays]
+    _require(not missing, "every constant is there")
+    return tuple(arrays[name] for name in tables.constants)
+
+
+def _check_buffers(native: NativeProgram) -> None:
+    """Buffers are numbered by their places in the table, have sizes that are sizes, and lie inside planned memory."""
+    for number, b in enumerate(native.buffers):
+        _require(b.number == number, "buffers are numbered in order")
+        _require(all(0 <= s <= LARGEST for s in b.type.shape) and b.type.nbytes <= LARGEST, "sizes are sizes")
+        _require(b.offset >= 0 and b.offset % ALIGNMENT == 0, "offsets are aligned")
+    for space, size in ((Space.ARENA, native.arena_bytes), (Space.PREPARED, native.prepared_bytes)):
+        ends = [b.offset + b.type.nbytes for b in native.in_space(space)]
+        _require(0 <= size <= LARGEST and max(ends, default=0) <= size, f"the {space.value} holds its buffers")
+
+
+def _check_signature(native: NativeProgram, signature: Signature) -> None:
+    """Whether the program's buffers are what its callers will give it."""
+    given = {
+        Space.INPUT: signature.inputs,
+        Space.VARIABLE: signature.variables,
+        Space.OUTPUT: signature.outputs,
+        Space.CONSTANT: tuple(map(type_of, native.constants)),
+    }
+    for space, types in given.items():
+        found = native.in_space(space)
+        _require([b.position for b in found] == list(range(len(types))), f"every {space.value} has a buffer")
+        _require(all(b.type == t for b, t in zip(found, types, strict=True)), f"every {space.value} has its type")
+
+
+def _check_tasks(native: NativeProgram) -> None:
+    for task in (*native.prepare, *native.tasks):
+        _require(all(0 <= s < len(native.buffers) for s in task.slots), "tasks use buffers that exist")
+        _require(task.units <= LARGEST, "sizes are sizes")
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise PackageError(f"the tables of the program are damaged: {rule}")
