@@ -7,7 +7,7 @@ llvmlite's builder, which costs twenty times more.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -200,6 +200,21 @@ class Code:
         yield
         self.do(f"br label %{end}")
         self.start(end)
+
+    def either(
+        self, condition: str, type_: str, then: Callable[[], str], otherwise: Callable[[], str]
+    ) -> str:
+        """A value from one of two blocks; what they emit is not known after them."""
+        first, second, end = self.label("then"), self.label("else"), self.label("end")
+        self.do(f"br i1 {condition}, label %{first}, label %{second}")
+        results = []
+        for label, emit in ((first, then), (second, otherwise)):
+            self.start(label)
+            x = emit()
+            results.append(f"[ {x}, %{self.block} ]")
+            self.do(f"br label %{end}")
+        self.start(end)
+        return self.let(f"phi {type_} {', '.join(results)}")
 
     def function(self, signature: str, attributes: str = "#0") -> str:
         """The finished function; `signature` is everything between `define` and the attributes."""

@@ -14,8 +14,9 @@ from graphc.index import Index
 from graphc.kernel import Apply, Const, Inside, Load, Position, Store, Value, dependencies, indices
 from graphc.types import DType, bool_
 
-from .memory import Memory
+from .memory import Memory, first_lanes
 from .places import Chunk, Frame, Operand, Places
+from .primitives import Emitter
 from .text import constant, memory_type, register_type
 
 
@@ -136,13 +137,11 @@ class Values(Places):
             return self.vectors.constant(0, load.dtype)
         if stride in (1, -1) and (mask is None or load.dtype.itemsize >= 4):
             return self._neighbours(chunk, load, stride, mask)
+        if stride is not None and stride != 0 and mask is not None:
+            return self._strided(chunk, load, stride, mask)
         if mask is None and stride is not None:
             self.code.notes.add("loads with a stride, lane by lane")
-            at, fixed = self.first(chunk, load.index)
-            lanes = range(chunk.count)
-            return self.memory.load_each(
-                [self.address(load.slot, at, fixed + i * stride) for i in lanes], load.dtype
-            )
+            return self.memory.load_each(self._pointers(chunk, load, stride), load.dtype)
         return self._gather(chunk, load, mask)
 
     def _neighbours(self, chunk: Chunk, load: Load, stride: int, mask: str | None) -> str:
@@ -156,6 +155,37 @@ class Values(Places):
         return self.memory.reverse(
             self.memory.load(pointer, load.dtype, chunk.count, mask), load.dtype, chunk.count
         )
+
+    def _pointers(self, chunk: Chunk, load: Load, stride: int) -> list[str]:
+        """The address of each valid lane's element."""
+        at, fixed = self.first(chunk, load.index, load.bounds)
+        return [self.address(load.slot, at, fixed + lane * stride) for lane in range(chunk.count)]
+
+    def _strided(self, chunk: Chunk, load: Load, stride: int, mask: str) -> str:
+        """Elements with a stride under a mask. Mostly all lanes are inside, and then the mask does not matter; else
+        lanes outside read the slot's first element, which is there, and become 0."""
+        pointers = self._pointers(chunk, load, stride)
+        valid = self.memory.both(mask, first_lanes(chunk.count, self.lanes))
+        word, full = f"i{self.lanes}", (1 << chunk.count) - 1
+        bits = self.code.let(f"bitcast {self.memory.mask_type} {valid} to {word}")
+        inside = self.code.let(f"icmp eq {word} {bits}, {full}")
+
+        def plain() -> str:
+            if stride == 1:
+                return self.memory.load(pointers[0], load.dtype, chunk.count)
+            return self.memory.load_each(pointers, load.dtype)
+
+        def careful() -> str:
+            chosen = []
+            for lane, pointer in enumerate(pointers):
+                bit = self.code.let(f"extractelement {self.memory.mask_type} {mask}, i64 {lane}")
+                chosen.append(self.code.let(f"select i1 {bit}, ptr {pointer}, ptr %s{load.slot}"))
+            x = self.memory.load_each(chosen, load.dtype)
+            return self.vectors.select(mask, x, self.vectors.constant(0, load.dtype), load.dtype)
+
+        if stride not in (1, -1):
+            self.code.notes.add("loads with a stride, lane by lane")
+        return self.code.either(inside, self.vectors.type(load.dtype), plain, careful)
 
     def _gather(self, chunk: Chunk, load: Load, mask: str | None) -> str:
         """Elements anywhere. Lanes where the mask is off read element 0, which is there, and become 0."""
@@ -185,19 +215,28 @@ class Values(Places):
         if self.lanes == 1 or self.axis not in store.index.axes:
             return self.store_scalar(chunk.frame, store)
         dtype = self.kernel.slots[store.slot].dtype
-        x = self.vectors.cast(self.vector(chunk, store.value), self.kernel.dtypes[store.value], dtype)
+        x, source = self.vector(chunk, store.value), self.kernel.dtypes[store.value]
         if store.accumulate or store.scatter:
-            x = self.vectors.add(self._vector_load(chunk, Load(store.slot, store.index, (), dtype)), x, dtype)
+            old = self._vector_load(chunk, Load(store.slot, store.index, (), dtype))
+            x, source = self.sum(self.vectors, old, x, source, dtype), dtype
+        x = self.vectors.cast(x, source, dtype)
         return self.store_lanes(chunk, store.slot, store.index, x)
 
     def store_scalar(self, frame: Frame, store: Store) -> None:
         """Store a value that does not differ between lanes."""
         dtype = self.kernel.slots[store.slot].dtype
-        x = self.scalars.cast(self.scalar(frame, store.value), self.kernel.dtypes[store.value], dtype)
+        x, source = self.scalar(frame, store.value), self.kernel.dtypes[store.value]
         memory, pointer = Memory(self.code, 1), self.address(store.slot, self.index(frame, store.index))
         if store.accumulate or store.scatter:
-            x = self.scalars.add(memory.load(pointer, dtype), x, dtype)
-        memory.store(pointer, x, dtype)
+            x, source = self.sum(self.scalars, memory.load(pointer, dtype), x, source, dtype), dtype
+        memory.store(pointer, self.scalars.cast(x, source, dtype), dtype)
+
+    @staticmethod
+    def sum(emitter: Emitter, old: str, x: str, source: DType, dtype: DType) -> str:
+        """old + x as a value of `dtype`, the dtype of `old`; 16-bit floats are added in float32."""
+        wide = dtype.computes_as
+        total = emitter.add(emitter.cast(old, dtype, wide), emitter.cast(x, source, wide), wide)
+        return emitter.cast(total, wide, dtype)
 
     def clear(self, chunk: Chunk, store: Store) -> None:
         """Store 0 where `store` stores."""
