@@ -66,7 +66,7 @@ def measure(executable: Executable, args: Sequence[Any], kwargs: dict[str, Any],
     """Call for about so many seconds; see `Executable.benchmark`."""
     values, named = _values((tuple(args), kwargs))
     call = partial(executable, *values, **named)
-    with _kept(executable.specialize(*values, **named).trace.variables):
+    with _kept(executable.specialize(*values, **named).variables):
         first = _seconds(call, 1)
         (rounds,) = _take_turns([call], seconds)
     return Benchmark(rounds, first)
@@ -94,7 +94,7 @@ def bench(
     variables: list[Variable] = []
     for backend in backends if backends is not None else [own.backend or own.settings.backend]:
         candidate = Executable(own.function, backend=backend, inputs=own.inputs)
-        variables = list(candidate.specialize(*values).trace.variables)
+        variables = list(candidate.specialize(*values).variables)
         try:
             with _kept(variables):
                 first[backend] = _seconds(partial(candidate, *values), 1)

@@ -14,9 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-from numpy import ndarray
+from typing import TYPE_CHECKING, Any
 
 from .compile import Compilation, Stage
 from .driver import call_lock
@@ -26,101 +24,18 @@ from .frontend.arguments import Arguments, check_specs, is_same_static
 from .frontend.context import Context, current_context
 from .frontend.location import with_user_line
 from .frontend.spec import Spec
-from .frontend.tensor import Tensor
-from .frontend.trace import Trace, trace_call
+from .frontend.trace import trace_call
 from .ir import Graph
 from .settings import Settings
+from .specialization import MISS, FastCall, Specialization
 from .types import TensorType
 
 if TYPE_CHECKING:
-    from .backends.backend import BoundProgram
     from .benchmark import Benchmark
     from .report import Report
     from .schedule import Schedule
 
 NUMBER_LIMIT = 8  # specializations that differ in one Python number only, from which on a warning is given
-MISS: Final = object()
-
-FastCall: TypeAlias = Callable[[tuple[Any, ...]], Any]
-ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
-
-
-class Specialization:
-    """One trace of the function: its compilation, and the program bound to the Variables it touches."""
-
-    def __init__(self, arguments: Arguments, trace: Trace, settings: Settings) -> None:
-        self.arguments = arguments.without_arrays()
-        self.trace = trace
-        self.compilation = Compilation(trace.graph, settings)
-        self.restore = trace.result.restore()
-
-    @functools.cached_property
-    def run(self) -> BoundProgram:
-        """The program with the Variables' memory; built when it is first needed."""
-        self.compilation.dump()
-        return self.compilation.program.bind([v.storage for v in self.trace.variables])
-
-    def holds(self) -> bool:
-        """Whether the static fields that the trace has read are what they were."""
-        return all(
-            is_same_static(owner.__dict__.get(name, MISS), value) for owner, name, value in self.trace.guards
-        )
-
-    def __call__(self, arrays: Sequence[ndarray]) -> Any:
-        with call_lock:
-            outputs = self.run(arrays)
-        return self.restore(outputs)
-
-    def fast_call(self) -> FastCall:
-        """The call for positional arguments like the ones traced; gives MISS for others.
-
-        What it accepts it accepts surely; what it refuses may still be the same key, found the slow way.
-        """
-        from .backends.backend import ObjectCalls
-
-        if not self.arguments.is_flat:
-            return lambda args: MISS
-        run = self.run
-        attempt = run.try_call if isinstance(run, ObjectCalls) else self._checked_call(run)
-        leaves = self.arguments.leaves
-        count, guards, restore = len(leaves), self.trace.guards, self.restore
-        statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
-        dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
-
-        def call(args: tuple[Any, ...]) -> Any:
-            if len(args) != count:
-                return MISS
-            for i, value in statics:
-                if args[i] is not value:
-                    return MISS
-            for owner, name, value in guards:
-                if owner.__dict__.get(name, MISS) is not value:
-                    return MISS
-            given = [args[i] for i in dynamic] if statics else args
-            objects = [x._array if type(x) is Tensor else x for x in given]
-            call_lock.acquire()  # looked up each time: a forked child has another one
-            try:
-                outputs = attempt(objects)
-            finally:
-                call_lock.release()
-            return MISS if outputs is None else restore(outputs)
-
-        return call
-
-    def _checked_call(self, run: BoundProgram) -> Callable[[Sequence[Any]], list[ndarray] | None]:
-        """A call that looks at each object in Python."""
-        types = [leaf for leaf in self.arguments.leaves if isinstance(leaf, TensorType)]
-        expected = [(t.dtype.numpy, t.shape) for t in types]
-
-        def attempt(objects: Sequence[Any]) -> list[ndarray] | None:
-            for x, (dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
-                if type(x) is not ndarray or x.dtype is not dtype or x.shape != shape:
-                    return None
-                if x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
-                    return None
-            return run(objects)
-
-        return attempt
 
 
 class Executable:
@@ -266,7 +181,8 @@ class Executable:
             check_specs(arguments, self.inputs)
         self._tell_why(arguments, group, settings)
         trace = trace_call(self.function, arguments)
-        made = Specialization(arguments, trace, settings)
+        compilation = Compilation(trace.graph, settings)
+        made = Specialization(arguments, compilation, trace.variables, trace.guards, trace.result)
         group.append(made)
         return made
 
@@ -284,7 +200,7 @@ class Executable:
         if not self.specializations:
             return f"trace {name}({', '.join(arguments.names)}): its first call"
         for known in group:
-            for owner, field, value in known.trace.guards:
+            for owner, field, value in known.guards:
                 now = owner.__dict__.get(field, MISS)
                 if not is_same_static(now, value):
                     return f"retrace {name}: {type(owner).__name__}.{field} was {value!r}, is {now!r}"

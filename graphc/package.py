@@ -41,5 +41,5 @@ def build(found: Specialization, path: Path, kind: Kind) -> None:
             hint='compile with backend="llvm"',
         )
     with call_lock:
-        values = [v.storage.array.copy() for v in found.trace.variables]
+        values = [v.storage.array.copy() for v in found.variables]
     program.link(path, values)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc.executable import MISS
 from graphc.frontend import context
 from graphc.settings import Settings
+from graphc.specialization import MISS
 
 X = np.arange(4, dtype=np.float32)
 

@@ -1,0 +1,120 @@
+"""A function compiled for one kind of call: arguments of exactly these types in, the function's result out.
+
+In: what a trace, or a package, says of the function. Knows neither how kinds of calls are told apart nor where
+specializations are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from numpy import ndarray
+
+from .compile import Compilation
+from .driver import call_lock
+from .frontend.arguments import Arguments, is_same_static
+from .frontend.tensor import Tensor
+from .frontend.trace import Result
+from .frontend.tracer import Guard
+from .frontend.variable import Variable
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from .backends.backend import BoundProgram
+
+MISS: Final = object()  # an attribute that is not there; a call that is not for the one who was asked
+
+FastCall: TypeAlias = Callable[[tuple[Any, ...]], Any]
+ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
+
+
+class Specialization:
+    """A function compiled for one kind of call, and its program bound to the Variables that it touches.
+
+    `guards`: the static fields that its trace has read. `result`: the structure of what it returns.
+    """
+
+    def __init__(
+        self,
+        arguments: Arguments,
+        compilation: Compilation,
+        variables: Sequence[Variable],
+        guards: Sequence[Guard],
+        result: Result,
+    ) -> None:
+        self.arguments = arguments.without_arrays()
+        self.compilation = compilation
+        self.variables = tuple(variables)
+        self.guards = tuple(guards)
+        self.result = result
+        self.restore = result.restore()
+
+    @functools.cached_property
+    def run(self) -> BoundProgram:
+        """The program with the Variables' memory; built when it is first needed."""
+        self.compilation.dump()
+        return self.compilation.program.bind([v.storage for v in self.variables])
+
+    def holds(self) -> bool:
+        """Whether the static fields that the trace has read are what they were."""
+        return all(
+            is_same_static(owner.__dict__.get(name, MISS), value) for owner, name, value in self.guards
+        )
+
+    def __call__(self, arrays: Sequence[ndarray]) -> Any:
+        with call_lock:
+            outputs = self.run(arrays)
+        return self.restore(outputs)
+
+    def fast_call(self) -> FastCall:
+        """The call for positional arguments like the ones traced; gives MISS for others.
+
+        What it accepts it accepts surely; what it refuses may still be the same key, found the slow way.
+        """
+        from .backends.backend import ObjectCalls
+
+        if not self.arguments.is_flat:
+            return lambda args: MISS
+        run = self.run
+        attempt = run.try_call if isinstance(run, ObjectCalls) else self._checked_call(run)
+        leaves = self.arguments.leaves
+        count, guards, restore = len(leaves), self.guards, self.restore
+        statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
+        dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
+
+        def call(args: tuple[Any, ...]) -> Any:
+            if len(args) != count:
+                return MISS
+            for i, value in statics:
+                if args[i] is not value:
+                    return MISS
+            for owner, name, value in guards:
+                if owner.__dict__.get(name, MISS) is not value:
+                    return MISS
+            given = [args[i] for i in dynamic] if statics else args
+            objects = [x._array if type(x) is Tensor else x for x in given]
+            call_lock.acquire()  # looked up each time: a forked child has another one
+            try:
+                outputs = attempt(objects)
+            finally:
+                call_lock.release()
+            return MISS if outputs is None else restore(outputs)
+
+        return call
+
+    def _checked_call(self, run: BoundProgram) -> Callable[[Sequence[Any]], list[ndarray] | None]:
+        """A call that looks at each object in Python."""
+        types = [leaf for leaf in self.arguments.leaves if isinstance(leaf, TensorType)]
+        expected = [(t.dtype.numpy, t.shape) for t in types]
+
+        def attempt(objects: Sequence[Any]) -> list[ndarray] | None:
+            for x, (dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
+                if type(x) is not ndarray or x.dtype is not dtype or x.shape != shape:
+                    return None
+                if x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
+                    return None
+            return run(objects)
+
+        return attempt
