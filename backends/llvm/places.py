@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import TypeAlias
 
 from graphc.index import Axis, Bound, Floor, Gathered, Index, Mod, Term
@@ -49,7 +49,7 @@ class Frame:
         return None
 
     def knows(self, term: Term) -> bool:
-        return Index(((term, 1),)).axes <= self.axes.keys()
+        return axes_of(term) <= self.axes.keys()
 
 
 class Chunk:
@@ -251,7 +251,7 @@ class Places(ABC):
 
     def runs_along(self, term: Term) -> bool:
         """Whether a term differs between lanes."""
-        return self.lanes > 1 and self.axis in Index(((term, 1),)).axes
+        return self.lanes > 1 and self.axis in axes_of(term)
 
     def stride(self, index: Index) -> int | None:
         """How far apart the positions of neighbouring lanes are, or None where that differs."""
@@ -361,7 +361,15 @@ def plain_terms(index: Index) -> Terms:
 
 
 def _is_plain(term: Term) -> bool:
-    return not any(True for _ in Index(((term, 1),)).gathered())
+    if isinstance(term, Floor | Mod):
+        return not any(True for _ in term.index.gathered())
+    return isinstance(term, Axis)
+
+
+@lru_cache(maxsize=4096)
+def axes_of(term: Term) -> frozenset[Axis]:
+    """The axes that a term varies over."""
+    return Index(((term, 1),)).axes
 
 
 def _bits_for(index: Index, limit: int = 0) -> int:
