@@ -1,5 +1,7 @@
 """The quick call: native code accepts exactly the arrays that it was made for, whatever objects it is given."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,15 @@ def test_each_call_runs_on_its_own_number_of_threads() -> None:
         assert run._team.threads == run._threads
     assert one._threads == 1 and all_._threads == gx.thread_count()
     assert f(X).tolist() == (2 * X).tolist()
+
+
+def test_old_programs_outlive_new_ones() -> None:
+    """The code of the quick call stays for as long as any program uses it."""
+    functions = []
+    for i in range(5):
+        f = gx.compile(lambda x, i=i: x + float(i), backend="llvm")
+        f(X)
+        functions.append(f)
+        gc.collect()
+    for i, f in enumerate(functions):
+        assert f(X).tolist() == (X + i).tolist()
