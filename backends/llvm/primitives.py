@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from graphc.errors import UnsupportedError
 from graphc.scalar import Number, Prim, Recipe, Step, to_bits
-from graphc.types import DType, bool_, float16, float32, float64, int32
+from graphc.types import DType, bool_, float64
 
+from .conversions import convert
 from .math import Rare, expansion
 from .target import Target
 from .text import Code, constant, is_constant, register_type, suffix, vector_of
@@ -159,27 +160,7 @@ class Emitter:
 
     def cast(self, x: str, source: DType, to: DType) -> str:
         """Convert a value. Float → integer truncates, saturates, and takes NaN to 0; anything → bool is x ≠ 0."""
-        code, s, t = self.code, self.type(source), self.type(to)
-        if source is to:
-            return x
-        if _is_half(to):
-            return self._narrow(x, source, to)
-        if _is_half(source):
-            return self.cast(self._widen(x, source), float32, to)
-        if to.is_bool:
-            compare = "fcmp une" if source.is_float else "icmp ne"
-            return code.let(f"{compare} {s} {x}, {self.constant(0, source)}")
-        if source.is_float and to.is_float:
-            return code.let(f"{'fpext' if to.bits > source.bits else 'fptrunc'} {s} {x} to {t}")
-        if source.is_float:
-            return self._saturate(x, source, to)
-        if to.is_float:
-            return code.let(f"{'sitofp' if source.is_signed else 'uitofp'} {s} {x} to {t}")
-        if to.bits < source.bits:
-            return code.let(f"trunc {s} {x} to {t}")
-        if to.bits > source.bits:
-            return code.let(f"{'sext' if source.is_signed else 'zext'} {s} {x} to {t}")
-        return x
+        return convert(self, x, source, to)
 
     def number(self, value: Number, dtype: DType) -> str:
         """A constant operand."""
@@ -188,70 +169,6 @@ class Emitter:
     def select(self, mask: str, a: str, b: str, dtype: DType) -> str:
         t = self.type(dtype)
         return self.code.let(f"select {vector_of('i1', self.lanes)} {mask}, {t} {a}, {t} {b}")
-
-    def _saturate(self, x: str, source: DType, to: DType) -> str:
-        """Float → integer. `llvm.fptosi.sat` goes through scalars; clamping first keeps the lanes together."""
-        code, s, t = self.code, self.type(source), self.type(to)
-        mantissa = 24 if source is float32 else 53
-        width = to.bits - to.is_signed
-        low, over = self.number(float(to.min), source), self.number(2.0**width, source)
-        high = self.number(2.0**width - 2.0 ** max(width - mantissa, 0), source)
-        above = self.select(code.let(f"fcmp ogt {s} {x}, {low}"), x, low, source)  # NaN becomes low
-        inside = self.select(code.let(f"fcmp olt {s} {above}, {high}"), above, high, source)
-        result = code.let(f"fpto{'s' if to.is_signed else 'u'}i {s} {inside} to {t}")
-        if width > mantissa:  # the largest integer is no float
-            result = self.select(code.let(f"fcmp oge {s} {x}, {over}"), self.number(to.max, to), result, to)
-        if to.is_signed:
-            result = self.select(code.let(f"fcmp uno {s} {x}, {x}"), self.number(0, to), result, to)
-        return result
-
-    def _widen(self, x: str, source: DType) -> str:
-        """16-bit float → float32."""
-        code, s, f = self.code, self.type(source), self.type(float32)
-        if source is float16:
-            h = vector_of("half", self.lanes)
-            return code.let(f"fpext {h} {code.let(f'bitcast {s} {x} to {h}')} to {f}")
-        i = self.type(int32)  # bfloat16 is the upper half of float32
-        upper = code.let(f"shl {i} {code.let(f'zext {s} {x} to {i}')}, {self.number(16, int32)}")
-        return code.let(f"bitcast {i} {upper} to {f}")
-
-    def _narrow(self, x: str, source: DType, to: DType) -> str:
-        """Anything → 16-bit float, by way of float32."""
-        code = self.code
-        if source is float64:
-            x, source = self._round_to_odd(x), float32
-        elif source is not float32:
-            x, source = self.cast(x, source, float32), float32
-        t, h = self.type(to), vector_of("half", self.lanes)
-        if to is float16:
-            return code.let(f"bitcast {h} {code.let(f'fptrunc {self.type(float32)} {x} to {h}')} to {t}")
-        # bfloat16 is the upper half of float32, rounded to nearest, ties to even; few machines have an instruction.
-        i = self.type(int32)
-        bits = code.let(f"bitcast {self.type(float32)} {x} to {i}")
-        last = code.let(
-            f"and {i} {code.let(f'lshr {i} {bits}, {self.number(16, int32)}')}, {self.number(1, int32)}"
-        )
-        bias = code.let(f"add {i} {last}, {self.number(0x7FFF, int32)}")
-        rounded = code.let(f"add {i} {bits}, {bias}")
-        quiet = code.let(f"or {i} {bits}, {self.number(1 << 22, int32)}")
-        nan = code.let(f"fcmp uno {self.type(float32)} {x}, {x}")
-        upper = code.let(f"lshr {i} {self.select(nan, quiet, rounded, int32)}, {self.number(16, int32)}")
-        return code.let(f"trunc {i} {upper} to {t}")
-
-    def _round_to_odd(self, x: str) -> str:
-        """float64 → float32 such that a second rounding, to 16 bits, gives what one alone would: where float32 is
-        inexact its last bit is made 1, which stands for the bits cut off."""
-        code, d, f, i = self.code, self.type(float64), self.type(float32), self.type(int32)
-        near = code.let(f"fptrunc {d} {x} to {f}")
-        back = code.let(f"fpext {f} {near} to {d}")
-        bits = code.let(f"bitcast {f} {near} to {i}")
-        # Step back where rounding went away from zero, then set the last bit.
-        m = vector_of("i1", self.lanes)
-        size, wanted = (code.intrinsic("fabs", d, (d, v)) for v in (back, x))
-        away = code.let(f"zext {m} {code.let(f'fcmp ogt {d} {size}, {wanted}')} to {i}")
-        odd = code.let(f"or {i} {code.let(f'sub {i} {bits}, {away}')}, {self.number(1, int32)}")
-        inexact = code.let(f"fcmp one {d} {back}, {x}")
-        return code.let(f"bitcast {i} {self.select(inexact, odd, bits, int32)} to {f}")
 
     def _function(self, prim: Prim, dtype: DType, x: tuple[str, ...]) -> str:
         """A transcendental function: our own recipe inlined, or libm, lane by lane, which the report shows."""
@@ -300,7 +217,3 @@ class Emitter:
         t = self.type(dtype)
         first = self.code.let(f"insertelement {t} poison, {register_type(dtype, 1)} {x}, i64 0")
         return self.code.let(f"shufflevector {t} {first}, {t} poison, <{self.lanes} x i32> zeroinitializer")
-
-
-def _is_half(dtype: DType) -> bool:
-    return dtype.is_float and dtype.bits == 16

@@ -24,6 +24,7 @@ class Target:
     vector_bytes: int
     vector_registers: int
     has_fma: bool
+    has_half: bool   # instructions that convert float16
     l1: int = 32 << 10
     l2: int = 512 << 10
     l3: int = 16 << 20
@@ -59,10 +60,10 @@ def describe(triple: str, cpu: str, features: str, l1: int = 32 << 10, l2: int =
     have = {f[1:] for f in features.split(",") if f.startswith("+")}
     if triple.startswith("x86_64"):
         width, registers = (64, 32) if "avx512f" in have else (32, 16) if "avx" in have else (16, 16)
-        fma = "fma" in have or "avx512f" in have
-    else:   # aarch64 and others with 128-bit vectors and a fused multiply-add in the base architecture
-        width, registers, fma = 16, 32, triple.startswith("aarch64")
-    return Target(triple, cpu, features, width, registers, fma, l1, l2, l3)
+        fma, half = "fma" in have or "avx512f" in have, "f16c" in have or "avx512f" in have
+    else:   # aarch64 has 128-bit vectors, a fused multiply-add and float16 in its base; others may not
+        width, registers, fma, half = 16, 32, triple.startswith("aarch64"), triple.startswith("aarch64")
+    return Target(triple, cpu, features, width, registers, fma, half, l1, l2, l3)
 
 
 def _host_caches() -> tuple[int, int, int]:

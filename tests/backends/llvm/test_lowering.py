@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,9 +243,10 @@ def test_casts_stay_in_vectors(source: DType, to: DType) -> None:
     assert "call" not in assembly and "vcvttss2si" not in assembly
 
 
+@pytest.mark.parametrize("has_half", [True, False])
 @pytest.mark.parametrize("source", [float32, float64])
 @pytest.mark.parametrize("to", [float16, bfloat16])
-def test_casts_to_16_bits_round_once(source: DType, to: DType) -> None:
+def test_casts_to_16_bits_round_once(source: DType, to: DType, has_half: bool) -> None:
     """Halfway between two neighbours, and a little to both sides of that."""
     kernel = cast_kernel(source, to)
     bits = 11 if to is float16 else 8
@@ -253,9 +255,24 @@ def test_casts_to_16_bits_round_once(source: DType, to: DType) -> None:
     values = np.concatenate([halfway, halfway * (1 + 2.0**-22), [np.inf, -np.inf, np.nan, 1e30, -0.0, 6e-8]])
     x = np.resize(values, 64).astype(source.numpy)
     results = np.zeros(64, to.numpy)
-    compile_kernel(kernel)([x, results])
+    target = host_target()
+    compile_kernel(kernel, replace(target, has_half=has_half and target.has_half))([x, results])
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(results, x.astype(to.numpy))
+
+
+@pytest.mark.parametrize("has_half", [True, False])
+@pytest.mark.parametrize("source", [float16, bfloat16])
+def test_every_16_bit_number_widens(source: DType, has_half: bool) -> None:
+    i = Axis("i", 1 << 16)
+    cast = record("cast", lambda s, x, dtype: s.cast(x, dtype), (source,), {"dtype": float32})
+    values = (Load(0, Index.of(i), (), source), Apply(cast, (0,)))
+    slots = (Slot(source, 1 << 16), Slot(float32, 1 << 16))
+    kernel = Kernel(slots, (i,), (), (), values, (Store(1, Index.of(i), 1),))
+    x, results = np.arange(1 << 16, dtype=np.uint16).view(source.numpy), np.zeros(1 << 16, np.float32)
+    target = host_target()
+    compile_kernel(kernel, replace(target, has_half=has_half and target.has_half))([x, results])
+    np.testing.assert_array_equal(results, x.astype(np.float32))
 
 
 def test_inner_loops_do_not_spill() -> None:
