@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .report import Report
     from .schedule import Schedule
 
+RECENT = 4  # kinds of calls that are told apart the fast way: training and last batches, modes, …
 NUMBER_LIMIT = 8  # specializations that differ in one Python number only, from which on a warning is given
 
 
@@ -59,16 +60,18 @@ class Executable:
         self.backend = backend
         self.inputs = inputs
         self._specializations: dict[Any, list[Specialization]] = {}
-        self._context: Context | None = None  # what the fast call was made for
-        self._fast: FastCall = lambda args: MISS
+        # The fast calls used last, and the context they were made for; replaced as a whole, so that threads agree.
+        self._recent: tuple[Context | None, tuple[FastCall, ...]] = (None, ())
         self._warned: set[int] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         context = current_context()
-        if context is self._context and not kwargs:
-            result = self._fast(args)
-            if result is not MISS:
-                return result
+        made_for, fast_calls = self._recent
+        if context is made_for and not kwargs:
+            for fast_call in fast_calls:
+                result = fast_call(args)
+                if result is not MISS:
+                    return result
         if context.frame is not None:
             return self.function(*args, **kwargs)
         return self._call(context, args, kwargs)
@@ -79,7 +82,9 @@ class Executable:
         arguments = Arguments.of(self.function, args, kwargs)
         with call_lock:
             found = self._specialize(arguments, context)
-            self._fast, self._context = found.fast_call(), context
+            made_for, fast_calls = self._recent
+            others = [c for c in fast_calls if c is not found.fast_call] if made_for is context else []
+            self._recent = context, (found.fast_call, *others)[:RECENT]
         return found(arguments.arrays)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from numpy import ndarray
+from numpy import asarray, generic, ndarray
 
 from .compile import Compilation
 from .driver import call_lock
@@ -68,6 +68,7 @@ class Specialization:
             outputs = self.run(arrays)
         return self.restore(outputs)
 
+    @functools.cached_property
     def fast_call(self) -> FastCall:
         """The call for positional arguments like the ones traced; gives MISS for others.
 
@@ -83,18 +84,22 @@ class Specialization:
         count, guards, restore = len(leaves), self.guards, self.restore
         statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
         dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
+        scalars = [k for k, i in enumerate(dynamic) if leaves[i].shape == ()]
 
         def call(args: tuple[Any, ...]) -> Any:
             if len(args) != count:
                 return MISS
             for i, value in statics:
-                if args[i] is not value:
+                if args[i] is not value and not is_same_static(args[i], value):
                     return MISS
             for owner, name, value in guards:
                 if owner.__dict__.get(name, MISS) is not value:
                     return MISS
             given = [args[i] for i in dynamic] if statics else args
             objects = [x._array if type(x) is Tensor else x for x in given]
+            for k in scalars:
+                if isinstance(objects[k], generic):
+                    objects[k] = asarray(objects[k])
             call_lock.acquire()  # looked up each time: a forked child has another one
             try:
                 outputs = attempt(objects)

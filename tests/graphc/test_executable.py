@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
+from graphc import nn
 from graphc.frontend import context
 from graphc.settings import Settings
 from graphc.specialization import MISS
@@ -153,7 +154,7 @@ def test_benchmarks_leave_variables_alone() -> None:
 def test_the_fast_call_accepts_only_what_it_was_made_for() -> None:
     f = gx.compile(lambda x, flag: x + 1 if flag else x)
     f(X, True)
-    fast = f._fast
+    (fast,) = f._recent[1]
     assert fast((X, True)) is not MISS and fast((gx.asarray(X), True)) is not MISS
     for args in ((X,), (X, 1), (X, False), (X[:3], True), (X.astype(np.float64), True), (X[::2], True),
                  (np.arange(8, dtype=np.float32)[::2], True), (gx.Variable(X), True), (True, X), (X, True, X),
@@ -270,3 +271,24 @@ def test_import_is_light() -> None:
         "cuda",
     }
     assert not heavy & set(loaded)
+
+
+def test_calls_that_take_turns_are_all_fast() -> None:
+    layer = nn.Dropout(1.0)
+    f = gx.compile(lambda x, k: layer(x) * k)
+    for _ in range(2):
+        for x, k, training in (
+            (X, 2.0, False),
+            (X[:3], 2.0, False),
+            (X, np.float32(3), False),
+            (X, 2.0, True),
+        ):
+            layer.train(training)
+            assert f(x, k).tolist() == (x * 0 if training else x * k).tolist()
+    assert len(f._recent[1]) == 4
+    layer.eval()
+    two = float("2")  # equal to the literal, another object
+    for x, k in ((X, two), (X[:3], two), (X, np.float32(5)), (gx.asarray(X), np.asarray(5, np.float32))):
+        answers = [c((x, k)) for c in f._recent[1]]
+        (answer,) = [a for a in answers if a is not MISS]
+        assert answer.tolist() == (np.asarray(x) * np.float32(k)).tolist()
