@@ -71,6 +71,8 @@ class Executable:
             for fast_call in fast_calls:
                 result = fast_call(args)
                 if result is not MISS:
+                    if fast_call is not fast_calls[0]:
+                        self._remember(context, fast_call)
                     return result
         if context.frame is not None:
             return self.function(*args, **kwargs)
@@ -82,10 +84,14 @@ class Executable:
         arguments = Arguments.of(self.function, args, kwargs)
         with call_lock:
             found = self._specialize(arguments, context)
-            made_for, fast_calls = self._recent
-            others = [c for c in fast_calls if c is not found.fast_call] if made_for is context else []
-            self._recent = context, (found.fast_call, *others)[:RECENT]
+            self._remember(context, found.fast_call)
         return found(arguments.arrays)
+
+    def _remember(self, context: Context, fast_call: FastCall) -> None:
+        """Ask this one first from now on."""
+        made_for, fast_calls = self._recent
+        others = [c for c in fast_calls if c is not fast_call] if made_for is context else []
+        self._recent = context, (fast_call, *others)[:RECENT]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A compiled function in a class is a method."""
