@@ -276,19 +276,22 @@ def test_import_is_light() -> None:
 def test_calls_that_take_turns_are_all_fast() -> None:
     layer = nn.Dropout(1.0)
     f = gx.compile(lambda x, k: layer(x) * k)
-    for _ in range(2):
-        for x, k, training in (
-            (X, 2.0, False),
-            (X[:3], 2.0, False),
-            (X, np.float32(3), False),
-            (X, 2.0, True),
-        ):
-            layer.train(training)
-            assert f(x, k).tolist() == (x * 0 if training else x * k).tolist()
+    kinds: list[Any] = [(X, 2.0, False), (X[:3], 2.0, False), (X, np.float32(3), False), (X, 2.0, True)]
+    for array, factor, training in 2 * kinds:
+        layer.train(training)
+        assert f(array, factor).tolist() == (array * 0 if training else array * factor).tolist()
     assert len(f._recent[1]) == 4
     layer.eval()
     two = float("2")  # equal to the literal, another object
-    for x, k in ((X, two), (X[:3], two), (X, np.float32(5)), (gx.asarray(X), np.asarray(5, np.float32))):
+    calls: list[Any] = [
+        (X, two),
+        (X[:3], two),
+        (X, np.float32(5)),
+        (gx.asarray(X), np.asarray(5, np.float32)),
+    ]
+    for x, k in calls:
         answers = [c((x, k)) for c in f._recent[1]]
         (answer,) = [a for a in answers if a is not MISS]
         assert answer.tolist() == (np.asarray(x) * np.float32(k)).tolist()
+    f(X[:3], two)
+    assert f._recent[1][0]((X[:3], two)) is not MISS  # used last, asked first
