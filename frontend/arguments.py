@@ -25,7 +25,7 @@ from .spec import Spec
 from .tensor import Tensor
 from .variable import Variable
 
-_PLAIN = (np.ndarray, np.generic, Tensor, Variable, bool, int, float, str)
+_PLAIN = (np.ndarray, np.generic, Tensor, Variable, Spec, bool, int, float, str)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ class Operators:
         """The last two axes exchanged."""
         return shapes.matrix_transpose(self)
 
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """The module whose functions follow the Python array API standard."""
+        import graphc
+
+        return graphc
+
     def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("a tensor of rank 0 has no length")

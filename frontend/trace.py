@@ -38,12 +38,13 @@ class Result:
             return lambda arrays: tuple([concrete(a) for a in arrays])
         if not self.outputs:
             return lambda arrays: self.tree
-        return self._restore_any
+        return lambda arrays: self.filled([concrete(a) for a in arrays])
 
-    def _restore_any(self, arrays: Sequence[np.ndarray]) -> Any:
+    def filled(self, values: Sequence[Any]) -> Any:
+        """The structure with these in place of the outputs."""
         leaves = pytree.leaves(self.tree)
-        for place, array in zip(self.outputs, arrays, strict=True):
-            leaves[place] = concrete(array)
+        for place, value in zip(self.outputs, values, strict=True):
+            leaves[place] = value
         return pytree.unflatten(self.tree, leaves)
 
 

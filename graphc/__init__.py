@@ -7,6 +7,8 @@ The array functions carry the names and signatures of the Python array API stand
 
 # ruff: noqa: F401, I001 - every name is here to be imported from here, by subject
 
+from math import e, inf, nan, pi
+
 from .types import (
     DType,
     TensorType,
@@ -40,6 +42,7 @@ from .frontend.context import using
 from .frontend.spec import Spec, spec
 from .frontend.trace import trace
 from .frontend.gradients import grad, gradients, jvp, stop_gradient, value_and_grad, vjp
+from .frontend.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .frontend.creation import (
     arange,
     asarray,
@@ -173,3 +176,5 @@ from .benchmark import bench
 from .compile import compile, thread_count
 from .executable import Executable
 from . import linalg, nn, optim, random
+
+newaxis = None
