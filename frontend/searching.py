@@ -6,7 +6,7 @@ from graphc import ops
 from graphc.errors import DTypeError
 from graphc.types import int64
 
-from .binary import add, less, maximum, minimum
+from .binary import add, greater, less
 from .emit import ArrayLike, as_tensor, broadcast, emit, normal_axis, operands, operation, require
 from .promotion import Number
 from .shapes import expand_dims, moveaxis, reshape
@@ -23,12 +23,12 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 @operation
 def clip(x: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
-    """x, but at least min and at most max. NaN stays. The dtype is x's."""
+    """x, but at least min and at most max. NaN stays, the gradient at the bounds is 1. The dtype is x's."""
     x = as_tensor(x)
-    for bound, choose in ((min, maximum), (max, minimum)):
+    for bound, is_outside in ((min, less), (max, greater)):
         if bound is not None:
             (limit,) = operands(bound, dtype=x.dtype)
-            x = choose(x, limit)
+            x = where(is_outside(x, limit), limit, x)
     return x
 
 

@@ -8,7 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..binary import add, divide, greater, less_equal, maximum, minimum, multiply, subtract
+from ..binary import (
+    add,
+    divide,
+    greater,
+    greater_equal,
+    less_equal,
+    logaddexp,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation
 from ..gradients import stop_gradient
 from ..random import Generator, bernoulli
@@ -16,7 +27,7 @@ from ..reductions import max, mean, sum
 from ..searching import where
 from ..shapes import split
 from ..tensor import Tensor
-from ..unary import abs, erf, exp, expm1, log, log1p, negative, rsqrt, square
+from ..unary import abs, erf, exp, expm1, log, negative, rsqrt, square
 from ..unary import sigmoid as sigmoid
 from ..unary import tanh as tanh
 
@@ -34,8 +45,9 @@ def relu(x: ArrayLike, /) -> Tensor:
 
 @operation
 def relu6(x: ArrayLike, /) -> Tensor:
-    """min(max(x, 0), 6)."""
-    return minimum(relu(x), 6)
+    """min(max(x, 0), 6); the gradient at both ends is 0."""
+    x = as_tensor(x)
+    return where(greater_equal(x, 6), 6, relu(x))
 
 
 @operation
@@ -49,7 +61,8 @@ def leaky_relu(x: ArrayLike, /, negative_slope: float = 0.01) -> Tensor:
 def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
     """x, and alpha · (exp(x) − 1) below 0."""
     x = _float(x)
-    return where(greater(x, 0), x, multiply(expm1(minimum(x, 0.0)), alpha))
+    below = where(greater(x, 0), 0.0, x)  # expm1 would overflow above, and inf · 0 in the gradient be NaN
+    return where(greater(x, 0), x, multiply(expm1(below), alpha))
 
 
 @operation
@@ -89,8 +102,9 @@ def mish(x: ArrayLike, /) -> Tensor:
 def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta · x)) / beta, without overflow."""
     x = _float(x)
-    scaled = multiply(x, beta) if beta != 1 else x
-    result = add(relu(scaled), log1p(exp(negative(abs(scaled)))))
+    result = logaddexp(
+        multiply(x, beta) if beta != 1 else x, 0.0
+    )  # not with |x|, whose gradient at 0 is none
     return divide(result, beta) if beta != 1 else result
 
 

@@ -13,8 +13,8 @@ from ..reductions import mean, sum
 from ..searching import positions, take, where
 from ..shapes import moveaxis
 from ..tensor import Tensor
-from ..unary import abs, exp, log, log1p, negative, square
-from .functional import log_softmax, relu
+from ..unary import abs, log, log1p, negative, square
+from .functional import log_softmax, softplus
 
 
 class Reduction(Enum):
@@ -173,7 +173,7 @@ def huber_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", del
 def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """−log of the probability that sigmoid gives the right answer; targets are probabilities of "yes"."""
     x, y = _pair(input, target, "binary_cross_entropy_with_logits")
-    costs = add(subtract(relu(x), multiply(x, y)), log1p(exp(negative(abs(x)))))
+    costs = subtract(softplus(x), multiply(x, y))
     return _reduced(costs, reduction)
 
 

@@ -109,6 +109,12 @@ def test_stop_gradient() -> None:
     assert gx.stop_gradient(gx.asarray(X)).tolist() == X.tolist()
 
 
+def test_gradients_at_the_ends_of_ranges() -> None:
+    x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0], np.float32)
+    assert gx.grad(lambda x: gx.sum(gx.clip(x, -1, 1)))(x).tolist() == [0, 1, 1, 1, 0]
+    assert gx.grad(lambda x: gx.sum(gx.abs(x)))(x).tolist() == [-1, -1, 0, 1, 1]
+
+
 def test_errors() -> None:
     with pytest.raises(TraceError, match="traced values"):
         gx.gradients(gx.asarray(1.0), gx.asarray(1.0))
