@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "accuracy": ("digits", "accuracy", (2,)),
     "digits": ("digits", "speed", (2,)),
     "start": ("start", "run", (2,)),
+    "functions": ("functions", "run", (1,)),
     "kernels": ("kernels", "run", (1, 2)),
     "matmul": ("matmul", "run", (1, 2)),
 }

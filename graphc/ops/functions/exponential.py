@@ -130,7 +130,7 @@ def asinh(s: Builder, x: Scalar) -> Scalar:
 
 
 def acosh(s: Builder, x: Scalar) -> Scalar:
-    """2 ULP."""
+    """2.5 ULP."""
     t = x - 1
     large = s.log(x) + math.log(2)
     small = log1p(s, t + s.sqrt(s.fma(t, t, 2 * t)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.ops.functions.formats import copysign, nearest
+from graphc.ops.functions.formats import at_most, copysign, nearest, power_of_two
 from graphc.scalar import Builder, Scalar
 from graphc.types import float32
 
@@ -19,9 +19,7 @@ _EXP2 = (0.00015825947, 0.00134177471, 0.00961706508, 0.0555027276, 0.240226552,
 def erf(s: Builder, x: Scalar) -> Scalar:
     a = s.abs(x)
     small = s.fma(s.polynomial(a * a, _SMALL), a, a)
-    capped = s.select(s.coerce(3.95, float32) < a, 3.95, a)  # from 3.92 on, erf rounds to 1
-    y = s.polynomial(capped, _LARGE)
+    y = s.polynomial(at_most(s, a, 3.95), _LARGE)  # from 3.92 on, erf rounds to 1
     k, n = nearest(s, y)
-    scale = s.bitcast((n << 23) + 0x3F800000, float32)
-    large = s.fma(s.polynomial(y - k, _EXP2), -scale, 1)
+    large = s.fma(s.polynomial(y - k, _EXP2), -power_of_two(s, n, float32), 1)
     return copysign(s, s.select(a < 1, small, large), x)
