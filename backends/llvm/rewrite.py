@@ -23,8 +23,8 @@ from graphc.kernel import (
     Value,
     dependencies,
 )
-from graphc.scalar import Builder, Recipe, Scalar, record
-from graphc.types import DType
+from graphc.scalar import Builder, Prim, Recipe, Scalar, record
+from graphc.types import DType, bool_
 
 
 class Rewrite:
@@ -52,17 +52,37 @@ class Rewrite:
     def take(self, number: int) -> int:
         """The new number of an old value."""
         if number not in self.numbers:
-            for needed in dependencies(self.old.values[number]):
-                self.take(needed)
-            self.numbers[number] = self.append(self._moved(self.old.values[number]))
+            value = self.old.values[number]
+            chosen = self._decided(value)
+            if chosen is not None:
+                self.numbers[number] = self.take(chosen)
+            else:
+                for needed in dependencies(value):
+                    self.take(needed)
+                self.numbers[number] = self.append(self._moved(value))
         return self.numbers[number]
+
+    def _decided(self, value: Value) -> int | None:
+        """The input that a selection chooses, where its mask is a constant."""
+        if not isinstance(value, Apply) or not _is_selection(value.recipe):
+            return None
+        mask = self.values[self.take(value.inputs[0])]
+        return value.inputs[1 if mask.value else 2] if isinstance(mask, Const) else None
 
     def _moved(self, value: Value) -> Value:
         match value:
-            case Load(index=index, bounds=bounds):
-                return replace(value, index=self.index(index), bounds=self._bounds(bounds))
+            case Load(index=index, bounds=bounds, dtype=dtype):
+                bounds = self._bounds(bounds)
+                if any(b.never for b in bounds):
+                    return Const(0, dtype)
+                return replace(
+                    value, index=self.index(index), bounds=tuple(b for b in bounds if not b.always)
+                )
             case Inside(bounds=bounds):
-                return Inside(self._bounds(bounds))
+                bounds = self._bounds(bounds)
+                if all(b.always for b in bounds) or any(b.never for b in bounds):
+                    return Const(int(all(b.always for b in bounds)), bool_)
+                return Inside(tuple(b for b in bounds if not b.always))
             case Position(index=index):
                 return Position(self.index(index))
             case Apply(inputs=inputs):
@@ -95,6 +115,13 @@ class Rewrite:
     def kernel(self, parallel: Sequence[Axis], scratch: Sequence[Slot] = ()) -> Kernel:
         slots = (*self.old.slots, *scratch)
         return Kernel(slots, tuple(parallel), self.row, (), tuple(self.values), tuple(self.stores))
+
+
+def _is_selection(recipe: Recipe) -> bool:
+    """Whether a recipe is one select of its parameters, in order."""
+    return (
+        len(recipe.steps) == 1 and recipe.steps[0].prim is Prim.SELECT and recipe.steps[0].inputs == (0, 1, 2)
+    )
 
 
 def sum_of(value: int, dtype: DType, axes: tuple[Axis, ...]) -> Reduce:

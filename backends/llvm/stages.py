@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from graphc.index import Axis, Index, axes_size, flatten
-from graphc.kernel import Apply, Const, Dot, Kernel, Load, Reduce, Slot, Store
+from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Load, Reduce, Slot, Store
 
-from .plan import Estimate, plan_reduction
+from .plan import Estimate, plan_loop, plan_reduction
 from .rewrite import Rewrite, component, product_of, sum_of
+from .segments import segments
 from .sweeps import Sweep, needed_in, reductions, sweeps_of
 from .target import Target
 
 UNITS = 32  # work that makes fewer units than this is cut into parts
 PARTS = 64  # the most parts
 LEAST_ROWS = 32  # rows of a part that are read line by line
+SEGMENTS_NS = 20_000.0  # work from which segments repay their functions
 PART_NS = 10_000.0  # the least work of a part
 
 
@@ -44,7 +46,10 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
     kernel = sums_as_reductions(kernel)
     if not kernel.stores:
         return Stages(())
-    if not kernel.row and not any(s.accumulate for s in kernel.stores):
+    if kernel.kind is KernelKind.LOOP:
+        large = Estimate(kernel, target).ns(plan_loop(kernel, target).lanes) > SEGMENTS_NS
+        return Stages(segments(kernel) if large else (kernel,))
+    if kernel.kind is KernelKind.INDEXED:
         return Stages((kernel,))
     parts = count_parts(kernel, target)
     shared = accumulated_axis(kernel)

@@ -13,10 +13,11 @@ import pytest
 from graphc import ops
 from graphc.backends.llvm import jit, stages
 from graphc.backends.llvm.lower import lower
+from graphc.backends.llvm.segments import segments
 from graphc.backends.llvm.target import describe, host_target
 from graphc.index import Axis, Bound, Gathered, Index
 from graphc.ir import Node
-from graphc.kernel import Apply, Const, Dot, Kernel, Load, Reduce, Slot, Store
+from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Reduce, Slot, Store
 from graphc.passes.fuse import fuse
 from graphc.scalar import record
 from graphc.types import DType, bfloat16, bool_, float16, float32, float64, int32, int64, uint8
@@ -144,6 +145,52 @@ def test_bad_index_outside_of_bounds_is_no_error(axis: Axis) -> None:
     arrays[0][:] = 77
     assert compile_kernel(kernel)(arrays) == 0
     assert not arrays[2].any()
+
+
+# ---- segments ------------------------------------------------------------------------------------------------
+
+
+def joined(axis: int) -> Kernel:
+    """s2 = −s0 and then 2·s1, matrices of 200 × 150, one behind the other along an axis."""
+    i, j = Axis("i", 200 * (2 - axis)), Axis("j", 150 * (1 + axis))
+    along, half = (Index.of(i), 200) if axis == 0 else (Index.of(j), 150)
+    first, second = Bound(along, 0, half), Bound(along, half, 2 * half)
+    place = Index.of(i) * 150 + Index.of(j)
+    shifted = Index.of(i) * 150 + Index.of(j) - (30_000 if axis == 0 else 150)
+    negative = record("negative", lambda s, a: -a, (float32,))
+    twice = record("twice", lambda s, a: a * 2, (float32,))
+    choose = record("select", lambda s, m, a, b: s.select(m, a, b), (bool_, float32, float32))
+    values = (
+        Load(0, place, (first,), float32),
+        Apply(negative, (0,)),
+        Load(1, shifted, (second,), float32),
+        Apply(twice, (2,)),
+        Inside((first,)),
+        Apply(choose, (4, 1, 3)),
+    )
+    slots = (Slot(float32, 30_000), Slot(float32, 30_000), Slot(float32, 60_000))
+    return Kernel(slots, (i, j), (), (), values, (Store(2, Index.of(i) * j.size + Index.of(j), 5),))
+
+
+def padded() -> Kernel:
+    x = graphs.source((300, 170))
+    return kernel_of([x], ops.pad(x, graphs.number(2.5, graphs.source(())), low=(1, 3), high=(0, 2)))
+
+
+@pytest.mark.parametrize(
+    "kernel, count", [(joined(0), 2), (joined(1), 2), (padded(), 3)], ids=["rows", "columns", "pad"]
+)
+def test_bounds_vanish_in_segments(kernel: Kernel, count: int) -> None:
+    compiled = compile_kernel(kernel)
+    assert len(compiled.native.tasks) == count
+    check(kernel, random_arrays(kernel), compiled)
+
+
+def test_segments_compute_what_is_selected_only() -> None:
+    first, second = (str(k) for k in segments(joined(1)))
+    assert "negative" in first and "twice" not in first
+    assert "twice" in second and "negative" not in second
+    assert "where" not in first + second
 
 
 # ---- edges ---------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def test_random_kernels(block: int, eager: bool, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(plan, "WIDE_ROWS", 2)
         monkeypatch.setattr(plan, "WIDE_LINE", 16)
         monkeypatch.setattr(stages, "PART_NS", 30.0)
+        monkeypatch.setattr(stages, "SEGMENTS_NS", 1.0)
         target = replace(target, vector_registers=2)
     for seed in range(block * 10, block * 10 + 10):
         random = RandomKernel(seed)
