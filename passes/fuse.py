@@ -26,6 +26,8 @@ LARGE_SUM = (
 SHARED_BYTES = 1 << 12  # groups merge to save reading at least this much twice
 SMALL = 1 << 10  # groups of at most this many elements merge to save a kernel
 MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
+MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
+MOST_VALUES = 400  # members that read each other at many indices are computed again for each
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class _Fusion:
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._absorbable: dict[Node, bool] = {}
+        self._pieces: dict[Node, int] = {}  # of absorbable nodes: the stored elements that one of theirs may be made of
 
     # Placing nodes
 
@@ -105,7 +108,11 @@ class _Fusion:
         """Whether every reader traces through the node, so that it has no memory of its own."""
         found = self._absorbable.get(node)
         if found is None:
-            found = self._absorbable[node] = node not in self.results and self._costs_nothing(node)
+            pieces = sum(self._pieces.get(i, 1) for i in node.inputs)
+            found = node not in self.results and pieces <= MOST_PIECES and self._costs_nothing(node)
+            self._absorbable[node] = found
+            if found:
+                self._pieces[node] = max(pieces, 1)
         return found
 
     def _costs_nothing(self, node: Node) -> bool:
@@ -192,6 +199,7 @@ class _Fusion:
         if node.op.kind is Kind.CONTRACTION and group.members:
             raise Cut(f"{describe(node)} starts a kernel of its own")
         domain, tracer = group.domain, group.tracer
+        tracer.most_values = MOST_VALUES if group.members else None
         fresh = (absorbed | {node}) - tracer.members
         mark = tracer.mark()
         tracer.members |= fresh
@@ -200,7 +208,7 @@ class _Fusion:
                 self._join_reduction(group, node)
             else:
                 tracer.value(node, tracer.home(node))
-            if len(group.tracer.slots) > MOST_SLOTS:
+            if group.members and len(group.tracer.slots) > MOST_SLOTS:
                 raise Cut(f"the kernel would touch more than {MOST_SLOTS} buffers")
         except Cut:
             tracer.members -= fresh
@@ -270,6 +278,7 @@ class _Fusion:
 
     def _trace_again(self, group: Group, domain: Domain, members: Sequence[Node]) -> None:
         tracer = KernelTracer(domain, set(group.tracer.members))
+        tracer.most_values = group.tracer.most_values
         for member in members:
             tracer.home(member)
             store_of(tracer, member)

@@ -80,6 +80,7 @@ class KernelTracer:
         self.contracted = tuple(Axis(f"k{n}", size) for n, size in enumerate(domain.contracted))
         self.at = self._dimension_indices()
         self.values: list[Value] = []
+        self.most_values: int | None = None  # beyond which `add` raises Cut
         self.value_axes: list[frozenset[Axis]] = []
         self.slots: list[Node] = []
         self.homes: dict[Node, Indices] = {}
@@ -171,6 +172,8 @@ class KernelTracer:
         """The number of a value; equal values have one."""
         number = self._numbers.get(value)
         if number is None:
+            if len(self.values) == self.most_values:
+                raise Cut(f"the kernel would compute more than {self.most_values} values")
             axes = frozenset().union(
                 *(i.axes for i in indices(value)), *(self.value_axes[i] for i in inputs(value))
             )

@@ -89,3 +89,31 @@ def test_no_cycle_between_groups() -> None:
     for fused in kernels:
         assert all(fused.slots[s] in seen for s in fused.kernel.loaded)
         seen |= {fused.slots[s] for s in fused.kernel.written}
+
+
+def test_a_kernel_of_many_inputs() -> None:
+    """A limit on buffers holds for what joins a kernel, not for the op that starts it."""
+    xs = [graphs.source((3,)) for _ in range(40)]
+    for result in (joined := ops.concat(*xs, axis=0), graphs.scaled(joined, 2.0)):
+        graph = graphs.graph(xs, [result])
+        inputs, _ = graphs.random_arrays(graph)
+        (got,) = run_fused(graph, fuse(graph), inputs, [])
+        np.testing.assert_array_equal(got, graphs.evaluate(graph, inputs)[0])
+
+
+@pytest.mark.parametrize("dear", [False, True])
+def test_what_is_read_at_many_indices_stays_small(dear: bool) -> None:
+    """Each concat of a value with itself doubles the indices that it is read at: 2¹² here, if all were one kernel."""
+    x = graphs.source((2,))
+    y = x
+    for _ in range(12):
+        y = ops.concat(y, ops.flip(y, axes=(0,)), axis=0)
+        y = graphs.scaled(ops.slice(y, start=(1,), stop=(y.shape[0] - 1,), step=(1,)), 0.5)
+        y = ops.tanh(y) if dear else y
+    graph = graphs.graph([x], [y])
+    kernels = fuse(graph)
+    assert sum(len(k.kernel.values) for k in kernels) < 2000
+    inputs, _ = graphs.random_arrays(graph)
+    np.testing.assert_allclose(
+        run_fused(graph, kernels, inputs, [])[0], graphs.evaluate(graph, inputs)[0], rtol=1e-5
+    )
