@@ -231,16 +231,10 @@ copysign: Op = Op(
 # Extremes
 
 
-def _share(g: Node, wins: Node, ties: Node) -> Node:
-    return ops.select(wins, g, masked(ties, scaled(g, 0.5)))
-
-
 def _extreme_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     """Where both are equal each gets half, as in JAX and PyTorch. Where one is NaN neither gets anything."""
-    ties = ops.equal(a, b)
-    return _share(g, ops.logical_and(ops.equal(a, y), ops.not_equal(b, y)), ties), _share(
-        g, ops.logical_and(ops.equal(b, y), ops.not_equal(a, y)), ties
-    )
+    a_wins, b_wins, half = ops.equal(a, y), ops.equal(b, y), scaled(g, 0.5)
+    return masked(a_wins, ops.select(b_wins, half, g)), masked(b_wins, ops.select(a_wins, half, g))
 
 
 # NaN if either is NaN.

@@ -9,7 +9,7 @@ from ..errors import DTypeError, GraphcIndexError, ShapeError
 from ..index import Index
 from ..ir import Node
 from ..op import Kind, Op, Piece, Read
-from ..types import TensorType
+from ..types import TensorType, int64
 from . import rules
 from .rules import INTEGERS, NUMBERS
 from .values import masked, unreduced, zeros_like
@@ -142,6 +142,8 @@ def _pick(x: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _pick_vjp(g: Node, y: Node, x: Node, index: Node) -> tuple[Node, None]:
     """By comparing positions, which fuses where a scatter would need a kernel of its own."""
     last = len(x.shape) - 1
+    if index.dtype.max < x.shape[last]:  # counting in a narrow dtype would start again at 0
+        index = ops.cast(index, dtype=int64)
     positions = ops.iota(type=x.tensor_type.with_dtype(index.dtype), axis=last)
     mask = ops.equal(positions, unreduced(index, x.shape, (last,)))
     return masked(mask, unreduced(g, x.shape, (last,))), None

@@ -235,6 +235,11 @@ def test_scatter_and_gather_with_repeated_indices():
     ]
 
 
+def test_pick_from_more_than_a_narrow_index_counts() -> None:
+    (g,) = gradients(ops.pick, np.zeros((1, 600)), np.array([3], np.uint8))
+    assert np.flatnonzero(g).tolist() == [3]
+
+
 def test_pad_fill_gets_what_is_outside():
     assert gradients(ops.pad, [1.0, 2.0], 0.5, low=(1,), high=(2,)) == [[1, 1], 3]
 
