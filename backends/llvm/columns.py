@@ -24,7 +24,7 @@ from .tiles import Tiles
 class Columns(Mode):
     """A few vectors side by side walk down the rows, with states in registers."""
 
-    def emit(self, frame: Frame, span: Span) -> None:
+    def emit(self, frame: Frame, span: Span | None) -> None:
         along(self.values, self.plan, frame, span, self._body)
 
     @cached_property
@@ -83,7 +83,7 @@ class Columns(Mode):
                 return state
 
             now = [(t, x) for (t, _), x in zip(carried, state, strict=True)]
-            return stepping(values, tiles.axis.size, values.lanes if self.plan.tile else 1, Span(), step, now)
+            return stepping(values, tiles.axis.size, values.lanes if self.plan.tile else 1, None, step, now)
 
         if rows[0]:
             result = [first for _, first in carried]
@@ -118,16 +118,16 @@ class WideColumns(Mode):
     def _buffers(self) -> dict[object, str]:
         return {}
 
-    def _place(self, chunk: Chunk, span: Span, key: object, dtype: DType) -> str:
+    def _place(self, chunk: Chunk, span: Span | None, key: object, dtype: DType) -> str:
         """Where a block's buffer has a chunk. Buffers are made when first asked for."""
         code, element = self.values.code, memory_type(dtype)
         if key not in self._buffers:
             length = min(self.plan.block, -(-self.plan.length // self.values.lanes) * self.values.lanes)
             self._buffers[key] = code.alloca(element, length)
-        at: Operand = chunk.start if span.is_whole else code.subtract(chunk.start, span.start)
+        at: Operand = chunk.start if span is None else code.subtract(chunk.start, span.start)
         return code.element(self._buffers[key], element, code.add(at, chunk.offset))
 
-    def emit(self, frame: Frame, span: Span) -> None:
+    def emit(self, frame: Frame, span: Span | None) -> None:
         for sweep in self.sweeps:
             numbers = self.numbers(sweep)
             self.values.prepare(frame, numbers, sweep.stores)
@@ -136,7 +136,7 @@ class WideColumns(Mode):
             if sweep.passes:
                 self._pass(frame, span, sweep, numbers)
 
-    def _outside(self, frame: Frame, span: Span, sweep: Sweep, numbers: Sequence[int]) -> None:
+    def _outside(self, frame: Frame, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
         def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
             for chunk in parts:
                 self._recall(chunk, span, numbers)
@@ -145,14 +145,14 @@ class WideColumns(Mode):
 
         along(self.values, self.plan, frame, span, body)
 
-    def _recall(self, chunk: Chunk, span: Span, numbers: Sequence[int]) -> None:
+    def _recall(self, chunk: Chunk, span: Span | None, numbers: Sequence[int]) -> None:
         """Load the finished reductions that a sweep needs."""
         for number in reductions(self.kernel):
             if number in numbers:
                 dtype = self.kernel.dtypes[number]
                 chunk.known[number] = self.values.memory.load(self._place(chunk, span, number, dtype), dtype)
 
-    def _pass(self, frame: Frame, span: Span, sweep: Sweep, numbers: Sequence[int]) -> None:
+    def _pass(self, frame: Frame, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
         values, states = self.values, States(self.values, sweep.reduces, 1)
         dtypes = [c.dtype for g in states.groups for c in g.init]
         initial = [x for _, x in states.initial()]
@@ -196,7 +196,7 @@ class WideColumns(Mode):
 
                 return along(values, self.plan, block, span, body)
 
-            return stepping(values, self.tiles.axis.size, self.plan.rows_at_once, Span(), step)
+            return stepping(values, self.tiles.axis.size, self.plan.rows_at_once, None, step)
 
         if sweep.reduces:
             along(values, self.plan, frame, span, begin)

@@ -26,16 +26,12 @@ Body = Callable[[Frame, list[Chunk], list[str]], list[str]]
 class Span:
     """A part of an axis: from `start` to `stop`, whole steps, and then the rest of the axis where `last`.
 
-    Without `start` it is the whole axis, and everything about it is known while generating.
+    None in its place is the whole axis, about which everything is known while generating.
     """
 
-    start: Operand = ""
-    stop: Operand = ""
-    last: str = ""
-
-    @property
-    def is_whole(self) -> bool:
-        return self.start == ""
+    start: Operand
+    stop: Operand
+    last: str
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,8 @@ class Unit:
     """Where a work unit is: its frame, and its part of the vector axis and of the tile axis."""
 
     frame: Frame
-    span: Span
-    tile: Span
+    span: Span | None
+    tile: Span | None
 
 
 @contextmanager
@@ -53,19 +49,19 @@ def unit_loop(values: Values, plan: Plan) -> Iterator[Unit]:
     each block has its own states in memory."""
     code, main = values.code, plan.length // plan.step * plan.step
     if plan.units == 1:
-        yield Unit(Frame(), Span(), Span())
+        yield Unit(Frame(), None, None)
         return
     if plan.blocks == plan.units and not plan.rows_at_once:
         start, stop = code.multiply("%low", plan.block), code.multiply("%high", plan.block)
         last = code.let(f"icmp eq i64 %high, {plan.blocks}")
-        yield Unit(Frame(), Span(start, code.minimum(stop, main), last), Span())
+        yield Unit(Frame(), Span(start, code.minimum(stop, main), last), None)
         return
     with code.loop("%low", "%high") as loop:
-        rest, block = divide(values, loop.index, plan.blocks)
-        rest, tile_block = divide(values, rest, plan.tile_blocks)
+        rest, block = code.divide(loop.index, plan.blocks)
+        rest, tile_block = code.divide(rest, plan.tile_blocks)
         axes: dict[Axis, Operand] = {}
         for axis in reversed(plan.outer):
-            rest, axes[axis] = divide(values, rest, axis.size) if axis != plan.outer[0] else (0, rest)
+            rest, axes[axis] = code.divide(rest, axis.size) if axis != plan.outer[0] else (0, rest)
         tile_length = plan.tile.size if plan.tile else 1
         yield Unit(
             Frame(None, axes),
@@ -74,21 +70,14 @@ def unit_loop(values: Values, plan: Plan) -> Iterator[Unit]:
         )
 
 
-def block_span(values: Values, number: Operand, block: int, length: int, step: int) -> Span:
+def block_span(values: Values, number: Operand, block: int, length: int, step: int) -> Span | None:
     """The part of an axis that a block is. Blocks are whole steps, but for the last."""
     if block >= length:
-        return Span()
+        return None
     code, blocks = values.code, -(-length // block)
     start = code.multiply(number, block)
     stop = code.minimum(code.add(start, block), length // step * step)
     return Span(start, stop, code.let(f"icmp eq i64 {number}, {blocks - 1}"))
-
-
-def divide(values: Values, x: Operand, by: int) -> tuple[Operand, Operand]:
-    """Quotient and remainder of a number that is not negative."""
-    if by == 1:
-        return x, 0
-    return values.code.let(f"udiv i64 {x}, {by}"), values.code.let(f"urem i64 {x}, {by}")
 
 
 @contextmanager
@@ -106,7 +95,12 @@ def axis_loops(
 
 
 def along(
-    values: Values, plan: Plan, frame: Frame, span: Span, body: Body, carried: Sequence[tuple[str, str]] = ()
+    values: Values,
+    plan: Plan,
+    frame: Frame,
+    span: Span | None,
+    body: Body,
+    carried: Sequence[tuple[str, str]] = (),
 ) -> list[str]:
     """Vectors along the vector axis, `unroll` at a time and then what is left, where the last may have a part of its
     lanes. `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry.
@@ -123,7 +117,7 @@ def stepping(
     values: Values,
     length: int,
     step: int,
-    span: Span,
+    span: Span | None,
     body: Callable[[Operand, int, list[str]], list[str]],
     carried: Sequence[tuple[str, str]] = (),
 ) -> list[str]:
@@ -136,7 +130,7 @@ def stepping(
             inner.next = body(inner.index, step, inner.carried)
         return inner.results
 
-    if span.is_whole:
+    if span is None:
         if main > step:
             state = loop(0, main)
         elif main:

@@ -42,5 +42,5 @@ class Mode(ABC):
         return needed_in(self.kernel, sweep, self.kept_before(sweep.level))
 
     @abstractmethod
-    def emit(self, frame: Frame, span: Span) -> None:
+    def emit(self, frame: Frame, span: Span | None) -> None:
         """All sweeps over the rows of a unit, or of a point of its loops."""

@@ -29,7 +29,7 @@ def emit_reduction(values: Values, plan: Plan) -> None:
             mode.emit(frame, unit.span)
 
 
-def clear(values: Values, plan: Plan, frame: Frame, span: Span, store: Store) -> None:
+def clear(values: Values, plan: Plan, frame: Frame, span: Span | None, store: Store) -> None:
     """Store zeros wherever this unit will add up an accumulating store."""
     axes = [a for a in (*plan.inner, *values.kernel.row) if a in store.index.axes and a != plan.axis]
 

@@ -39,7 +39,7 @@ class Rows(Mode):
     def _type(self, number: int) -> str:
         return self.values.vectors.type(self.kernel.dtypes[number])
 
-    def emit(self, frame: Frame, span: Span) -> None:
+    def emit(self, frame: Frame, span: Span | None) -> None:
         for sweep in self.sweeps:
             numbers = self.numbers(sweep)
             if sweep.level:
@@ -72,7 +72,7 @@ class Rows(Mode):
             return state
 
         def inner(here: Frame, state: list[str]) -> list[str]:
-            return along(values, self.plan, here, Span(), body, list(zip(types, state, strict=True)))
+            return along(values, self.plan, here, None, body, list(zip(types, state, strict=True)))
 
         result = carrying_loops(values, frame, self.around, numbers, carried, inner)
         ends = [states.across(g, s) for g, s in zip(states.groups, states.merged(result), strict=True)]

@@ -15,7 +15,7 @@ from graphc.types import DType
 from .memory import Memory, first_lanes
 from .places import Chunk
 from .primitives import Emitter
-from .text import constant, register_type
+from .text import register_type
 from .values import Values
 
 
@@ -121,9 +121,3 @@ class States:
             for number in numbers:
                 result[number] = emitter.recipe(self.reduce(number).finish, state)[0]
         return result
-
-
-def empty(reduce: Reduce, emitter: Emitter) -> str:
-    """The value of a reduction over nothing."""
-    state = tuple(constant(c.bits, c.dtype, emitter.lanes) for c in reduce.init)
-    return emitter.recipe(reduce.finish, state)[0]
