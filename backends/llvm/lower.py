@@ -6,9 +6,10 @@ memory. Knows nothing of programs, buffers or other kernels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from graphc.kernel import Kernel, KernelKind
+from graphc.kernel import Dot, Kernel, KernelKind
 
 from .blocking import block
 from .contraction import lower_contraction
@@ -34,10 +35,20 @@ def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     declarations = {d for p in parts for d in p.declarations}
     needs_report = any(p.reports for p in parts)
     ir = module([p.text for p in parts], declarations, report_ir() if needs_report else "") if parts else ""
-    notes = sorted({note for p in parts for note in p.notes})
-    return NativeKernel(
-        ir, tuple(p.task for p in parts), stages.scratch, tuple(p.plan for p in parts), tuple(notes)
-    )
+    notes = sorted({note for p in parts for note in p.notes} | set(slow_ways(kernel, parts)))
+    tasks, plans = tuple(p.task for p in parts), tuple(p.plan for p in parts)
+    return NativeKernel(ir, tasks, stages.scratch, plans, tuple(notes))
+
+
+def slow_ways(kernel: Kernel, parts: Sequence[Lowered]) -> Iterator[str]:
+    """What the report should say of a kernel that a better lowering would suit."""
+    for value in kernel.values:
+        if isinstance(value, Dot):
+            a, b = (kernel.axes[i] - set(value.axes) for i in value.inputs)
+            if a - b and b - a:
+                yield "a product of matrices summed without tiles"
+    if kernel.kind is KernelKind.INDEXED and any(p.task.units == 1 for p in parts):
+        yield "a scatter that one thread does"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from graphc.errors import UnsupportedError
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Load, Reduce, Slot, Store
 
@@ -64,7 +65,11 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
 
 
 def dots_as_sums(kernel: Kernel) -> Kernel:
-    """dot(a, b) over k → sum(a · b) over k, with k as the row."""
+    """dot(a, b) over k → sum(a · b) over k, with k as the row. Raises UnsupportedError where rows are reduced too."""
+    if kernel.row:
+        raise UnsupportedError(
+            "the llvm backend has no kernels that both contract and reduce", got=str(kernel)
+        )
     new = Rewrite(kernel, (*kernel.row, *kernel.contracted))
     for number, value in enumerate(kernel.values):
         if isinstance(value, Dot):
