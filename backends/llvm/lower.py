@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from graphc.index import axes_size
 from graphc.kernel import Dot, Kernel, KernelKind
 
 from .blocking import block
@@ -40,6 +41,9 @@ def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     return NativeKernel(ir, tasks, stages.scratch, plans, tuple(notes))
 
 
+MANY_POINTS = 1 << 14  # from which it matters that only one thread works
+
+
 def slow_ways(kernel: Kernel, parts: Sequence[Lowered]) -> Iterator[str]:
     """What the report should say of a kernel that a better lowering would suit."""
     for value in kernel.values:
@@ -47,7 +51,8 @@ def slow_ways(kernel: Kernel, parts: Sequence[Lowered]) -> Iterator[str]:
             a, b = (kernel.axes[i] - set(value.axes) for i in value.inputs)
             if a - b and b - a:
                 yield "a product of matrices summed without tiles"
-    if kernel.kind is KernelKind.INDEXED and any(p.task.units == 1 for p in parts):
+    large = axes_size(kernel.parallel) > MANY_POINTS
+    if kernel.kind is KernelKind.INDEXED and large and any(p.task.units == 1 for p in parts):
         yield "a scatter that one thread does"
 
 
