@@ -42,7 +42,7 @@ def _count(f: Callable[[], object], share: float) -> int:
     """How many calls take about `share` seconds, once the candidate is warm."""
     _seconds(f, 1)
     count = 1
-    while (took := _seconds(f, count)) < share / 4:
+    while (took := count * _seconds(f, count)) < share / 4:
         count *= 4
     return max(1, round(count * share / took))
 
