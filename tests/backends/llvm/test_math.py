@@ -31,8 +31,8 @@ REFERENCES: dict[Prim, Callable[[np.ndarray], np.ndarray]] = {
 # multiply-add, and with one that rounds twice.
 BOUNDS: dict[Prim, tuple[float, float]] = {
     Prim.EXP: (0.90, 1.20),
-    Prim.EXP2: (0.83, 1.10),
-    Prim.LOG: (0.94, 1.10),
+    Prim.EXP2: (0.90, 1.10),
+    Prim.LOG: (0.95, 1.10),
     Prim.LOG2: (0.98, 1.90),
     Prim.SIN: (1.26, 1.50),
     Prim.COS: (1.28, 1.50),
