@@ -38,7 +38,7 @@ def graphc_peer(backend: str, parameters: peers.Parameters, threads: int) -> pee
     try:
         task.predict(np.zeros((1, 64), np.float32))
     except gx.UnsupportedError as error:
-        raise peers.Missing(str(error).replace("\n", " ")) from None
+        raise peers.Missing(error.rule) from None
     return peers.Peer(
         f"graphc {backend}",
         lambda x: task.predict(x).numpy(),
