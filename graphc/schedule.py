@@ -57,8 +57,8 @@ class ScheduleStep:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All steps of a program. `constants` are the contents of the CONSTANT buffers, by position. `prepare` runs before the first call and whenever
-    a Variable it reads changed."""
+    """All steps of a program. `constants` are the contents of the CONSTANT buffers, by position. `prepare` runs
+    before the first call and whenever a Variable that it reads has changed."""
 
     buffers: tuple[Buffer, ...]
     constants: tuple[Literal, ...]

@@ -55,7 +55,9 @@ def host_target() -> Target:
     return describe(llvm.get_process_triple(), llvm.get_host_cpu_name(), text, *_host_caches())
 
 
-def describe(triple: str, cpu: str, features: str, l1: int = 32 << 10, l2: int = 512 << 10, l3: int = 16 << 20) -> Target:
+def describe(
+    triple: str, cpu: str, features: str, l1: int = 32 << 10, l2: int = 512 << 10, l3: int = 16 << 20
+) -> Target:
     """The description of a machine given LLVM's names for it (`features` as in "+avx2,-avx512f")."""
     have = {f[1:] for f in features.split(",") if f.startswith("+")}
     if triple.startswith("x86_64"):

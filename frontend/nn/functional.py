@@ -27,7 +27,7 @@ from ..reductions import max, mean, sum
 from ..searching import where
 from ..shapes import split
 from ..tensor import Tensor
-from ..unary import abs, erf, exp, expm1, log, negative, rsqrt, square
+from ..unary import abs, erf, exp, expm1, log, negative, reciprocal, rsqrt, square
 from ..unary import sigmoid as sigmoid
 from ..unary import tanh as tanh
 
@@ -152,7 +152,8 @@ def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis. The largest element is taken out first, so nothing overflows."""
     x = _float(x)
     weights = exp(subtract(x, stop_gradient(max(x, axis=axis, keepdims=True))))
-    return divide(weights, sum(weights, axis=axis, keepdims=True))
+    # The sum is at least 1, so its reciprocal is safe; one division a row instead of one an element.
+    return multiply(weights, reciprocal(sum(weights, axis=axis, keepdims=True)))
 
 
 @operation
