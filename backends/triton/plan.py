@@ -67,6 +67,13 @@ def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, .
     return replace(tile, parts=_parts(programs, -(-axes_size(inner) // tile.inner)))
 
 
+def plan_finishing(kernel: Kernel) -> Plan | None:
+    """For a kernel that joins parts: it is not cut again. None where the lowering's own choice never is."""
+    if not can_be_cut(kernel):
+        return None
+    return replace(_reduction_tile(kernel, kernel.parallel, kernel.row), parts=1)
+
+
 def can_be_cut(kernel: Kernel) -> bool:
     """Whether all that the row is for is reductions of the first level: then parts of it can be reduced apart."""
     row = set(kernel.row)

@@ -14,7 +14,7 @@ from .contraction import as_sum_of_products, lower_contraction, uses_dot_instruc
 from .launches import KernelSource, Launch, Memory, Parameter
 from .loop import lower_loop
 from .partials import Partials
-from .plan import Plan
+from .plan import Plan, plan_finishing
 from .recipes import Recipes
 from .reduction import lower_reduction
 from .scatter import lower_scatter
@@ -43,7 +43,10 @@ class _Writer:
         self.scratch: list[Slot] = []
 
     def write(self, kernel: Kernel, plan: Plan | None, slots: tuple[Parameter, ...]) -> None:
-        """Write a kernel whose slots are what `slots` says; then the kernels that finish its sums."""
+        """Write a kernel whose slots are what `slots` says; then the kernels that finish its sums. A kernel that
+        stores nothing, as of empty results, has no function."""
+        if not kernel.stores:
+            return
         lowered = kernel
         if kernel.kind is KernelKind.CONTRACTION and not uses_dot_instruction(kernel):
             lowered = as_sum_of_products(kernel)
@@ -56,13 +59,12 @@ class _Writer:
         if values.reports_status:
             parameters.append(Parameter(Memory.STATUS, 0, int32))
             pointers.append("status")
-        written = next(iter(kernel.stores)).slot
-        name = self.names.unique(f"{kernel.kind.value}_{kernel.slots[written].name}")
+        name = self.names.unique(f"{kernel.kind.value}_{kernel.slots[kernel.stores[0].slot].name}")
         self.texts.append(_comment(kernel) + code.function(name, pointers))
         if programs:
             self.launches.append(Launch(name, tuple(parameters), programs, plan.warps, plan.stages))
         for finishing in partials.finishing:
-            self.write(finishing.kernel, None, finishing.slots)
+            self.write(finishing.kernel, plan_finishing(finishing.kernel), finishing.slots)
 
     def module(self) -> str:
         head = "import triton\nimport triton.language as tl\n"

@@ -153,6 +153,11 @@ def product_of_nothing() -> Kernel:
     return b.kernel((i, j), (), (c,))
 
 
+def nothing() -> Kernel:
+    """What fusion leaves of empty results."""
+    return Build().kernel(())
+
+
 def transposed_sum() -> Kernel:
     """x + yᵀ."""
     b = Build()
@@ -477,7 +482,7 @@ KERNELS: dict[str, Callable[[], Kernel]] = {
     f.__name__: f
     for f in (
         softmax, softmax_of_columns, layer_norm, layer_norm_gradient, column_sum_of_rows, column_sum_accumulated,
-        sums_over_different_axes, sums_over_disjoint_axes, sum_of_nothing, product_of_nothing,
+        sums_over_different_axes, sums_over_disjoint_axes, sum_of_nothing, product_of_nothing, nothing,
         transposed_sum, sum_over_two_axes, sum_over_two_axes_only,
         sum_of_all, sum_of_constant, argmax, log_sum_exp,
         any_and_all, integer_reductions, linear_gelu, widened_product, batched_product, product_of_functions,
