@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +28,8 @@ class Case:
     nbytes: int
     graphc: Callable[..., gx.Tensor]
     numpy: Callable[..., np.ndarray]
-    torch: Callable[..., object]
-    jax: Callable[..., object]
+    torch: Callable[..., Any]
+    jax: Callable[..., Any]
 
 
 def cases() -> list[Case]:
@@ -113,8 +115,8 @@ def run(threads: int) -> list[dict[str, object]]:
         candidates: dict[str, Callable[[], object]] = {
             # np.copyto reads and writes half of these bytes each, which is the traffic of the kernel
             "copy": copier(case.nbytes // 2, threads),
-            "graphc": lambda f=compiled, t=tensors: f(*t),
-            "NumPy": lambda f=case.numpy, x=case.arguments: f(*x),
+            "graphc": partial(compiled, *tensors),
+            "NumPy": partial(case.numpy, *case.arguments),
         }
         candidates |= _peers(case, wanted, threads)
         times = take_turns(candidates, rounds=11, share=0.05)

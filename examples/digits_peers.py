@@ -87,7 +87,7 @@ def jax(parameters: Parameters, threads: int) -> Peer:
         p = jx.tree.map(lambda w, a, b: w - rate * a / (jnp.sqrt(b) + 1e-8), p, m, v)
         return loss, p, m, v, t
 
-    step = jx.jit(step, donate_argnums=(0, 1, 2))
+    compiled = jx.jit(step, donate_argnums=(0, 1, 2))
     forward = jx.jit(lambda p, x: jx.nn.softmax(logits(p, x)))
     kept = tuple(jnp.asarray(p) for p in parameters)
     state = [
@@ -97,7 +97,7 @@ def jax(parameters: Parameters, threads: int) -> Peer:
     state.append(jnp.float32(0))
 
     def train(x: np.ndarray, y: np.ndarray) -> float:
-        loss, *state[:] = step(*state, x, y)
+        loss, *state[:] = compiled(*state, x, y)
         return float(loss)
 
     # XLA has no setting for the number of threads; it takes the processors that the process may use.

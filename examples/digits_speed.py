@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import digits_peers as peers
 import numpy as np
@@ -101,13 +102,11 @@ def medians(functions: list[Callable[[], object]]) -> list[float]:
     return [float(np.median(t)) for t in samples]
 
 
-def measure(train: Split, test: Split, threads: int) -> tuple[list[dict[str, object]], dict[str, str]]:
+def measure(train: Split, test: Split, threads: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """A row of numbers for each candidate (microseconds; compile seconds), and who is missing and why."""
     x, y, one = train.images[:BATCH], train.labels[:BATCH], test.images[:1]
     found, missing = candidates(x, y, threads)
-    rows: list[dict[str, object]] = [
-        {"name": c.peer.name, "first call (s)": c.compile_seconds} for c in found
-    ]
+    rows: list[dict[str, Any]] = [{"name": c.peer.name, "first call (s)": c.compile_seconds} for c in found]
     columns = {
         "training step, batch 128 (µs)": [c.peer.train and partial(c.peer.train, x, y) for c in found],
         "inference, batch 128 (µs)": [partial(c.peer.predict, x) for c in found],

@@ -82,9 +82,9 @@ def _show(options: argparse.Namespace) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     function, specs = _load(options)
-    path = options.output or Path(function.__name__)
+    path = options.output or Path(function.__qualname__)
     function.build(path, kind=options.kind, inputs=specs)
-    print(f"{path}: {options.kind} of {function.__name__}({', '.join(map(str, specs))})")
+    print(f"{path}: {options.kind} of {function.__qualname__}({', '.join(map(str, specs))})")
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -111,7 +111,7 @@ def _load(options: argparse.Namespace) -> tuple[Executable, list[Spec]]:
     declared = [_parse_spec(t) for t in options.inputs] or list(function.inputs or ())
     if any(s is None for s in declared) or (not declared and _takes_arguments(function)):
         raise TraceError(
-            f"{function.__name__} does not declare its inputs",
+            f"{function.__qualname__} does not declare its inputs",
             hint="give each with --input, as in --input 'float32[128,64]', or declare them: @gx.compile(inputs=[...])",
         )
     from .frontend.spec import spec

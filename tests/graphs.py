@@ -115,7 +115,8 @@ def mlp_step(batch: int = 32, features: int = 20, hidden: int = 24, classes: int
         w1: matmul(transposed(x), d_h), b1: ops.sum(d_h, axes=(0,)),
         w2: matmul(transposed(a), d_logits), b2: ops.sum(d_logits, axes=(0,)),
     }  # fmt: skip
-    variables, updates = [rate], [None]
+    variables: list[Node] = [rate]
+    updates: list[Node | None] = [None]
     for w, g in gradients.items():
         momentum = variable(w.shape, name=f"m_{w.attrs['name']}")
         new = ops.add(scaled(momentum, 0.9), g)
@@ -147,7 +148,7 @@ def samples() -> dict[str, Graph]:
     rows = ops.reshape(scaled(x, 2.0), shape=(8, 4, 32))
     result["across a reshape"] = graph([x], [ops.subtract(rows, spread(ops.sum(rows, axes=(2,)), rows, 2))])
     a, b, c = source((30, 60)), source((16, 64)), source((20, 70))
-    fill = ops.constant(value=Literal(np.float32(1.5)))
+    fill = ops.constant(value=Literal(np.array(1.5, np.float32)))
     padded = ops.pad(a, fill, low=(1, 2), high=(1, 2))
     cut = ops.slice(c, start=(2, 3), stop=(18, 67), step=(1, 1))
     result["pad, concat, slice"] = graph([a, b, c], [ops.add(padded, ops.concat(b, cut, axis=0))])
@@ -192,5 +193,6 @@ def evaluate(
     known = dict(zip((*graph.inputs, *graph.variables), (*inputs, *variables), strict=True))
     for node in graph.nodes:
         if node not in known:
+            assert node.op.reference is not None
             known[node] = node.op.reference(*(known[i] for i in node.inputs), **node.attrs)
     return [known[n] for n in graph.results]
