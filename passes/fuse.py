@@ -100,7 +100,7 @@ class _Fusion:
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._absorbable: dict[Node, bool] = {}
-        self._pieces: dict[Node, int] = {}  # of absorbable nodes: the stored elements that one of theirs may be made of
+        self._pieces: dict[Node, int] = {}  # of an absorbable node: how many loads an element of it may take
 
     # Placing nodes
 

@@ -7,101 +7,144 @@ moves sets the tolerance; an element that jumps is not compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from graphc import ops
 from graphc.evaluate import evaluate
 from graphc.ir import Graph, Node
 from graphc.op import Kind
+from graphc.types import as_dtype
+from tests.contract.values import types_info
 
-ULPS = 8         # how far a backend's functions and sums may be off, per op
-SAFETY = 6.0     # how many times the observed motion is tolerated
+ULPS = 8  # how far a backend's functions and sums may be off, per op
+NARROW_ULPS = 1  # the same for 16-bit floats, which compute in float32
+SAFETY = 6.0  # how many times the observed motion is tolerated
+PAIRS = 3  # of runs with rounding noise: the second moves everything to the other side of the first
 _SUMS = (Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED)
 
-
-def reference(graph: Graph, inputs: Sequence[np.ndarray], variables: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The graph's results by each op's reference."""
-    return _run(graph, inputs, variables, None)
+Arrays = Sequence[np.ndarray]
+Step = Callable[[Node, list[np.ndarray]], np.ndarray]
 
 
-def moved(
-    graph: Graph, inputs: Sequence[np.ndarray], variables: Sequence[np.ndarray], seed: int
-) -> list[np.ndarray]:
-    """The same with rounding noise."""
-    return _run(graph, inputs, variables, np.random.default_rng(seed))
+@dataclass(frozen=True)
+class Coverage:
+    """How many elements were compared, and how many there are."""
+
+    compared: int = 0
+    total: int = 0
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(self.compared + other.compared, self.total + other.total)
 
 
-def _run(
-    graph: Graph,
-    inputs: Sequence[np.ndarray],
-    variables: Sequence[np.ndarray],
-    rng: np.random.Generator | None,
-) -> list[np.ndarray]:
-    known: dict[Node, np.ndarray] = dict(
-        zip((*graph.inputs, *graph.variables), (*inputs, *variables), strict=True)
-    )
+def after(graph: Graph) -> tuple[Node, ...]:
+    """The nodes of all that can be seen of a run: outputs, then each variable's value afterwards."""
+    new = (v if u is None else u for v, u in zip(graph.variables, graph.updates, strict=True))
+    return (*graph.outputs, *new)
+
+
+def run(graph: Graph, inputs: Arrays, variables: Arrays, step: Step = evaluate) -> list[np.ndarray]:
+    """What can be seen of a run, by each op's reference; `step` evaluates a node."""
+    sources = zip((*graph.inputs, *graph.variables), (*inputs, *variables), strict=True)
+    known: dict[Node, np.ndarray] = dict(sources)
     for node in graph.nodes:
         if node not in known:
-            inside = [known[i] for i in node.inputs]
-            if rng is None:
-                known[node] = evaluate(node, inside)
-            elif node.op.kind in _SUMS:   # a backend sums in another order, which cancellation magnifies
-                known[node] = evaluate(node, [_noise(x, rng) for x in inside])
-            else:
-                known[node] = _noise(evaluate(node, inside), rng) if inside else evaluate(node, inside)
-    return [known[n] for n in graph.results]
+            known[node] = step(node, [known[i] for i in node.inputs])
+    return [known[n].astype(n.dtype.numpy, copy=False) for n in after(graph)]
 
 
-def _noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if x.dtype.kind != "f":
-        return x
-    step = np.finfo(x.dtype).eps * ULPS * rng.uniform(-1, 1, x.shape)
+class Expected:
+    """What can be seen of a graph's run, and how firmly it is so."""
+
+    def __init__(self, graph: Graph, inputs: Arrays, variables: Arrays) -> None:
+        self.nodes = after(graph)
+        self.base = run(graph, inputs, variables)
+        steps: list[Step] = [_Noise(seed, sign) for seed in range(PAIRS) for sign in (1, -1)]
+        if any(_is_narrow(n) for n in graph.nodes):
+            steps.append(_in_float32)
+        self.moved = [run(graph, inputs, variables, step) for step in steps]
+
+    def compare(self, results: Arrays) -> Coverage:
+        """Assert that the results are these."""
+        found = Coverage()
+        for number, (result, base) in enumerate(zip(results, self.base, strict=True)):
+            name = f"result {number} ({self.nodes[number].op.name})"
+            assert result.dtype == base.dtype and result.shape == base.shape, f"{name} has another type"
+            ok, stable = _close(result, base, [m[number] for m in self.moved])
+            bad = np.argwhere(stable & ~ok)
+            if len(bad):
+                at = tuple(bad[0])
+                raise AssertionError(
+                    f"{name} at {list(map(int, at))}: {result[at]!r}, not {base[at]!r}; "
+                    f"{len(bad)} of {base.size} differ"
+                )
+            found += Coverage(int(stable.sum()), base.size)
+        return found
+
+
+class _Noise:
+    """Evaluates a node and moves floats by a few units in the last place."""
+
+    def __init__(self, seed: int, sign: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.sign = sign
+
+    def __call__(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        if not inputs:
+            return np.asarray(evaluate(node, inputs))
+        if node.op.kind in _SUMS:  # a backend sums in another order, which cancellation magnifies
+            return np.asarray(evaluate(node, [self.move(x) for x in inputs]))
+        return self.move(evaluate(node, inputs))
+
+    def move(self, x: np.ndarray) -> np.ndarray:
+        if not as_dtype(x.dtype).is_float:
+            return x
+        step = self.sign * _ulps(x.dtype) * _eps(x.dtype) * self.rng.uniform(-1, 1, x.shape)
+        with np.errstate(all="ignore"):
+            return np.asarray((x.astype(np.float64) * (1 + step)).astype(x.dtype))
+
+
+def _in_float32(node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    """Evaluates a node without rounding to 16 bits, as in a fused kernel; a cast does round."""
+    if node.op is ops.cast or not inputs or not _is_narrow(node):
+        return np.asarray(evaluate(node, inputs))
+    assert node.op.reference is not None
     with np.errstate(all="ignore"):
-        return (x + x * step).astype(x.dtype)
+        wide = [x.astype(np.float32) if _is_narrow(i) else x for i, x in zip(node.inputs, inputs, strict=True)]
+        return np.asarray(node.op.reference(*wide, **node.attrs))
 
 
-def compare(
-    results: Sequence[np.ndarray],
-    graph: Graph,
-    inputs: Sequence[np.ndarray],
-    variables: Sequence[np.ndarray],
-) -> tuple[int, int]:
-    """Assert that the results are the reference's; returns how many elements were compared and how many there are."""
-    wanted = reference(graph, inputs, variables)
-    trials = [moved(graph, inputs, variables, seed) for seed in range(6)]
-    compared = total = 0
-    for number, (result, base) in enumerate(zip(results, wanted, strict=True)):
-        others = [t[number] for t in trials]
-        assert result.dtype == base.dtype and result.shape == base.shape, f"result {number} has another type"
-        ok, stable = _close(result, base, others)
-        bad = np.argwhere(stable & ~ok)
-        if len(bad):
-            at = tuple(bad[0])
-            raise AssertionError(
-                f"result {number} ({graph.results[number].op.name}) at {list(map(int, at))}: "
-                f"{result[at]!r}, not {base[at]!r}; {len(bad)} of {base.size} differ\n{graph}"
-            )
-        compared += int(stable.sum())
-        total += base.size
-    return compared, total
+def _is_narrow(node: Node) -> bool:
+    return node.dtype is not node.dtype.computes_as
 
 
-def _close(
-    result: np.ndarray, base: np.ndarray, others: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _eps(dtype: np.dtype) -> float:
+    return float(types_info(as_dtype(dtype)).eps)
+
+
+def _ulps(dtype: np.dtype) -> int:
+    return NARROW_ULPS if dtype.itemsize == 2 else ULPS
+
+
+def _close(result: np.ndarray, base: np.ndarray, others: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Which elements agree, and which are stable enough to ask."""
-    if base.dtype.kind != "f":
-        stable = np.all([o == base for o in others], axis=0) if others else np.ones(base.shape, bool)
-        return result == base, np.broadcast_to(stable, base.shape)
+    if not as_dtype(base.dtype).is_float:
+        return result == base, np.all([o == base for o in others], axis=0)
     with np.errstate(all="ignore"):
         wide, got = base.astype(np.float64), result.astype(np.float64)
-        motion = np.max([np.abs(o.astype(np.float64) - wide) for o in others], axis=0)
-        same = (got == wide) | (np.isnan(got) & np.isnan(wide))
-        tiny = float(np.finfo(base.dtype).tiny)
-        allowed = SAFETY * motion + 16 * np.finfo(base.dtype).eps * np.abs(wide) + tiny
+        moved = [o.astype(np.float64) for o in others]
+        motion = np.max([np.abs(m - wide) for m in moved], axis=0)
+        unit = _eps(base.dtype) * 2 * _ulps(base.dtype)
+        tiny = float(types_info(as_dtype(base.dtype)).tiny)
+        allowed = SAFETY * motion + unit * np.abs(wide) + tiny
         finite = np.isfinite(wide)
-        stable = np.where(finite, motion <= 1e-2 * np.abs(wide) + 1e-3, False)
-        alike = np.all([(o == base) | (np.isnan(o) & np.isnan(base)) for o in others], axis=0)
-        stable |= ~finite & alike
-        return same | (np.abs(got - wide) <= allowed), stable
+        stable = np.where(finite, motion <= (1e-2 + 4 * unit) * np.abs(wide) + 1e-3, False)
+        stable |= ~finite & np.all([_is_same(m, wide) for m in moved], axis=0)
+        return _is_same(got, wide) | (np.abs(got - wide) <= allowed), stable
+
+
+def _is_same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a == b) | (np.isnan(a) & np.isnan(b))
