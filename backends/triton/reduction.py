@@ -71,47 +71,39 @@ class _Reduction:
             n for n, v in enumerate(kernel.values) if isinstance(v, Reduce) and kernel.levels[n] == level + 1
         ]
         stores = [s for s in kernel.stores if kernel.levels[s.value] == level]
+        roots = [i for n in reduces for i in self._reduce(n).inputs] + [s.value for s in stores]
+        # All loads come before all stores: a slot may be both, and what is loaded from it is used on this level.
+        self.values.emit(roots, self.scope, lambda n: whole or not self._varies(n))
         along = [s for s in stores if self._varies_along_row(s)]
-        for store in stores:
-            if store not in along:
-                self.values.emit([store.value], self.scope)
-                self._store(store, self.scope)
-        if whole:
-            self._whole(reduces, along)
-        elif reduces or along:
-            states = self._sweep(level, reduces, along, "0", str(self.columns.size))
-            for number in reduces:
-                self._finish(number, states[number])
+        for store in stores if whole else [s for s in stores if s not in along]:
+            self._store(store, self.scope)
+        if not whole and (reduces or along):
+            states = self._sweep(roots, reduces, along, "0", str(self.columns.size))
+        else:
+            states = {n: self._elements(n, self.scope) for n in reduces}
+        for number in reduces:
+            self._finish(number, states[number])
+
+    def _varies(self, number: int) -> bool:
+        return bool(self.kernel.axes[number] & self.row)
 
     def _varies_along_row(self, store: Store) -> bool:
-        return bool((self.kernel.axes[store.value] | store.index.axes) & self.row)
-
-    def _whole(self, reduces: Sequence[int], stores: Sequence[Store]) -> None:
-        """A level of rows that lie in the tile as a whole."""
-        for store in stores:
-            self.values.emit([store.value], self.scope)
-            self._store(store, self.scope)
-        for number in reduces:
-            self.values.emit(self._reduce(number).inputs, self.scope)
-            self._finish(number, self._elements(number, self.scope))
+        return self._varies(store.value) or bool(store.index.axes & self.row)
 
     def _sweep(
-        self, level: int, reduces: Sequence[int], stores: Sequence[Store], first: str, last: str
+        self, roots: Sequence[int], reduces: Sequence[int], stores: Sequence[Store], first: str, last: str
     ) -> dict[int, list[str]]:
-        """A level of rows longer than the tile: a loop over their chunks from `first` on. Returns the names of the
-        reductions' states, which are still one for each column."""
-        kernel, row, code = self.kernel, self.row, self.code
-        roots = [i for n in reduces for i in self._reduce(n).inputs] + [s.value for s in stores]
-        self.values.emit(roots, self.scope, lambda n: not kernel.axes[n] & row and kernel.levels[n] <= level)
+        """A loop over the chunks of rows longer than the tile, from `first` on; `roots` are what stores and
+        reductions need. Returns the names of the reductions' states, which are still one for each column."""
+        code = self.code
         states = {n: self._initial(n) for n in reduces}
         with code.block(f"for start in range({first}, {last}, {self.columns.block})"):
             scope = self.scope.child()
             self.coordinates.place(self.columns, "start", scope)
+            self.values.emit(roots, scope)
             for store in stores:
-                self.values.emit([store.value], scope)
                 self._store(store, scope)
             for number in reduces:
-                self.values.emit(self._reduce(number).inputs, scope)
                 joined = (*states[number], *self._elements(number, scope))
                 combined = self.values.recipes.call(self._reduce(number).combine, joined)
                 code.line(f"{', '.join(states[number])} = {combined}")
@@ -119,13 +111,15 @@ class _Reduction:
 
     def _part(self) -> None:
         """One part of a single sweep; a second kernel joins the parts, and does all that follows from them."""
-        kernel, code = self.kernel, self.code
-        reduces = [n for n, v in enumerate(kernel.values) if isinstance(v, Reduce)]
+        code = self.code
+        reduces = [n for n, v in enumerate(self.kernel.values) if isinstance(v, Reduce)]
         span = -(-self.columns.chunks // self.plan.parts) * self.columns.block
         code.line(f"first = {self.partials.chunk(self.part)} * {span}")
         code.line(f"last = tl.minimum(first + {span}, {self.columns.size})")
+        roots = [i for n in reduces for i in self._reduce(n).inputs]
+        self.values.emit(roots, self.scope, lambda n: not self._varies(n))
         joins = []
-        for number, states in self._sweep(0, reduces, (), "first", "last").items():
+        for number, states in self._sweep(roots, reduces, (), "first", "last").items():
             value = self._reduce(number)
             names = tuple(self._join_columns(number, states))
             joins.append(Join(number, value.finish.name, names, value.init, value.combine, value.finish))

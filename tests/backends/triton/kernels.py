@@ -158,6 +158,18 @@ def nothing() -> Kernel:
     return Build().kernel(())
 
 
+def row_sums_with_update() -> Kernel:
+    """A slot for each row that is stored to in place, and loaded for another store and for the reduction too."""
+    b = Build()
+    (i, r), (row, column) = axes(i0=5, r0=40)
+    x, w, y, z = b.slot("x", 200), b.slot("w", 5), b.slot("y", 5), b.slot("z", 5)
+    old = b.load(w, row)
+    b.store(w, row, b.const(7.0))
+    b.store(y, row, b.apply(_exp, old))
+    b.store(z, row, b.sum(b.apply(_mul, b.load(x, row * 40 + column), old), (r,)))
+    return b.kernel((i,), (r,))
+
+
 def transposed_sum() -> Kernel:
     """x + yᵀ."""
     b = Build()
@@ -483,6 +495,7 @@ KERNELS: dict[str, Callable[[], Kernel]] = {
     for f in (
         softmax, softmax_of_columns, layer_norm, layer_norm_gradient, column_sum_of_rows, column_sum_accumulated,
         sums_over_different_axes, sums_over_disjoint_axes, sum_of_nothing, product_of_nothing, nothing,
+        row_sums_with_update,
         transposed_sum, sum_over_two_axes, sum_over_two_axes_only,
         sum_of_all, sum_of_constant, argmax, log_sum_exp,
         any_and_all, integer_reductions, linear_gelu, widened_product, batched_product, product_of_functions,

@@ -45,7 +45,7 @@ def test_kernel_computes_what_it_means(name: str, interpreter: Interpreter) -> N
         ("any_and_all", Plan(2, 16)), ("sum_of_constant", Plan(2, 16)), ("sum_over_two_axes", Plan(2, 32)),
         ("sums_over_different_axes", Plan(8, 16)), ("transposed_sum", Plan(1, 256)), ("pad_and_concat", Plan(1, 256)),
         ("linear_gelu", Plan(16, 16, 16)), ("product_with_sums", Plan(16, 16, 16)), ("convolution", Plan(16, 16, 16)),
-        ("scatter_rows", Plan(1, 8)),
+        ("scatter_rows", Plan(1, 8)), ("row_sums_with_update", Plan(2, 8)),
     ],
 )  # fmt: skip
 def test_small_tiles_compute_the_same(name: str, plan: Plan, interpreter: Interpreter) -> None:
