@@ -108,9 +108,9 @@ def measure(train: Split, test: Split, threads: int) -> tuple[list[dict[str, Any
     found, missing = candidates(x, y, threads)
     rows: list[dict[str, Any]] = [{"name": c.peer.name, "first call (s)": c.compile_seconds} for c in found]
     columns = {
-        "training step, batch 128 (µs)": [c.peer.train and partial(c.peer.train, x, y) for c in found],
-        "inference, batch 128 (µs)": [partial(c.peer.predict, x) for c in found],
-        "inference, batch 1 (µs)": [partial(c.peer.predict, one) for c in found],
+        "step of 128 (µs)": [c.peer.train and partial(c.peer.train, x, y) for c in found],
+        "predict 128 (µs)": [partial(c.peer.predict, x) for c in found],
+        "predict 1 (µs)": [partial(c.peer.predict, one) for c in found],
     }
     for column, functions in columns.items():
         taking_part = [i for i, f in enumerate(functions) if f is not None]
