@@ -18,7 +18,7 @@ from graphc.errors import CompileError
 
 from .launches import KernelSource, Launch, Parameter
 
-DEFAULT_ARCHITECTURE = 90   # Hopper; sm_90
+DEFAULT_ARCHITECTURE = 90  # Hopper; sm_90
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def compile_source(source: KernelSource, architecture: int = DEFAULT_ARCHITECTUR
     Takes 0.1 to 1.3 s a launch. Raises CompileError with Triton's own text where it refuses the source."""
     with tempfile.TemporaryDirectory(prefix="graphc-triton-") as folder:
         module = _load(source.text, Path(folder) / "kernel.py")
-        return tuple(_compile(getattr(module, launch.function), launch, architecture) for launch in source.launches)
+        return tuple(
+            _compile(getattr(module, launch.function), launch, architecture) for launch in source.launches
+        )
 
 
 def _load(text: str, path: Path) -> ModuleType:
@@ -82,7 +84,7 @@ def _compile(function: Any, launch: Launch, architecture: int) -> Artifact:
             target=GPUTarget("cuda", architecture, 32),
             options=options,
         )
-    except Exception as error:   # Triton raises many kinds; each says what it could not compile
+    except Exception as error:  # Triton raises many kinds; each says what it could not compile
         raise CompileError(f"Triton refused the source of {launch.function}", got=str(error)) from error
     cubin = made.asm["cubin"]
     return Artifact(
@@ -108,7 +110,9 @@ def _resources(cubin: bytes, shared: int) -> Resources:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            [tool, "-res-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
     registers, stack, local = (int(_number(key, text)) for key in ("REG", "STACK", "LOCAL"))
     return Resources(registers, shared, stack + local)
 
@@ -118,5 +122,3 @@ def _number(key: str, text: str) -> str:
     if found is None:
         raise CompileError(f"cuobjdump says nothing of {key}", got=text)
     return found[1]
-
-

@@ -91,7 +91,9 @@ def uses_dot_instruction(kernel: Kernel) -> bool:
     return axes_size(found.m) > 1 and axes_size(found.n) > 1
 
 
-def lower_contraction(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> tuple[int, Plan]:
+def lower_contraction(
+    kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
+) -> tuple[int, Plan]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
     number, dot = next((n, v) for n, v in enumerate(kernel.values) if isinstance(v, Dot))
     found = roles(kernel, dot)

@@ -20,7 +20,7 @@ from .program import BoundLaunch, Program
 
 # Beyond its parameters, Triton's compiled functions take two pointers to scratch memory, which ours never use.
 COMPILER_POINTERS = 2
-DEFAULT_SHARED = 48 * 1024   # bytes a program may take without asking
+DEFAULT_SHARED = 48 * 1024  # bytes a program may take without asking
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Device:
         self._device = _call(driver.cuDeviceGet(0), "open the first device")
         self._context = _call(driver.cuDevicePrimaryCtxRetain(self._device), "make a context")
         self.use()
-        self._stream = _call(driver.cuStreamCreate(driver.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream")
+        self._stream = _call(
+            driver.cuStreamCreate(driver.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream"
+        )
         kinds = driver.CUdevice_attribute
         major, minor = (
             _call(driver.cuDeviceGetAttribute(kind, self._device), "ask for the compute capability")
@@ -71,7 +73,9 @@ class Device:
     def _load(self, artifact: Artifact) -> LoadedFunction:
         driver = self._driver
         module = _call(driver.cuModuleLoadData(artifact.cubin), f"load {artifact.symbol}")
-        handle = _call(driver.cuModuleGetFunction(module, artifact.symbol.encode()), f"find {artifact.symbol}")
+        handle = _call(
+            driver.cuModuleGetFunction(module, artifact.symbol.encode()), f"find {artifact.symbol}"
+        )
         if artifact.resources.shared > DEFAULT_SHARED:
             kind = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             _call(driver.cuFuncSetAttribute(handle, kind, artifact.resources.shared), "reserve shared memory")
@@ -95,11 +99,17 @@ class Device:
 
     def upload(self, address: int, data: np.ndarray) -> None:
         driver = self._driver
-        _call(driver.cuMemcpyHtoDAsync(address, data.ctypes.data, data.nbytes, self._stream), "copy to the device")
+        _call(
+            driver.cuMemcpyHtoDAsync(address, data.ctypes.data, data.nbytes, self._stream),
+            "copy to the device",
+        )
 
     def download(self, data: np.ndarray, address: int) -> None:
         driver = self._driver
-        _call(driver.cuMemcpyDtoHAsync(data.ctypes.data, address, data.nbytes, self._stream), "copy from the device")
+        _call(
+            driver.cuMemcpyDtoHAsync(data.ctypes.data, address, data.nbytes, self._stream),
+            "copy from the device",
+        )
         _call(driver.cuStreamSynchronize(self._stream), "carry out a program")
 
     def launch(self, function: LoadedFunction, programs: int, pointers: Sequence[int]) -> None:
@@ -150,7 +160,7 @@ def _driver() -> Any:
         raise _missing("the package cuda-bindings is not installed: pip install 'graphc[gpu]'") from error
     try:
         driver.cuDriverGetVersion()
-    except RuntimeError as error:   # the bindings load libcuda at the first call
+    except RuntimeError as error:  # the bindings load libcuda at the first call
         raise _missing("there is no NVIDIA driver (libcuda.so)") from error
     return driver
 
@@ -167,7 +177,11 @@ def _call(answer: tuple[Any, ...], what: str) -> Any:
     """The driver's answer, past its status."""
     status, *values = answer
     if int(status) != 0:
-        if status.name in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_STUB_LIBRARY", "CUDA_ERROR_INSUFFICIENT_DRIVER"):
+        if status.name in (
+            "CUDA_ERROR_NO_DEVICE",
+            "CUDA_ERROR_STUB_LIBRARY",
+            "CUDA_ERROR_INSUFFICIENT_DRIVER",
+        ):
             raise _missing(status.name)
         raise CompileError(f"the CUDA driver could not {what}", got=status.name)
     return values[0] if values else None

@@ -62,7 +62,9 @@ def umulhi_narrow(x, y, DOUBLE: tl.constexpr, BITS: tl.constexpr):
 
 
 @triton.jit
-def saturate(x, INTEGER: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr, FLOOR: tl.constexpr, CEIL: tl.constexpr):
+def saturate(
+    x, INTEGER: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr, FLOOR: tl.constexpr, CEIL: tl.constexpr
+):
     """Float to integer: truncated, saturated at LOW and HIGH, NaN to 0. FLOOR = LOW and CEIL = HIGH + 1 are powers
     of two or 0, so exact as floats."""
     whole = tl.where((x > FLOOR) & (x < CEIL), x, tl.zeros_like(x)).to(INTEGER)

@@ -39,7 +39,9 @@ class Interpreter:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]) -> None:
+    def run(
+        self, modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]
+    ) -> None:
         """Carry out launches; what they change in the regions is changed here. Regions are one-dimensional, uint8.
 
         Raises CompileError with Triton's own text where a source fails."""
@@ -57,7 +59,9 @@ class Interpreter:
         if self._process is None:
             command = [sys.executable, "-m", "graphc.backends.triton.interpret"]
             environment = {**os.environ, "TRITON_INTERPRET": "1"}
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            )
         assert self._process.stdin and self._process.stdout
         _send(self._process.stdin, request)
         return _receive(self._process.stdout)
@@ -108,7 +112,7 @@ def serve() -> None:
         regions = [np.array(r) for r in request.regions]
         try:
             run_launches(request.modules, request.launches, regions)
-        except Exception as error:   # whatever a source provokes is the caller's to see
+        except Exception as error:  # whatever a source provokes is the caller's to see
             _send(answers, f"{type(error).__name__}: {error}")
         else:
             _send(answers, regions)

@@ -3,6 +3,7 @@
 Imported with TRITON_INTERPRET set and nowhere else. What Triton 3.9's interpreter gets wrong is corrected here, so
 that sources need not be written around it.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -72,7 +73,9 @@ class Array:
         return self
 
 
-def run_launches(modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]) -> None:
+def run_launches(
+    modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]
+) -> None:
     """Carry out launches in order; regions are arrays of bytes, changed in place."""
     correct_interpreter()
     with np.errstate(all="ignore"):
@@ -106,7 +109,7 @@ def _folder() -> str:
     return folder.name
 
 
-_folders: list[tempfile.TemporaryDirectory[str]] = []   # kept, so that the files live as long as the process
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # kept, so that the files live as long as the process
 
 
 @lru_cache(maxsize=1)
@@ -146,7 +149,9 @@ def correct_interpreter() -> None:
             pairs = [*zip(first, inputs, strict=True), *zip(second, inputs, strict=True)]
             joined = self.combine_fn.fn(*(self.to_tensor(s, x.dtype) for s, x in pairs))
             joined = joined if isinstance(joined, (tuple, tl.tuple)) else (joined,)
-            state = [np.concatenate([j.handle.data, s[2 * half :]]) for j, s in zip(joined, state, strict=True)]
+            state = [
+                np.concatenate([j.handle.data, s[2 * half :]]) for j, s in zip(joined, state, strict=True)
+            ]
         kept = [np.moveaxis(s, 0, self.axis) if self.keep_dims else s[0] for s in state]
         return [self.to_tensor(s, x.dtype) for s, x in zip(kept, inputs, strict=True)]
 

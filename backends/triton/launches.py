@@ -12,9 +12,9 @@ from graphc.types import DType
 class Memory(Enum):
     """What a launch's parameter points to."""
 
-    SLOT = "slot"          # the kernel's slot of that number
-    SCRATCH = "scratch"    # scratch memory of the kernel, contents undefined
-    STATUS = "status"      # one int32, set to 1 where a gathered index was bad
+    SLOT = "slot"  # the kernel's slot of that number
+    SCRATCH = "scratch"  # scratch memory of the kernel, contents undefined
+    STATUS = "status"  # one int32, set to 1 where a gathered index was bad
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Partials:
         elements = (*(a for a in kernel.parallel if a not in gone), *varying)
         chunks = tuple(Axis(f"chunk{n}", dim.chunks) for n, dim in enumerate(summed))
         left = tuple(a for a in elements if a in store.accumulate)
-        if prod(c.size for c in chunks) == 1 and not left:   # this program has all of the sum
+        if prod(c.size for c in chunks) == 1 and not left:  # this program has all of the sum
             slot = kernel.slots[store.slot]
             text = values.memory_form(Operand(block, dtype), slot.dtype)
             values.write(values.slots[store.slot], store.index, text, elements, scope, True)
@@ -109,7 +109,12 @@ class Partials:
         return " + ".join(reversed(parts))
 
     def _finish(
-        self, store: Store, dtype: DType, chunks: tuple[Axis, ...], elements: tuple[Axis, ...], left: tuple[Axis, ...]
+        self,
+        store: Store,
+        dtype: DType,
+        chunks: tuple[Axis, ...],
+        elements: tuple[Axis, ...],
+        left: tuple[Axis, ...],
     ) -> None:
         """The kernel that adds up what the scratch memory allocated last holds."""
         axes = (*chunks, *elements)
@@ -142,5 +147,3 @@ class Partials:
                 parameters.append(self.parameters[-1])
         finishing = joining_kernel(kernel, joins, Axis("part", part.size))
         self.finishing.append(FinishingKernel(finishing, (*parameters, *self._slots)))
-
-

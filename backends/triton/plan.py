@@ -12,10 +12,10 @@ from graphc.kernel import Kernel, Load, Reduce
 
 TILE = 4096
 LOOP_BLOCK = 1024
-LONGEST_ROW = 8192       # rows up to it stay in registers from the first reduction to the last store
-PROGRAMS = 128           # enough to occupy a GPU
-LEAST_ROUNDS = 4         # of a loop that is worth a program of its own
-SIDE = 32                # of a square tile that reads along one axis and writes along another
+LONGEST_ROW = 8192  # rows up to it stay in registers from the first reduction to the last store
+PROGRAMS = 128  # enough to occupy a GPU
+LEAST_ROUNDS = 4  # of a loop that is worth a program of its own
+SIDE = 32  # of a square tile that reads along one axis and writes along another
 
 
 def power_of_two(n: int) -> int:

@@ -89,7 +89,7 @@ def expression(step: Step, x: tuple[Operand, ...]) -> Expression:
             return Expression(f"-{x[0].text}")
         case Prim.NOT:
             return Expression(f"~{x[0].text}")
-        case Prim.DIV if dtype is float32:   # a plain / is off by two units in the last place
+        case Prim.DIV if dtype is float32:  # a plain / is off by two units in the last place
             return Expression(f"tl.div_rn({x[0].typed}, {x[1].typed})")
         case Prim.DIV:
             return Expression(f"{x[0].text} / {x[1].text}")
@@ -106,7 +106,9 @@ def expression(step: Step, x: tuple[Operand, ...]) -> Expression:
         case Prim.SHL | Prim.SHR:
             return _shift(step.prim, dtype, x)
         case Prim.UMULHI if dtype.bits < 32:
-            return Expression(f"umulhi_narrow({x[0].typed}, {x[1].typed}, tl.uint32, {dtype.bits})", ("umulhi_narrow",))
+            return Expression(
+                f"umulhi_narrow({x[0].typed}, {x[1].typed}, tl.uint32, {dtype.bits})", ("umulhi_narrow",)
+            )
         case Prim.UMULHI:
             return Expression(f"tl.umulhi({x[0].typed}, {x[1].typed})")
         case Prim.CAST:
@@ -146,7 +148,9 @@ def _round(x: Operand) -> Expression:
     mantissa = 23 if x.dtype is float32 else 52
     sign = -(1 << (x.dtype.bits - 1))
     whole = float(1 << mantissa)
-    return Expression(f"round_half_even({x.typed}, tl.int{x.dtype.bits}, {sign}, {whole})", ("round_half_even",))
+    return Expression(
+        f"round_half_even({x.typed}, tl.int{x.dtype.bits}, {sign}, {whole})", ("round_half_even",)
+    )
 
 
 def cast(x: Operand, to: DType) -> Expression:
@@ -163,5 +167,7 @@ def cast(x: Operand, to: DType) -> Expression:
         limits = f"{low}, {high}, {float(low)}, {float(high + 1)}"
         return Expression(f"saturate({value}, {triton_dtype(to)}, {limits})", ("saturate",))
     # Triton converts between 32-bit and 16-bit floats only, and bfloat16 from nothing else.
-    needs_step = to.is_float and to.bits == 16 and not (source is float32 or (to is float16 and source is int32))
+    needs_step = (
+        to.is_float and to.bits == 16 and not (source is float32 or (to is float16 and source is int32))
+    )
     return Expression(f"{wide if needs_step else x.typed}.to({triton_dtype(to)})")

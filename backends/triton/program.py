@@ -17,7 +17,7 @@ from graphc.types import DType
 from .launches import KernelSource, Launch, Memory
 from .source import kernel_source
 
-ALIGNMENT = 64   # of every buffer, in bytes; schedules promise it for the arena
+ALIGNMENT = 64  # of every buffer, in bytes; schedules promise it for the arena
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,12 @@ def bind(schedule: Schedule) -> Program:
     first = len(schedule.prepare)
     steps = [b for n, step in enumerate(schedule.steps) for b in binder.bind(step, first + n)]
     return Program(
-        tuple(binder.modules), tuple(prepare), tuple(steps), tuple(binder.sizes), binder.regions, binder.status
+        tuple(binder.modules),
+        tuple(prepare),
+        tuple(steps),
+        tuple(binder.sizes),
+        binder.regions,
+        binder.status,
     )
 
 

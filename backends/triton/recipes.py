@@ -36,7 +36,9 @@ class Recipes:
     def call(self, recipe: Recipe, inputs: Sequence[str]) -> str:
         """An expression for the recipe's results, a tuple of them where they are several."""
         if _is_short(recipe):
-            return self.apply(recipe, tuple(Operand(i, d) for i, d in zip(inputs, recipe.params, strict=True)))
+            return self.apply(
+                recipe, tuple(Operand(i, d) for i, d in zip(inputs, recipe.params, strict=True))
+            )
         return f"{self.function(recipe)}({', '.join(inputs)})"
 
     def _inline(self, step: Step, x: tuple[Operand, ...]) -> Operand:

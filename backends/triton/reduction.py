@@ -21,7 +21,9 @@ from .tile import Coordinates, Dim, Scope
 from .values import Values
 
 
-def lower_reduction(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> tuple[int, Plan]:
+def lower_reduction(
+    kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
+) -> tuple[int, Plan]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
     return _Reduction(kernel, values, partials, plan).lower()
 

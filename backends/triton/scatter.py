@@ -78,7 +78,9 @@ def _add(store: Store, kernel: Kernel, values: Values, scope: Scope) -> None:
     place = values.index(store.index, scope, " & ".join(guards) or ALWAYS)
     axes = store.index.axes | kernel.axes[store.value]
     address = values.names.unique(f"{slot.name or 'slot'}_at")
-    values.code.line(f"{address} = {values.address(values.slots[store.slot], place, store.index.axes, axes, scope)}")
+    values.code.line(
+        f"{address} = {values.address(values.slots[store.slot], place, store.index.axes, axes, scope)}"
+    )
     mask = f", mask={' & '.join(guards)}" if guards else ""
     old = values.names.unique("old")
     values.code.line(f"{old} = {_widened(f'tl.load({address}{mask})', slot.dtype, values)}")

@@ -69,7 +69,9 @@ class _Writer:
     def module(self) -> str:
         head = "import triton\nimport triton.language as tl\n"
         if self.recipes.imported:
-            head += f"\nfrom graphc.backends.triton.functions import {', '.join(sorted(self.recipes.imported))}\n"
+            head += (
+                f"\nfrom graphc.backends.triton.functions import {', '.join(sorted(self.recipes.imported))}\n"
+            )
         return "\n\n".join([head, *self.recipes.texts, *self.texts])
 
 
@@ -88,5 +90,3 @@ def _lower(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
 def _comment(kernel: Kernel) -> str:
     """The kernel's own text, above what was made of it."""
     return "".join(f"# {line}\n" for line in str(kernel).splitlines())
-
-

@@ -32,7 +32,7 @@ from .text import Code, Names
 from .tile import Scope
 
 ALWAYS = "True"
-INT32_SAFE = 1 << 30   # positions beyond it, tails of blocks included, are computed in int64
+INT32_SAFE = 1 << 30  # positions beyond it, tails of blocks included, are computed in int64
 
 
 def needs_wide_index(kernel: Kernel) -> bool:
@@ -116,7 +116,9 @@ class Values:
                 pending.extend(dependencies(self.kernel.values[number]))
         return [n for n in sorted(found) if want(n)]
 
-    def emit(self, roots: Iterable[int], scope: Scope, want: Callable[[int], bool] = lambda number: True) -> None:
+    def emit(
+        self, roots: Iterable[int], scope: Scope, want: Callable[[int], bool] = lambda number: True
+    ) -> None:
         """Compute `roots` and what they depend on."""
         for number in self.needed(roots, scope, want):
             self._emit_one(number, scope)
@@ -149,7 +151,9 @@ class Values:
             case Const():
                 scope.values[number] = literal(value.value, value.dtype).text
             case Load(slot=slot):
-                self.define(number, self.kernel.slots[slot].name or f"s{slot}", self._load(value, scope), scope)
+                self.define(
+                    number, self.kernel.slots[slot].name or f"s{slot}", self._load(value, scope), scope
+                )
             case Inside(bounds=bounds):
                 conditions = self.conditions(bounds, scope)
                 self.define(number, "inside", " & ".join(conditions) or "tl.full((), True, tl.int1)", scope)
@@ -162,7 +166,9 @@ class Values:
                 text = self.recipes.apply(recipe, tuple(self.operand(i, scope) for i in inputs))
                 self.define(number, recipe.name, text, scope)
             case Reduce() | Dot():
-                raise CompileError("the triton backend met a reduction before it was computed", got=str(value))
+                raise CompileError(
+                    "the triton backend met a reduction before it was computed", got=str(value)
+                )
 
     # Memory
 
@@ -172,13 +178,21 @@ class Values:
         where = " & ".join(conditions)
         index = self.index(value.index, scope, where or ALWAYS)
         masked = [a for b in value.bounds if not b.always for a in b.index.axes]
-        address = self.address(self.slots[value.slot], index, value.index.axes, (*value.index.axes, *masked), scope)
+        address = self.address(
+            self.slots[value.slot], index, value.index.axes, (*value.index.axes, *masked), scope
+        )
         mask = f", mask={where}, other=0" if where else ""
         text = f"tl.load({address}{mask})"
         return f"{text} != 0" if value.dtype.is_bool else text
 
     def address(
-        self, base: str, index: str, own: Iterable[Axis], axes: Iterable[Axis], scope: Scope, block: bool = False
+        self,
+        base: str,
+        index: str,
+        own: Iterable[Axis],
+        axes: Iterable[Axis],
+        scope: Scope,
+        block: bool = False,
     ) -> str:
         """Addresses of elements, shaped as a block over `axes`, of which the index varies over `own`. With `block`
         they are a block even over no axes."""
@@ -197,7 +211,14 @@ class Values:
         self.write(self.slots[store.slot], store.index, text, axes, scope, block is not None)
 
     def write(
-        self, base: str, index: Index, text: str, axes: Iterable[Axis], scope: Scope, block: bool, start: str = ""
+        self,
+        base: str,
+        index: Index,
+        text: str,
+        axes: Iterable[Axis],
+        scope: Scope,
+        block: bool,
+        start: str = "",
     ) -> None:
         """Store the block `text` over `axes` at `base[start + index]`."""
         guards = scope.guard(index.axes)
@@ -267,4 +288,3 @@ class Values:
             self.code.line(f"{name} = checked({value}, {term.size}, {condition}, status){narrow}")
             known = scope.checked[key] = name
         return known
-

@@ -97,6 +97,6 @@ def random_array(slot: Slot, rng: np.random.Generator) -> np.ndarray:
     """Contents for a slot: small whole numbers for integers, normally distributed floats."""
     if slot.dtype.is_float:
         return rng.standard_normal(slot.size).astype(slot.dtype.numpy)
-    if slot.dtype is int64:   # index tensors
+    if slot.dtype is int64:  # index tensors
         return rng.integers(0, 4, slot.size)
     return rng.integers(0, 2 if slot.dtype.is_bool else 100, slot.size).astype(slot.dtype.numpy)

@@ -235,7 +235,9 @@ def argmax(m: int = 100) -> Kernel:
     (i, r), (row, column) = axes(i0=9, r0=m)
     x, y = b.slot("x", 9 * m), b.slot("y", 9, int64)
     inputs = [b.load(x, row * m + column), b.position(column)]
-    b.store(y, row, b.reduce(combine, [-math.inf, int64.max], inputs, (r,), lambda s, v, at: at, name="argmax"))
+    b.store(
+        y, row, b.reduce(combine, [-math.inf, int64.max], inputs, (r,), lambda s, v, at: at, name="argmax")
+    )
     return b.kernel((i,), (r,))
 
 
@@ -281,7 +283,9 @@ def integer_reductions() -> Kernel:
     return b.kernel((i,), (r,))
 
 
-def linear_gelu(m: int = 50, k: int = 70, n: int = 40, dtype: DType = float32, transposed: bool = True) -> Kernel:
+def linear_gelu(
+    m: int = 50, k: int = 70, n: int = 40, dtype: DType = float32, transposed: bool = True
+) -> Kernel:
     """gelu(x @ wᵀ + bias): w lies transposed in memory, and the rest is applied to the tile."""
     b = Build()
     (i, j, c), (row, column, at) = axes(i0=m, i1=n, k0=k)
@@ -424,7 +428,9 @@ def gather() -> Kernel:
     (i, j), (token, column) = axes(i0=12, i1=20)
     table, indices, y = b.slot("table", 80), b.slot("indices", 12, int64), b.slot("y", 240)
     row = b.gathered(b.load(indices, token), 4, (i,))
-    b.store(y, token * 20 + column, b.apply(lambda s, v: v * 2, b.load(table, row * 20 + column), name="double"))
+    b.store(
+        y, token * 20 + column, b.apply(lambda s, v: v * 2, b.load(table, row * 20 + column), name="double")
+    )
     return b.kernel((i, j))
 
 
@@ -472,7 +478,12 @@ def scatter_overlapping() -> Kernel:
 def bytes_and_bools() -> Kernel:
     b = Build()
     (i,), (at,) = axes(i0=50)
-    x, m, y, z = b.slot("x", 50, uint8), b.slot("mask", 50, bool_), b.slot("y", 50, bool_), b.slot("z", 50, uint8)
+    x, m, y, z = (
+        b.slot("x", 50, uint8),
+        b.slot("mask", 50, bool_),
+        b.slot("y", 50, bool_),
+        b.slot("z", 50, uint8),
+    )
     v, mask = b.load(x, at), b.load(m, at)
     b.store(y, at, b.apply(lambda s, p, t: ~p | (t < 50), mask, v, name="test"))
     b.store(z, at, b.apply(lambda s, p, t: s.select(p, t * 7, t - 60), mask, v, name="wrap"))

@@ -37,7 +37,7 @@ def applications(dtype: DType) -> list[tuple[Prim, tuple[int, ...], DType]]:
     if dtype.is_bool:
         return made
     made += [(p, (0, 1), bool_ if p in COMPARISONS else dtype) for p in NUMBERS]
-    if dtype is float32:   # the meaning in NumPy rounds twice in float64
+    if dtype is float32:  # the meaning in NumPy rounds twice in float64
         made.append((Prim.FMA, (0, 1, 2), dtype))
     made += [(Prim.BITCAST, (0,), to) for to in COMPUTES if to.bits == dtype.bits and to is not dtype]
     if dtype.is_float:
@@ -91,9 +91,17 @@ def test_primitives_mean_the_same(dtype: DType, interpreter: Interpreter) -> Non
     run_kernel(kernel, expected)
     run_kernel_interpreted(kernel, arrays, interpreter)
     for slot, got, want in zip(kernel.slots, arrays, expected, strict=True):
-        if slot.dtype.bits == 16 and slot.dtype.is_float:   # NumPy sees no equal NaNs in bfloat16
+        if slot.dtype.bits == 16 and slot.dtype.is_float:  # NumPy sees no equal NaNs in bfloat16
             got, want = got.astype(np.float32), want.astype(np.float32)
-        if slot.dtype.is_float and slot.name.split("_")[0] in ("exp", "exp2", "log", "log2", "sin", "cos", "erf"):
+        if slot.dtype.is_float and slot.name.split("_")[0] in (
+            "exp",
+            "exp2",
+            "log",
+            "log2",
+            "sin",
+            "cos",
+            "erf",
+        ):
             np.testing.assert_allclose(got, want, rtol=4 * np.finfo(got.dtype).eps, err_msg=slot.name)
         else:
             np.testing.assert_array_equal(got, want, slot.name)

@@ -23,7 +23,9 @@ from tests import graphs
 SAMPLES = graphs.samples()
 
 
-def bound(graph: Graph, interpreter: Interpreter, *values: np.ndarray) -> tuple[BoundTritonProgram, list[Storage]]:
+def bound(
+    graph: Graph, interpreter: Interpreter, *values: np.ndarray
+) -> tuple[BoundTritonProgram, list[Storage]]:
     storages = [Storage(v, type_of(v)) for v in values]
     return interpreted_program(schedule(graph), interpreter).bind(storages), storages
 
