@@ -20,7 +20,7 @@ X = np.arange(3, dtype=np.float32)
 
 # A control op for these tests only: run the body once.
 run_once = Op(
-    "test_run_once",
+    "user_run_once",
     Kind.CONTROL,
     infer=lambda *types, body: TupleType(tuple(o.tensor_type for o in body.outputs)),
     reference=lambda *arrays, body: tuple(evaluate_graph(body, arrays)[0]),
