@@ -20,7 +20,6 @@ from graphc.types import TensorType, as_dtype
 from . import jit
 from .cache import ObjectCache, cache_key
 from .kernel_code import NativeKernel, NativeTask
-from .lower import lower
 from .native import NativeProgram, TaskSpec
 from .target import Target
 from .team import usable_threads
@@ -46,6 +45,8 @@ def compile_kernels(
         if payload is not None:
             found[kernel] = _unpack(payload)
         else:
+            from .lower import lower  # a start that finds all in the cache is spared the code generator
+
             fresh.append((kernel, key, lower(kernel, target, symbol_of(kernel))))
     verify = settings.check is Check.ALL
     threads = settings.threads or usable_threads()
