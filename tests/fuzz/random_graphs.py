@@ -63,7 +63,7 @@ def random_case(seed: int, size: int = 12) -> Case:
         else:
             draw(m, m.choose(by_kind[m.choose(_KINDS)]))
     outputs = [found, *(m.choose(m.nodes) for _ in range(m.integer(0, 3))), m.nodes[-1]]
-    m.rng.shuffle(outputs)  # type: ignore[arg-type]
+    m.rng.shuffle(outputs)
     return _with_variables(m, outputs) if m.chance(0.5) else _case(m, outputs, {})
 
 
