@@ -94,7 +94,8 @@ class Maker:
         if dtype.is_integer:
             low = 0 if high is not None or dtype.is_unsigned else -9
             return np.asarray(self.rng.integers(low, high or 10, type_.shape), dtype.numpy)
-        return np.asarray(self.rng.uniform(-2, 2, type_.shape), dtype.numpy)
+        middle = self.choose((0, 0, 0, 3, -3))
+        return np.asarray(self.rng.uniform(middle - 2, middle + 2, type_.shape), dtype.numpy)
 
     # Nodes
 
@@ -110,7 +111,9 @@ class Maker:
             return found
         return self.source(TensorType(self.choose([d for d in (*COMMON, *RARE) if accept(d)]), self.shape()))
 
-    def same(self, type_: TensorType) -> Node:
-        """A node of the type: one that exists, or a new input."""
-        found = self.like(lambda n: n.type == type_) if self.chance(0.7) else None
+    def same(self, type_: TensorType, other: Node | None = None) -> Node:
+        """A node of the type: one that exists, seldom `other`, or a new input."""
+        if other is not None and self.chance(0.05):
+            return other
+        found = self.like(lambda n: n.type == type_ and n is not other) if self.chance(0.7) else None
         return found or self.source(type_)

@@ -42,17 +42,18 @@ def _arity(op: Op) -> int:
 
 def _elementwise(m: Maker, op: Op) -> Node:
     first = m.any_node(lambda d: accepts(op, d))
-    return op(first, *(m.same(first.tensor_type) for _ in range(_arity(op) - 1)))
+    return op(first, *(m.same(first.tensor_type, first) for _ in range(_arity(op) - 1)))
 
 
 def _reduction(m: Maker, op: Op) -> Node:
     x = m.any_node(lambda d: accepts(op, d))
-    return op(x, axes=m.some_axes(len(x.shape)))
+    ndim = len(x.shape)
+    return op(x, axes=m.some_axes(ndim) or ((m.integer(0, ndim),) if ndim and m.chance(0.8) else ()))
 
 
 def _select(m: Maker, op: Op) -> Node:
     a = m.any_node()
-    return op(m.same(a.tensor_type.with_dtype(bool_)), a, m.same(a.tensor_type))
+    return op(m.same(a.tensor_type.with_dtype(bool_)), a, m.same(a.tensor_type, a))
 
 
 def _cast(m: Maker, op: Op) -> Node:
@@ -139,7 +140,9 @@ def _concat(m: Maker, op: Op) -> Node | None:
     axis = m.integer(0, len(x.shape))
 
     def fits(n: Node) -> bool:
-        return n.dtype is x.dtype and len(n.shape) == len(x.shape) and _but(n.shape, axis) == _but(x.shape, axis)
+        return (
+            n.dtype is x.dtype and len(n.shape) == len(x.shape) and _but(n.shape, axis) == _but(x.shape, axis)
+        )
 
     return op(*(m.like(fits) or x for _ in range(m.integer(1, 4))), axis=axis)
 
@@ -199,7 +202,10 @@ def _dot(m: Maker, op: Op) -> Node | None:
         operands.append(m.same(TensorType(dtype, tuple(own[i] for i in order))))
         place = {i: n for n, i in enumerate(order)}
         axes.append(
-            (tuple(place[i] for i in range(len(batch))), tuple(place[len(batch) + i] for i in range(len(shared))))
+            (
+                tuple(place[i] for i in range(len(batch))),
+                tuple(place[len(batch) + i] for i in range(len(shared))),
+            )
         )
     return op(*operands, batch=(axes[0][0], axes[1][0]), contract=(axes[0][1], axes[1][1]))
 
@@ -239,5 +245,3 @@ def draw_row(m: Maker) -> Node | None:
     node = m.choose((ops.add, ops.subtract, ops.multiply, ops.maximum))(x, spread)
     m.nodes += [reduced, node]
     return node
-
-

@@ -24,6 +24,7 @@ NARROW_ULPS = 1  # the same for 16-bit floats, which compute in float32
 SAFETY = 6.0  # how many times the observed motion is tolerated
 PAIRS = 3  # of runs with rounding noise: the second moves everything to the other side of the first
 _SUMS = (Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED)
+_STEP_BY_STEP = {ops.sum: np.add, ops.prod: np.multiply}
 
 Arrays = Sequence[np.ndarray]
 Step = Callable[[Node, list[np.ndarray]], np.ndarray]
@@ -86,7 +87,8 @@ class Expected:
 
 
 class _Noise:
-    """Evaluates a node and moves floats by a few units in the last place."""
+    """Evaluates a node and moves floats by a few units in the last place. Sums and products come in another order:
+    what overflows on the way depends on it. The sign of NaN is nobody's promise."""
 
     def __init__(self, seed: int, sign: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -95,8 +97,11 @@ class _Noise:
     def __call__(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         if not inputs:
             return np.asarray(evaluate(node, inputs))
-        if node.op.kind in _SUMS:  # a backend sums in another order, which cancellation magnifies
-            return np.asarray(evaluate(node, [self.move(x) for x in inputs]))
+        if node.op.kind in _SUMS:  # what a change of order does, which cancellation magnifies
+            moved = [self.move(x) for x in inputs]
+            if node.op in _STEP_BY_STEP and 0 not in moved[0].shape:
+                return self.in_other_order(moved[0], node)
+            return np.asarray(evaluate(node, moved))
         return self.move(evaluate(node, inputs))
 
     def move(self, x: np.ndarray) -> np.ndarray:
@@ -104,7 +109,19 @@ class _Noise:
             return x
         step = self.sign * _ulps(x.dtype) * _eps(x.dtype) * self.rng.uniform(-1, 1, x.shape)
         with np.errstate(all="ignore"):
-            return np.asarray((x.astype(np.float64) * (1 + step)).astype(x.dtype))
+            moved = np.asarray((x.astype(np.float64) * (1 + step)).astype(x.dtype))
+            signs = (self.sign * (self.rng.random(x.shape) - 0.5)).astype(x.dtype)
+            return np.where(np.isnan(moved), np.copysign(moved, signs), moved)
+
+    def in_other_order(self, x: np.ndarray, node: Node) -> np.ndarray:
+        """A sum or product, element by element in the orders that overflow soonest, which may then meet a 0, or −∞."""
+        axes = node.attrs["axes"]
+        rows = np.moveaxis(x, axes, range(len(axes))).reshape((-1, *node.shape))
+        rows = rows.astype(node.dtype.computes_as.numpy)
+        order = np.argsort(rows if node.op is ops.sum else np.abs(rows), axis=0)[:: self.sign]
+        rows = np.take_along_axis(rows, order, 0)
+        with np.errstate(all="ignore"):
+            return np.asarray(_STEP_BY_STEP[node.op].accumulate(rows)[-1].astype(x.dtype))
 
 
 def _in_float32(node: Node, inputs: list[np.ndarray]) -> np.ndarray:
@@ -113,7 +130,9 @@ def _in_float32(node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return np.asarray(evaluate(node, inputs))
     assert node.op.reference is not None
     with np.errstate(all="ignore"):
-        wide = [x.astype(np.float32) if _is_narrow(i) else x for i, x in zip(node.inputs, inputs, strict=True)]
+        wide = [
+            x.astype(np.float32) if _is_narrow(i) else x for i, x in zip(node.inputs, inputs, strict=True)
+        ]
         return np.asarray(node.op.reference(*wide, **node.attrs))
 
 

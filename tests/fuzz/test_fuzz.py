@@ -1,0 +1,81 @@
+"""Random graphs from the op registry: every backend gives what the reference gives, and gradients are slopes.
+
+FUZZ_COUNT and FUZZ_SEED choose other seeds than the default ones; `-m long` tries thousands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from graphc.op import Kind
+from graphc.ops.rules import no_gradient
+from graphc.settings import Settings
+
+from .checks import FIRST, Run, Summary, check_on, check_seeds, on
+from .random_graphs import drawable
+from .slopes import check_slopes
+
+COUNT = int(os.environ.get("FUZZ_COUNT", "0")) or len(drawable())
+MANY = int(os.environ.get("FUZZ_COUNT", "0")) or 3000
+SLOPES = 5  # times as many graphs: slopes need no compiler
+PLAIN = 4  # every so many graphs also run as they are, not optimized
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture) -> Callable[[str, Summary], None]:
+    """Says what was done, whatever the outcome, then raises what failed."""
+
+    def say(what: str, summary: Summary) -> None:
+        with capsys.disabled():
+            print(f"\n{what}: {summary}")
+        summary.raise_failures()
+
+    return say
+
+
+def _check_llvm(llvm: Run) -> Callable[[int, Summary], None]:
+    return lambda seed, summary: check_on(llvm, seed, summary, plain=seed % PLAIN == 0)
+
+
+def test_llvm_computes_what_the_reference_does(llvm, report):
+    summary = check_seeds(range(FIRST, FIRST + COUNT), _check_llvm(llvm))
+    report("llvm", summary)
+    assert summary.coverage.compared >= 0.8 * summary.coverage.total
+    if len(drawable()) <= COUNT:
+        assert {op.name for op in drawable()} <= summary.ops, "seeds that draw every op"
+
+
+def test_gradients_are_slopes(report):
+    summary = check_seeds(range(FIRST, FIRST + SLOPES * COUNT), check_slopes)
+    report("slopes", summary)
+    if len(drawable()) <= COUNT:
+        assert summary.coverage.compared >= 0.7 * summary.coverage.total
+        smooth = {
+            op.name for op in drawable() if op.kind is not Kind.POSITION and op.vjp not in (None, no_gradient)
+        }
+        assert smooth <= summary.ops, "seeds that ask for every gradient rule"
+
+
+def test_triton_computes_what_the_reference_does(report):
+    from graphc.backends.triton.interpreted import InterpretedBackend
+
+    backend = InterpretedBackend()
+    with backend.interpreter:
+        run = on(backend, Settings())
+        report(
+            "triton",
+            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, plain=False)),
+        )
+
+
+@pytest.mark.long
+def test_llvm_on_thousands_of_graphs(llvm, report):
+    report("llvm", check_seeds(range(FIRST, FIRST + MANY), _check_llvm(llvm)))
+
+
+@pytest.mark.long
+def test_slopes_of_thousands_of_graphs(report):
+    report("slopes", check_seeds(range(FIRST, FIRST + MANY), check_slopes))
