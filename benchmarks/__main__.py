@@ -19,7 +19,7 @@ from typing import Any
 # name → (module, function, numbers of threads)
 BENCHMARKS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "accuracy": ("digits", "accuracy", (2,)),
-    "digits": ("digits", "speed", (2,)),
+    "digits": ("digits", "speed", (1, 2)),
     "start": ("start", "run", (2,)),
     "functions": ("functions", "run", (1,)),
     "kernels": ("kernels", "run", (1, 2)),
