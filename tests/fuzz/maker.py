@@ -92,8 +92,10 @@ class Maker:
         if dtype.is_bool:
             return np.asarray(self.rng.random(type_.shape) < 0.5)
         if dtype.is_integer:
-            low = 0 if high is not None or dtype.is_unsigned else -9
-            return np.asarray(self.rng.integers(low, high or 10, type_.shape), dtype.numpy)
+            if high is not None:
+                return np.asarray(self.rng.integers(0, high, type_.shape), dtype.numpy)
+            middle = 9 if dtype.is_unsigned else self.choose((0, 0, 0, 9, -10))
+            return np.asarray(self.rng.integers(middle - 9, middle + 10, type_.shape), dtype.numpy)
         middle = self.choose((0, 0, 0, 3, -3))
         return np.asarray(self.rng.uniform(middle - 2, middle + 2, type_.shape), dtype.numpy)
 

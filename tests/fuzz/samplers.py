@@ -47,8 +47,11 @@ def _elementwise(m: Maker, op: Op) -> Node:
 
 def _reduction(m: Maker, op: Op) -> Node:
     x = m.any_node(lambda d: accepts(op, d))
-    ndim = len(x.shape)
-    return op(x, axes=m.some_axes(ndim) or ((m.integer(0, ndim),) if ndim and m.chance(0.8) else ()))
+    axes = m.some_axes(len(x.shape))
+    long = [a for a, size in enumerate(x.shape) if size > 1]
+    if long and not set(axes) & set(long) and m.chance(0.8):
+        axes = (m.choose(long),)
+    return op(x, axes=axes)
 
 
 def _select(m: Maker, op: Op) -> Node:
