@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Sample:
 
     graph: Graph
     kind: KernelKind
-    meaning: Callable[..., tuple[np.ndarray, ...]]
+    meaning: Callable[..., Sequence[np.ndarray]]
 
 
 def softmax(x: np.ndarray) -> tuple[np.ndarray]:
@@ -72,8 +72,9 @@ def interpreter() -> Iterator[Interpreter]:
         yield running
 
 
-def check(sample: Sample, fused: FusedKernel, execute: Callable[[Kernel, Arrays], None]) -> None:
+def check(lowered: tuple[Sample, FusedKernel], execute: Callable[[Kernel, Arrays], None]) -> None:
     """Run the kernel on flat arrays, one for each slot, and compare what it stored."""
+    sample, fused = lowered
     inputs, _ = graphs.random_arrays(sample.graph)
     known = dict(zip(sample.graph.inputs, inputs, strict=True))
     slots = [known.get(n, np.full(n.shape, np.nan, n.dtype.numpy)).reshape(-1).copy() for n in fused.slots]
@@ -89,14 +90,14 @@ def run_native(kernel: Kernel, arrays: Arrays) -> None:
 
 
 def test_llvm(sample):
-    check(*sample, run_native)
+    check(sample, run_native)
 
 
 def test_triton_interpreted(sample, interpreter):
     def execute(kernel: Kernel, arrays: Arrays) -> None:
         assert run_kernel_interpreted(kernel, arrays, interpreter)
 
-    check(*sample, execute)
+    check(sample, execute)
 
 
 def test_triton_ahead_of_time(sample, tmp_path_factory, monkeypatch):
@@ -113,4 +114,4 @@ def test_the_check_finds_a_wrong_kernel():
     (fused,) = fuse(wrong.graph)
     other = Sample(wrong.graph, wrong.kind, lambda x: (x - x.sum(0),))
     with pytest.raises(AssertionError):
-        check(other, fused, run_native)
+        check((other, fused), run_native)
