@@ -20,7 +20,7 @@ from graphc.ir import Node
 from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Reduce, Slot, Store
 from graphc.passes.fuse import fuse
 from graphc.scalar import record
-from graphc.types import DType, bfloat16, bool_, float16, float32, float64, int32, int64, uint8
+from graphc.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from tests import graphs
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.test_lowering_fuzz import check
@@ -339,3 +339,14 @@ def test_compiled_runs_twice() -> None:
         compiled(arrays)
         totals.add(float(arrays[1][0]))
     assert len(totals) == 1
+
+
+@pytest.mark.parametrize("to", [int8, uint8, int16, bfloat16, float16], ids=str)
+def test_narrow_tails_end_where_they_end(to: DType) -> None:
+    """LLVM 22 stores one lane of a truncated vector, masked by a constant, in its full width on AVX-512."""
+    for size in range(33, 48):
+        x, y = (graphs.source((size,), float32 if to.is_float else int32) for _ in range(2))
+        kernel = kernel_of([x, y], ops.cast(ops.maximum(x, y), dtype=to))
+        arrays = [np.full(size, v, x.dtype.numpy) for v in (3, 0x10101)] + [np.zeros(size + 16, to.numpy)]
+        assert compile_kernel(kernel)(arrays) == 0
+        assert np.flatnonzero(arrays[2]).tolist() == list(range(size))
