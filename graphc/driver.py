@@ -49,28 +49,11 @@ def driver() -> Driver:
     return _installed[0]
 
 
-class CallLock:
-    """Serializes everything that runs a program or touches Variables: there is one team of threads per process.
-
-    Reentrant, since a garbage collection inside a call may run user code. A forked child gets a fresh lock,
-    because the thread that held the old one does not exist there.
-    """
-
-    def __init__(self) -> None:
-        self.renew()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.renew)
-
-    def renew(self) -> None:
-        lock = threading.RLock()
-        self.acquire = lock.acquire
-        self.release = lock.release
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-call_lock = CallLock()
+# Serializes everything that runs a program or touches Variables: there is one team of threads per process.
+#
+# Reentrant, since a garbage collection inside a call may run user code. To be taken by `with` only, since its methods
+# are C's: an interrupt comes before it is taken, or where it is given back again. A forked child has it unlocked,
+# because the thread that held it does not exist there.
+call_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=call_lock._at_fork_reinit)  # type: ignore[attr-defined]

@@ -226,6 +226,12 @@ class Kernel:
         """The slots that are loaded from."""
         return frozenset(v.slot for v in self.values if isinstance(v, Load))
 
+    @cached_property
+    def gathers(self) -> bool:
+        """Whether an index is a value that it loads or computes, so that a bad one may show when it runs."""
+        found = [i for v in self.values for i in indices(v)] + [s.index for s in self.stores]
+        return bool(gathered(found))
+
     def __str__(self) -> str:
         return print_kernel(self)
 

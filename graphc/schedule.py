@@ -46,13 +46,14 @@ class Buffer:
 @dataclass(frozen=True)
 class ScheduleStep:
     """A kernel with its slots bound to buffers, and its history: the ops it computes, the user's lines they
-    were traced at, and why it was not fused with its producers."""
+    were traced at, and why it was not fused with its producers. `gathered_at`: the line to blame for a bad index."""
 
     kernel: Kernel
     buffers: tuple[int, ...]
     ops: tuple[str, ...]
     lines: tuple[Location, ...]
     reasons: tuple[str, ...]
+    gathered_at: Location | None = None
 
 
 @dataclass(frozen=True)

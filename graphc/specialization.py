@@ -100,11 +100,8 @@ class Specialization:
             for k in scalars:
                 if isinstance(objects[k], generic):
                     objects[k] = asarray(objects[k])
-            call_lock.acquire()  # looked up each time: a forked child has another one
-            try:
+            with call_lock:
                 outputs = attempt(objects)
-            finally:
-                call_lock.release()
             return MISS if outputs is None else restore(outputs)
 
         return call

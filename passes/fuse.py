@@ -393,14 +393,15 @@ class _Fusion:
 
     def _in_order(self, kernels: Sequence[tuple[Group, FusedKernel]]) -> list[tuple[Group, FusedKernel]]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that
-        readers of the old value go before it and it can be written in place."""
+        readers of the old value go before it and it can be written in place, and after all indices were checked."""
         updates = {u for u in self.graph.updates if u is not None}
         waiting = list(kernels)
         done: set[Group] = set()
         order: list[tuple[Group, FusedKernel]] = []
         while waiting:
             ready = [k for k in waiting if k[0].needs <= done]
-            chosen = next((k for k in ready if not updates & set(k[0].members)), ready[0])
+            later = [bool(updates & set(g.members)) * (1 if fused.kernel.gathers else 2) for g, fused in ready]
+            chosen = ready[later.index(min(later))]
             for item in [k for k in waiting if k[0] is chosen[0]]:  # a scatter has two kernels, kept in order
                 order.append(item)
                 waiting.remove(item)

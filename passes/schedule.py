@@ -137,10 +137,13 @@ class _Planner:
                 late.append(copy_task(self.place(new), own, new))
 
     def _safe_in_place(self, graph: Graph, kernels: Sequence[FusedKernel], variable: Node, new: Node) -> bool:
+        """Also not where a bad index may show in this kernel or a later one: then no variable may have changed."""
         writers = [i for i, k in enumerate(kernels) if new in _stored(k)]
         if len(writers) != 1:  # a scatter writes its base first
             return False
         (writer,) = writers
+        if any(k.kernel.gathers for k in kernels[writer:]):
+            return False
         if any(variable in _loaded(k) for k in kernels[writer + 1 :]):
             return False
         fused = kernels[writer]
@@ -223,7 +226,8 @@ def _loaded(fused: FusedKernel) -> set[Node]:
 def _step(task: _Task, buffers: tuple[int, ...]) -> ScheduleStep:
     names = tuple(n.op.name for n in task.nodes) or ("copy",)
     lines: dict[Location, None] = dict.fromkeys(n.loc for n in task.nodes if n.loc is not None)
-    return ScheduleStep(task.kernel, buffers, names, tuple(lines), tuple(task.reasons))
+    gathered_at = next((n.loc for n in task.nodes if n.op.kind is Kind.INDEXED), None)
+    return ScheduleStep(task.kernel, buffers, names, tuple(lines), tuple(task.reasons), gathered_at)
 
 
 def copy_task(source: _Place, to: _Place, node: Node) -> _Task:

@@ -113,11 +113,10 @@ class BoundLLVMProgram:
         if not self._is_prepared or self._prepared_from:
             self._prepare()
         outputs = [make() for make in self._makers]
+        self._raise_versions()
         status = self._instance.call([address(a) for a in (*arrays, *outputs)])
         if status:
             self._fail(status)
-        for storage in self._changed:
-            storage.version += 1
         return outputs
 
     def try_call(self, objects: Sequence[object]) -> list[np.ndarray] | None:
@@ -127,14 +126,18 @@ class BoundLLVMProgram:
         if not self._is_prepared or self._prepared_from:
             self._prepare()
         outputs = [make() for make in self._makers]
+        self._raise_versions()
         status = self._call_arrays((*objects, *outputs))
         if status < 0:  # other arrays, or no team yet
             return None
         if status:
             self._fail(status)
+        return outputs
+
+    def _raise_versions(self) -> None:
+        """Before the call: an interrupt that comes while it runs is raised right after it."""
         for storage in self._changed:
             storage.version += 1
-        return outputs
 
     def contents(self, buffer: Buffer) -> np.ndarray:
         """A copy of a lasting buffer's contents, as a call would find them."""
@@ -151,9 +154,7 @@ class BoundLLVMProgram:
             self._is_prepared = True
 
     def _fail(self, status: int) -> None:
-        """A gather met a bad index: say where it was traced."""
-        for storage in self._changed:   # tasks before the bad one may have written
-            storage.version += 1
+        """A gather met a bad index: say where it was traced. No variable has changed."""
         origin = self._program.built.origins[status - 1]
         ops, got = ", ".join(origin.ops), str(self._instance.bad_index)
         raise GraphcIndexError(f"an index is outside its axis, in {ops}", got=got, where=origin.where)

@@ -115,12 +115,13 @@ def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) 
 
 @dataclass(frozen=True)
 class _Row:
-    """A task on buffers, with the numbers of those that it may write."""
+    """A task on buffers, with the numbers of those that it may write. `gathers`: it may meet a bad index."""
 
     task: NativeTask
     buffers: tuple[int, ...]
     written: frozenset[int]
     origin: Origin
+    gathers: bool
 
 
 class _Builder:
@@ -141,11 +142,12 @@ class _Builder:
         scratch = self._scratch(native, step)
         buffers = (*step.buffers, *(b.number for b in scratch))
         count = len(step.kernel.slots)
-        origin = Origin(step.ops, step.lines[0] if step.lines else None)
+        origin = Origin(step.ops, step.gathered_at or next(iter(step.lines), None))
         for task in native.tasks:
             written = {buffers[s] for s in task.slots if s >= count or s in step.kernel.written}
             table = self.prepare if task.prepares and self._is_lasting(buffers[task.slots[0]]) else rows
-            table.append(_Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), origin))
+            own = tuple(buffers[s] for s in task.slots)
+            table.append(_Row(task, own, frozenset(written), origin, step.kernel.gathers))
 
     def _is_lasting(self, buffer: int) -> bool:
         """Whether no call changes the buffer's contents."""
@@ -196,12 +198,12 @@ class _Builder:
         return BuiltProgram(native, tuple(row.origin for row in self.main), tuple(updated))
 
     def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
-        """With a barrier before each task that meets an earlier one's memory, unless one thread does both."""
+        """With a barrier before each task that must wait for an earlier one, unless one thread does both."""
         result = []
         since: list[_Row] = []
         for row in rows:
             barrier = any(
-                self._meet(before, row) and not (before.task.serial and row.task.serial) for before in since
+                self._waits(row, before) and not (before.task.serial and row.task.serial) for before in since
             )
             since = [row] if barrier else [*since, row]
             task, where = row.task, str(row.origin.where or "")
@@ -209,6 +211,11 @@ class _Builder:
                 TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier, where)
             )
         return tuple(result)
+
+    def _waits(self, row: _Row, before: _Row) -> bool:
+        """Whether they meet on memory; or a bad index, which keeps all variables as they are, has to be known first."""
+        updates = any(self.buffers[b].space is Space.VARIABLE for b in row.written)
+        return (updates and before.gathers) or self._meet(before, row)
 
     def _meet(self, a: _Row, b: _Row) -> bool:
         """Whether one writes what the other touches."""

@@ -200,7 +200,8 @@ define void @graphc_team_stop(ptr %team) nounwind {
 """
 
 # @await: whether `goal` tiles of the region were finished, once they are; false if the region is over.
-# @work: take tiles of each task in turn, as soon as it may start, until none is left or the region is over.
+# @work: take tiles of each task in turn, as soon as it may start, until none is left or the region is over. After a
+# bad index, tiles are counted and not carried out.
 _WALKER = """
 define internal i1 @await(ptr %team, i32 %region, i32 %goal) nounwind {
 entry:
@@ -230,6 +231,7 @@ over:
 
 define internal void @work(ptr %context, ptr %team, i32 %region) nounwind {
 entry:
+  %status.at = getelementptr i8, ptr %context, i64 $context_status
   %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
   %buffers = load ptr, ptr %buffers.at
   %tasks.at = getelementptr i8, ptr %context, i64 $context_tasks
@@ -282,12 +284,18 @@ take:
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %run, label %look
 run:
+  %status = load atomic i64, ptr %status.at monotonic, align 8
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %do, label %tally
+do:
   %function = load ptr, ptr %function.at
   %slots = load ptr, ptr %slots.at
   %end = add i64 %low, %grain
   %short = icmp ult i64 %units, %end
   %high = select i1 %short, i64 %units, i64 %end
   call void %function(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %number, ptr %context)
+  br label %tally
+tally:
   %finished = atomicrmw add ptr %finished.at, i64 1 seq_cst
   %tiles.before = sub i64 %finished, %tag
   %tiles = add i64 %tiles.before, 1
@@ -309,6 +317,7 @@ done:
 
 define internal void @work_alone(ptr %context) nounwind {
 entry:
+  %status.at = getelementptr i8, ptr %context, i64 $context_status
   %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
   %buffers = load ptr, ptr %buffers.at
   %tasks.at = getelementptr i8, ptr %context, i64 $context_tasks
@@ -319,7 +328,11 @@ entry:
 head:
   %number = phi i64 [ 0, %entry ], [ %number.next, %task ]
   %more = icmp ult i64 %number, %count
-  br i1 %more, label %task, label %done
+  br i1 %more, label %look, label %done
+look:
+  %status = load atomic i64, ptr %status.at monotonic, align 8
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %task, label %done
 task:
   %offset = mul i64 %number, $task_size
   %row = getelementptr i8, ptr %tasks, i64 %offset
