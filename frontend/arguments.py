@@ -46,7 +46,7 @@ class Arguments:
     @staticmethod
     def of(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
         """Sort the arguments out. Raises TypeError where they don't fit the function's signature."""
-        args, kwargs = _bound(function, tuple(args), kwargs)
+        args, kwargs = bound_arguments(function, tuple(args), kwargs)
         flat = not kwargs and all(isinstance(a, _PLAIN) for a in args)
         found, structure = (list(args), len(args)) if flat else pytree.flatten((args, kwargs))
         leaves, arrays = [], []
@@ -150,7 +150,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def _bound(
+def bound_arguments(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments in one form, however they were passed: f(1, y=2) is f(1, 2)."""
@@ -171,6 +171,12 @@ def parameter_name(function: Callable[..., Any], position: int) -> str:
         if i == position:
             return parameter.name
     return f"argument{position}"
+
+
+def parameter_count(function: Callable[..., Any]) -> int | None:
+    """How many parameters the function has; None where Python does not know."""
+    signature = _signature(function)
+    return None if signature is None else len(signature.parameters)
 
 
 def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:

@@ -40,3 +40,11 @@ def with_user_line(function: Callable[P, R]) -> Callable[P, R]:
             raise
 
     return call
+
+
+def stack_level() -> int:
+    """How far up the stack of whoever asks the user's frame is: the `stacklevel` of a warning."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "graphc":
+        frame, level = frame.f_back, level + 1
+    return level

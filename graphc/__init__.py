@@ -31,6 +31,7 @@ from .errors import (
     DTypeError,
     GraphcError,
     GraphcIndexError,
+    PackageError,
     ShapeError,
     TraceError,
     UnsupportedError,
@@ -173,7 +174,7 @@ from .frontend.shapes import (
 )
 from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
 from .benchmark import bench
-from .compile import compile, thread_count
+from .compile import compile, load, thread_count
 from .executable import Executable
 from . import linalg, nn, optim, random
 

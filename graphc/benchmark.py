@@ -25,6 +25,7 @@ from .frontend.variable import Variable
 
 if TYPE_CHECKING:
     from .executable import Executable
+    from .loaded import Loaded
 
 ROUNDS = 15
 
@@ -62,7 +63,7 @@ class Comparison:
         return "\n".join([self.name, *rows])
 
 
-def measure(executable: Executable, args: Sequence[Any], kwargs: dict[str, Any], seconds: float) -> Benchmark:
+def measure(executable: Executable | Loaded, args: Sequence[Any], kwargs: dict[str, Any], seconds: float) -> Benchmark:
     """Call for about so many seconds; see `Executable.benchmark`."""
     values, named = _values((tuple(args), kwargs))
     call = partial(executable, *values, **named)

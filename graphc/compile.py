@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, cached_property, lru_cache
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import driver as hook
 from .errors import UnsupportedError
+from .frontend.location import with_user_line
 from .ir import Graph, Node
 from .settings import Settings
 from .text import canonical_hash
@@ -26,6 +29,7 @@ from .text import canonical_hash
 if TYPE_CHECKING:
     from .backends.backend import Backend, BoundProgram, Program
     from .executable import Executable
+    from .loaded import Loaded
     from .report import Report
     from .schedule import Schedule
 
@@ -160,6 +164,23 @@ def compile(
         return Executable(f, backend=backend, inputs=None if inputs is None else tuple(inputs))
 
     return make if function is None else make(function)
+
+
+@with_user_line
+def load(path: str | PathLike[str], *, backend: str | None = None) -> Loaded:
+    """The function in a package that `build(path, kind="package")` wrote.
+
+    backend: another one than it was built with; then it is compiled again, from the package's graph. That also happens,
+    with a warning, where the machine code in the package does not suit this machine.
+
+    A package holds machine code, and loading it means to run that: load only files that you trust. Raises PackageError
+    for a file that is no package, or is damaged; OSError for one that can't be read.
+    """
+    from .loaded import Loaded
+    from .package import Package
+
+    path = Path(path)
+    return Loaded(Package.read(path), path.name, backend)
 
 
 def thread_count() -> int:

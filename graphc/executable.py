@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from .compile import Compilation, Stage
 from .driver import call_lock
-from .errors import TraceError
-from .frontend import pytree
-from .frontend.arguments import Arguments, check_specs, is_same_static
+from .errors import TraceError, UnsupportedError
+from .frontend.arguments import Arguments, check_specs, is_same_static, parameter_count
 from .frontend.context import Context, current_context
-from .frontend.location import with_user_line
-from .frontend.spec import Spec
+from .frontend.location import stack_level, with_user_line
 from .frontend.trace import trace_call
 from .ir import Graph
 from .settings import Settings
@@ -141,29 +139,34 @@ class Executable:
         path: str | PathLike[str],
         *,
         kind: str = "program",
+        target: str | None = None,
         batch: int | None = None,
         sizes: Mapping[str, int] | None = None,
         inputs: Sequence[Any] | None = None,
     ) -> None:
-        """Write a file that does without Python what a call does.
+        """Write a file that does what a call does now.
 
-        kind: "program", an executable that reads and writes .npy files. batch and sizes fix what the specs of the
-        inputs leave open; `inputs` replaces the declared ones. Raises ShapeError that lists the sizes that are still
-        open, TraceError where inputs are not declared, UnsupportedError for another kind or backend.
+        kind: "program", an executable that needs no Python, reads and writes .npy files, and keeps no state; or
+        "package", which `gx.load` opens, with the Variables as they are now. batch and sizes fix what the specs of the
+        inputs leave open; `inputs`, specs or examples, one for each argument, replaces the declared ones.
+
+        Raises ShapeError that lists the sizes that are still open, TraceError where inputs are not known,
+        UnsupportedError for what can't be built: kind="library" and other targets than this machine, in this version.
         """
-        from .package import Kind, build
+        from .build import Kind, build, fix_sizes
 
+        if target is not None:
+            raise UnsupportedError("this version builds for this machine only", got=f"target={target!r}")
         declared = self.inputs if inputs is None else tuple(inputs)
+        if declared is None and parameter_count(self.function) == 0:
+            declared = ()
         if declared is None or any(s is None for s in declared):
             raise TraceError(
                 f"{self.__qualname__} does not say what its inputs are",
-                hint="compile it with inputs=[gx.spec(...), ...], one for each argument",
+                hint="compile it with inputs=[gx.spec(...), ...], or give build(..., inputs=[...]): specs or examples",
             )
-        fixed = [
-            Spec(leaf.resolve(batch, sizes or {}).shape, leaf.dtype) if isinstance(leaf, Spec) else leaf
-            for leaf in pytree.leaves(declared)
-        ]
-        build(self.specialize(*pytree.unflatten(declared, fixed)), Path(path), Kind(kind))
+        found = self.specialize(*fix_sizes(declared, batch, sizes or {}))
+        build(found, self.__qualname__, Path(path), Kind(kind))
 
     @with_user_line
     def specialize(self, *args: Any, **kwargs: Any) -> Specialization:
@@ -233,7 +236,7 @@ class Executable:
                     f"{self.__qualname__} is traced and compiled for the {alike + 1}th value of {arguments.name(i)} "
                     f"({leaf!r}): a Python number is static. Pass np.float32({arguments.name(i)}) or a gx.Variable "
                     "to have one trace for all values.",
-                    stacklevel=_stack_level(),
+                    stacklevel=stack_level(),
                 )
 
 
@@ -254,11 +257,3 @@ def _differs_only_at(number: int, old: Arguments, new: Arguments) -> bool:
         is_same_static(a, b) == (i != number)
         for i, (a, b) in enumerate(zip(old.leaves, new.leaves, strict=True))
     )
-
-
-def _stack_level() -> int:
-    """How far up the user's frame is."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "graphc":
-        frame, level = frame.f_back, level + 1
-    return level

@@ -1,7 +1,7 @@
 """Records as JSON and back: dataclasses come in, JSON text goes out; text that is read is checked against annotations.
 
 What reads is data and never code. Knows bool, int, float, str, None, enums, dtypes, tuples, mappings with names as
-keys, unions of these with None, and dataclasses of them.
+keys, unions of these with None, and dataclasses of them. A field that is an `object` holds any JSON value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def from_json(kind: type[R], text: bytes) -> R:
 
 def _encoded(value: Any) -> Any:
     match value:
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | float() | str() | list() | dict():
             return value
         case Enum():
             return value.value
@@ -71,6 +71,8 @@ def _decoded(kind: Any, value: Any, where: str) -> Any:
         return {name: _decoded(arguments[1], item, f"{where}.{name}") for name, item in items}
     if kind is float:
         return float(value) if type(value) is int else _expect(float, value, where)
+    if kind is object:
+        return value
     if kind in (bool, int, str):
         return _expect(kind, value, where)
     if kind is DType:

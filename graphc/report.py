@@ -64,7 +64,7 @@ class KernelReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A compiled function. `seconds` by stage; memory in bytes."""
+    """A compiled function. `seconds` by stage; memory in bytes. `remarks`: what else is to be said, if anything."""
 
     backend: str
     kernels: tuple[KernelReport, ...]
@@ -72,6 +72,7 @@ class Report:
     arena_bytes: int
     prepared_bytes: int
     nodes: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def slow_paths(self) -> tuple[str, ...]:
@@ -86,6 +87,7 @@ class Report:
             f"memory: {self.arena_bytes} bytes of temporaries, {self.prepared_bytes} bytes of prepared values",
             f"compile time: {times}",
             f"slow paths: {len(self.slow_paths) or 'none'}",
+            *self.remarks,
         ]
         rows += [f"{number}. {kernel}" for number, kernel in enumerate(self.kernels)]
         return "\n".join(rows)

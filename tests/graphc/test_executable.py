@@ -133,8 +133,17 @@ def test_what_can_not_be_built(tmp_path: Path) -> None:
         f.build(tmp_path / "f")
     with pytest.raises(gx.UnsupportedError, match="reference backend makes no standalone programs"):
         f.build(tmp_path / "f", inputs=[gx.spec((2,))])
-    with pytest.raises(gx.UnsupportedError, match="builds programs only"):
-        f.build(tmp_path / "f", kind="package", inputs=[gx.spec((2,))])
+    with pytest.raises(gx.UnsupportedError, match="no libraries yet"):
+        f.build(tmp_path / "f", kind="library", inputs=[gx.spec((2,))])
+    with pytest.raises(gx.UnsupportedError, match="for this machine only"):
+        f.build(tmp_path / "f", target="aarch64-linux-gnu", inputs=[gx.spec((2,))])
+    with pytest.raises(ValueError, match="'programme' is not a valid Kind"):
+        f.build(tmp_path / "f", kind="programme", inputs=[gx.spec((2,))])
+    w = gx.Variable(1.0, name="counter")
+    count = gx.compile(lambda: w.assign(w + 1), backend="llvm")
+    with pytest.raises(gx.UnsupportedError, match="which assigns to counter"):
+        count.build(tmp_path / "f")
+    assert not list(tmp_path.iterdir())
 
 
 def test_benchmarks_leave_variables_alone() -> None:

@@ -1,0 +1,97 @@
+"""Compiled functions as files: a specialization in; a standalone program, or a package, on disk out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .backends.backend import Linkable
+from .driver import call_lock
+from .errors import ShapeError, UnsupportedError
+from .frontend import pytree
+from .frontend.spec import Spec
+
+if TYPE_CHECKING:
+    from .specialization import Specialization
+
+
+class Kind(Enum):
+    """What can be built."""
+
+    PROGRAM = "program"  # an executable file: arrays as .npy files in, arrays out
+    LIBRARY = "library"  # a shared library with a C header
+    PACKAGE = "package"  # what `gx.load` opens
+
+
+def fix_sizes(inputs: Sequence[Any], batch: int | None, sizes: Mapping[str, int]) -> list[Any]:
+    """The inputs with every size of their specs fixed.
+
+    Raises ShapeError that lists the sizes that are still open, or that are given but in no spec.
+    """
+    known: dict[str | None, int] = {None: batch} if batch is not None else {}
+    known.update(sizes)
+    leaves = pytree.leaves(list(inputs))
+    open_sizes = dict.fromkeys(s for leaf in leaves if isinstance(leaf, Spec) for s in leaf.open_sizes)
+    described = ", ".join(str(leaf) for leaf in leaves if isinstance(leaf, Spec))
+    if missing := [s for s in open_sizes if s not in known]:
+        raise ShapeError(
+            "every size must be fixed here",
+            got=f"{described}, open: {_named(missing)}",
+            hint='give batch=32 for None, and sizes={"name": 10} for names',
+        )
+    if unknown := [s for s in known if s not in open_sizes]:
+        raise ShapeError("a size is given that no input leaves open", got=f"{_named(unknown)}, with {described}")
+    fixed = [
+        Spec(tuple(s if isinstance(s, int) else known[s] for s in leaf.shape), leaf.dtype)
+        if isinstance(leaf, Spec)
+        else leaf
+        for leaf in leaves
+    ]
+    result: list[Any] = pytree.unflatten(list(inputs), fixed)
+    return result
+
+
+def _named(sizes: Sequence[str | None]) -> str:
+    return ", ".join("batch" if s is None else s for s in sizes)
+
+
+def build(found: Specialization, name: str, path: Path, kind: Kind) -> None:
+    """Write the file. Variables start with the values that they have now.
+
+    Raises UnsupportedError for what this version, or the backend, can't make.
+    """
+    match kind:
+        case Kind.PROGRAM:
+            _build_program(found, name, path)
+        case Kind.PACKAGE:
+            from .package import pack
+
+            pack(found, name).write(path)
+        case Kind.LIBRARY:
+            raise UnsupportedError(
+                "this version builds programs and packages, no libraries yet",
+                got=f"kind={kind.value!r}",
+                hint='build(path, kind="program")',
+            )
+
+
+def _build_program(found: Specialization, name: str, path: Path) -> None:
+    """A program has no state: what the function only reads, it holds as constants; the backend packs and casts them
+    now, so that the program starts with nothing left to do."""
+    graph, settings = found.compilation.graph, found.compilation.settings
+    pairs = zip(found.variables, graph.updates, strict=True)
+    if assigned := [v.name for v, update in pairs if update is not None]:
+        raise UnsupportedError(
+            "this version builds programs of functions that assign to no Variable",
+            got=f"{name}, which assigns to {', '.join(dict.fromkeys(assigned))}",
+            hint='a package keeps Variables: build(path, kind="package")',
+        )
+    program = found.compilation.program
+    if not isinstance(program, Linkable):
+        raise UnsupportedError(
+            f"the {settings.backend} backend makes no standalone programs", hint='compile with backend="llvm"'
+        )
+    with call_lock:
+        program.link(path, [v.storage.array for v in found.variables])

@@ -1,0 +1,294 @@
+"""Packages: what `build(path, kind="package")` writes and `gx.load` opens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc import nn, optim
+from graphc.archive import read_archive, write_archive
+from graphc.package import FORMAT, VERSION
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.standard_normal((16, 8)).astype("f4"), RNG.integers(0, 3, 16)
+
+
+@pytest.fixture(autouse=True)
+def llvm() -> Any:
+    with gx.using(backend="llvm"):
+        yield
+
+
+def training() -> tuple[Any, Any]:
+    gx.random.seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.relu, nn.Dropout(0.25), nn.Linear(16, 3))
+    optimizer = optim.Adam(model, lr=1e-2)
+
+    @gx.compile(inputs=[gx.spec((None, 8)), gx.spec((None,), "int64")])
+    def step(x: Any, y: Any) -> Any:
+        loss = nn.cross_entropy(model(x), y)
+        optimizer.minimize(loss)
+        return loss
+
+    return model, step
+
+
+def packed(path: Path, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    compiled = function if isinstance(function, gx.Executable) else gx.compile(function)
+    compiled.build(path, kind="package", inputs=inputs or None, **options)
+    return gx.load(path)
+
+
+def test_a_training_step_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Weights, moments and random state are as they were, and the copy lives apart from the original."""
+    model, step = training()
+    for _ in range(3):
+        step(X, Y)
+    loaded = packed(tmp_path / "step.gxp", step, batch=16)
+    before = model.parameters()[0].numpy().copy()
+    theirs = [loaded(X, Y).item() for _ in range(5)]
+    assert (model.parameters()[0].numpy() == before).all()
+    assert theirs == [step(X, Y).item() for _ in range(5)]
+    assert (loaded.variables["weight"].numpy() == model.parameters()[0].numpy()).all()
+    loaded.variables["lr"].assign(0.0)
+    weight = loaded.variables["weight"].numpy().copy()
+    loaded(X, Y)
+    assert (loaded.variables["weight"].numpy() == weight).all()
+
+
+def test_another_process_loads_it_without_the_model(tmp_path: Path) -> None:
+    """Nothing is traced, and LLVM's code generator is not even imported."""
+    model, step = training()
+    model.eval()
+    predict = gx.compile(lambda x: nn.softmax(model(x)))
+    predict.build(tmp_path / "p.gxp", kind="package", inputs=[gx.spec((16, 8))])
+    np.save(tmp_path / "x.npy", X)
+    code = """
+import sys, numpy as np, graphc as gx
+p = gx.load("p.gxp")
+np.save("y.npy", p(np.load("x.npy")))
+assert not {"graphc.backends.llvm.lower", "graphc.passes.fuse", "graphc.passes.pipeline"} & set(sys.modules)
+assert "load" in p.report().seconds
+"""
+    here = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={"PYTHONPATH": here, "PATH": "/usr/bin"})
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), predict(X).numpy())
+
+
+def test_arguments_and_results_of_many_kinds(tmp_path: Path) -> None:
+    def f(batch: dict[str, Any], scale: float, *, flip: bool = False) -> Any:
+        y = batch["x"] * scale + batch["more"][0]
+        return {"y": gx.flip(y) if flip else y, "scale": scale, "none": None, "pair": (y, [1, "two"])}
+
+    compiled = gx.compile(f)
+    spec = {"x": gx.spec((3,)), "more": [gx.spec((3,), "int32")]}
+    loaded = packed(tmp_path / "f.gxp", compiled, spec, 2.0)
+    batch = {"x": np.ones(3, np.float32), "more": [np.arange(3, dtype=np.int32)]}
+    result, wanted = loaded(batch, 2.0), compiled(batch, 2.0)
+    assert list(result) == list(wanted) and result["scale"] == 2.0 and result["none"] is None
+    assert result["y"].tolist() == [2, 3, 4] and result["pair"][1] == [1, "two"]
+    assert loaded(batch=batch, scale=2.0)["y"].tolist() == [2, 3, 4]
+    with pytest.raises(gx.TraceError, match=r"scale=3\.0"):
+        loaded(batch, 3.0)
+    with pytest.raises(gx.TraceError, match="scale"):
+        loaded(batch, 2)
+    with pytest.raises(TypeError, match="flop"):
+        loaded(batch, 2.0, flop=True)
+
+
+def test_wrong_arrays_are_refused_by_name(tmp_path: Path) -> None:
+    loaded = packed(tmp_path / "double.gxp", lambda x: x * 2, gx.spec((4,)))
+    assert loaded(gx.ones(4)).tolist() == loaded(gx.Variable(np.ones(4, np.float32))).tolist() == [2] * 4
+    with pytest.raises(gx.ShapeError, match=r"input x is declared as float32\[4\]"):
+        loaded(np.ones(5, np.float32))
+    with pytest.raises(gx.DTypeError, match=r"float64\[4\]"):
+        loaded(np.ones(4))
+    with pytest.raises(gx.ShapeError, match=r"double\.gxp takes"):
+        loaded(np.ones(4, np.float32), 1)
+
+
+def test_a_loaded_function_in_a_trace(tmp_path: Path) -> None:
+    count = gx.Variable(np.zeros((), np.float32))
+
+    def f(x: Any, y: Any) -> Any:
+        count.assign(count + 1)
+        return x - y * count
+
+    loaded = packed(tmp_path / "f.gxp", f, gx.spec((4,)), gx.spec((4,)))
+    total = gx.Variable(np.zeros(4, np.float32))
+
+    @gx.compile
+    def outer(x: Any) -> Any:
+        total.assign(loaded(y=x, x=x * 10))
+        return gx.grad(lambda x: gx.sum(loaded(x, x * total)))(x)
+
+    ones = np.ones(4, np.float32)
+    assert outer(ones).tolist() == [1 - 2 * 9] * 4  # d/dx of x − x·total·count, total = 10 − 1, count = 2
+    assert total.tolist() == [9] * 4 and loaded.variables["variable"].item() == 2 and count.item() == 0
+
+
+def test_bad_index_in_a_loaded_function(tmp_path: Path) -> None:
+    loaded = packed(tmp_path / "f.gxp", lambda x, i: gx.take(x, i), gx.spec((4,)), gx.spec((2,), "int64"))
+    assert loaded(np.arange(4, dtype=np.float32), np.array([1, 3])).tolist() == [1, 3]
+    with pytest.raises(IndexError, match=r"test_package\.py, line .*take"):
+        loaded(np.arange(4, dtype=np.float32), np.array([1, 4]))
+
+
+def test_other_backends(tmp_path: Path) -> None:
+    """A package of any backend loads into any other; those without machine code of their own compile its graph."""
+    w = gx.Variable(np.full(4, 3, np.float32))
+    f = gx.compile(lambda x: x * w, backend="reference")
+    f.build(tmp_path / "f.gxp", kind="package", inputs=[gx.spec((4,))])
+    ones = np.ones(4, np.float32)
+    assert gx.load(tmp_path / "f.gxp")(ones).tolist() == [3] * 4
+    assert gx.load(tmp_path / "f.gxp", backend="llvm")(ones).tolist() == [3] * 4
+    packed(tmp_path / "g.gxp", lambda x: x * w, gx.spec((4,)))
+    assert gx.load(tmp_path / "g.gxp", backend="reference")(ones).tolist() == [3] * 4
+
+
+def test_what_a_package_can_not_hold(tmp_path: Path) -> None:
+    f = gx.compile(lambda x, key: x)
+    with pytest.raises(gx.UnsupportedError, match="a package keeps arguments"):
+        f.build(tmp_path / "f.gxp", kind="package", inputs=[gx.spec((4,)), object()])
+    assert not list(tmp_path.iterdir())
+
+
+def test_code_of_another_machine_is_compiled_again(tmp_path: Path) -> None:
+    path = tmp_path / "f.gxp"
+    packed(path, lambda x: gx.exp(x), gx.spec((4,)))
+    members = read_archive(path, FORMAT, VERSION)
+    tables = json.loads(members["program/tables.json"])
+    for change, reason in (
+        ({"features": tables["features"] + ",+avx9000"}, "without avx9000"),
+        ({"triple": "riscv64-unknown-linux-gnu"}, "riscv64"),
+        ({"abi": "0"}, "another version of graphc's runtime"),
+    ):
+        changed = {**members, "program/tables.json": json.dumps({**tables, **change}).encode()}
+        write_archive(path, FORMAT, VERSION, changed)
+        with pytest.warns(RuntimeWarning, match=reason):
+            loaded = gx.load(path)
+        np.testing.assert_allclose(loaded(np.ones(4, np.float32)).numpy(), np.e, rtol=1e-6)
+        assert "compiled again" in str(loaded.report())
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "f.gxp"
+    w = gx.Variable(np.arange(4, dtype=np.float32))
+    packed(path, lambda x: x * w + np.arange(4, dtype=np.float32), gx.spec((4,)))
+    good = path.read_bytes()
+    for position in [*range(0, len(good), 97), *range(len(good) - 60, len(good))]:
+        path.write_bytes(good[:position] + bytes([good[position] ^ 0x41]) + good[position + 1 :])
+        try:
+            loaded = gx.load(path)
+        except gx.PackageError:
+            continue
+        assert loaded(np.ones(4, np.float32)).tolist() == [0, 2, 4, 6]  # in fields that mean nothing, as zip's dates
+    for size in range(0, len(good), 211):
+        path.write_bytes(good[:size])
+        with pytest.raises(gx.PackageError):
+            gx.load(path)
+    path.write_bytes(good)
+    assert gx.load(path)(np.ones(4, np.float32)).tolist() == [0, 2, 4, 6]
+
+
+def test_what_is_no_package(tmp_path: Path) -> None:
+    path = tmp_path / "f.gxp"
+    with pytest.raises(FileNotFoundError):
+        gx.load(path)
+    path.write_text("hello")
+    with pytest.raises(gx.PackageError, match=r"f\.gxp is no graphc package"):
+        gx.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "b")
+    with pytest.raises(gx.PackageError, match="a zip file of another kind"):
+        gx.load(path)
+    write_archive(path, FORMAT, VERSION + 1, {})
+    with pytest.raises(gx.PackageError, match=f"version {VERSION + 1}"):
+        gx.load(path)
+    write_archive(path, FORMAT, VERSION, {})
+    with pytest.raises(gx.PackageError, match="lacks a part"):
+        gx.load(path)
+
+
+def _tables(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, bytes]], None]:
+    def apply(members: dict[str, bytes]) -> None:
+        tables = json.loads(members["program/tables.json"])
+        change(tables)
+        members["program/tables.json"] = json.dumps(tables).encode()
+
+    return apply
+
+
+def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, bytes]], None]:
+    def apply(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        change(manifest)
+        members["manifest.json"] = json.dumps(manifest).encode()
+
+    return apply
+
+
+MADE_UP: dict[str, Callable[[dict[str, bytes]], Any]] = {
+    "a slot beyond the buffers": _tables(lambda t: t["tasks"][0].update(slots=[99])),
+    "a negative slot": _tables(lambda t: t["tasks"][0].update(slots=[-1])),
+    "an arena that is too small": _tables(lambda t: t.update(arena_bytes=0)),
+    "a larger output": _tables(
+        lambda t: [b["type"].update(shape=[999]) for b in t["buffers"] if b["space"] == "output"]
+    ),
+    "no output": _tables(lambda t: t["buffers"].pop()),
+    "no constants": lambda m: m.update({"constants.safetensors": m["variables.safetensors"]}),
+    "a variable of another shape": _manifest(lambda m: m["state"][0]["type"].update(shape=[5])),
+    "no state": _manifest(lambda m: m.update(state=[])),
+    "an argument of another shape": _manifest(lambda m: m.update(arguments={"tuple": [
+        {"tuple": [{"array": ["float32", 400]}]}, {"dict": []}]})),
+    "arguments of no shape": _manifest(lambda m: m.update(arguments=[1, 2])),
+    "a field too many": _manifest(lambda m: m.update(more=1)),
+    "a number for a name": _manifest(lambda m: m.update(name=1)),
+    "no JSON": lambda m: m.update({"manifest.json": b"{"}),
+    "no arrays": lambda m: m.update({"variables.safetensors": b"12345678"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_what_is_made_up_is_found(tmp_path: Path, name: str) -> None:
+    """Sealed as it should be, and wrong all the same: no pointer is made of an unchecked number."""
+    path = tmp_path / "f.gxp"
+    w = gx.Variable(np.arange(400, dtype=np.float32))
+    # Two products, so that there is an arena; a constant.
+    packed(path, lambda x: gx.sum(gx.outer(x, w) @ gx.outer(w, x)) + np.arange(4, dtype=np.float32), gx.spec((4,)))
+    members = read_archive(path, FORMAT, VERSION)
+    MADE_UP[name](members)
+    write_archive(path, FORMAT, VERSION, members)
+    with pytest.raises(gx.PackageError):
+        gx.load(path)
+
+
+def test_a_package_tells_no_folder_and_is_the_same_each_time(tmp_path: Path) -> None:
+    model, _ = training()
+    model.eval()
+    predict = gx.compile(lambda x: model(x))
+    for name in "ab":
+        predict.build(tmp_path / name, kind="package", inputs=[gx.spec((4, 8))])
+    data = (tmp_path / "a").read_bytes()
+    assert str(Path(__file__).parent).encode() not in data and b"test_package.py" in data
+    members = [read_archive(tmp_path / n, FORMAT, VERSION) for n in "ab"]
+    assert members[0].keys() == members[1].keys()
+    assert all(members[0][n] == members[1][n] for n in members[0] if n != "manifest.json")  # which tells compile times
+
+
+def test_threads_of_a_loaded_function(tmp_path: Path) -> None:
+    loaded = packed(tmp_path / "f.gxp", lambda x: gx.sum(x * 2, axis=0), gx.spec((500, 300)))
+    x = RNG.standard_normal((500, 300)).astype("f4")
+    wanted = loaded(x).numpy()
+    for threads in (1, 2):
+        with gx.using(threads=threads):
+            np.testing.assert_array_equal(loaded(x).numpy(), wanted)
