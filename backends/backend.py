@@ -88,6 +88,10 @@ class Signature(NamedTuple):
     variables: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
 
+    @staticmethod
+    def of(graph: Graph) -> Signature:
+        return Signature(*(tuple(n.tensor_type for n in x) for x in (graph.inputs, graph.variables, graph.outputs)))
+
 
 @runtime_checkable
 class Divisible(Protocol):
@@ -105,6 +109,19 @@ class Assembler(Protocol):
     def put_together(self, parts: Parts, signature: Signature, settings: Settings) -> Program:
         """Raises UnsupportedError that says why this machine can't run the program, PackageError for parts that are
         damaged."""
+        ...
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A backend that keeps programs between processes."""
+
+    def keep(self, key: str, program: Program, settings: Settings) -> None:
+        """Keep a program of this backend under a key, if there is where."""
+        ...
+
+    def recall(self, key: str, signature: Signature, settings: Settings) -> Program | None:
+        """What was kept under the key for a machine and a version of graphc like these, or None."""
         ...
 
 

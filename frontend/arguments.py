@@ -194,13 +194,18 @@ def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:
         if wanted is None:
             continue
         name = parameter_name(arguments.function, i)
-        given, described = pytree.flatten(arg), pytree.flatten(wanted)
-        if given[1] != described[1]:
-            raise ShapeError(
-                f"argument {name} has the structure of its spec", got=f"{given[1]} for {described[1]}"
-            )
-        for leaf, one in zip(given[0], described[0], strict=True):
+        for leaf, one in _pairs(arg, wanted, name):
             found = leaf.type if isinstance(leaf, Tensor | Variable) else _describe(leaf)[0]
             if not isinstance(found, TensorType):
                 raise TraceError(f"argument {name} is declared as an array, {one}", got=repr(leaf))
             one.check(found, name, sizes)
+
+
+def _pairs(arg: Any, wanted: Any, name: str) -> list[tuple[Any, Spec]]:
+    """Each leaf of an argument with its spec. Raises ShapeError where the structures differ."""
+    if isinstance(wanted, Spec):
+        return [(arg, wanted)]
+    given, described = pytree.flatten(arg), pytree.flatten(wanted)
+    if given[1] != described[1]:
+        raise ShapeError(f"argument {name} has the structure of its spec", got=f"{given[1]} for {described[1]}")
+    return list(zip(given[0], described[0], strict=True))

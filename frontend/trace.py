@@ -77,6 +77,9 @@ def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]
     """The result with placeholders for its arrays, their places among the leaves, and their nodes."""
     if isinstance(result, Tensor | Variable):
         return _placeholder, (0,), [frame.node(as_tensor(result))]
+    if type(result) is tuple and all(isinstance(x, Tensor | Variable) for x in result):
+        nodes = [frame.node(as_tensor(x)) for x in result]
+        return (_placeholder,) * len(nodes), tuple(range(len(nodes))), nodes
     leaves = pytree.leaves(result)
     places = [i for i, x in enumerate(leaves) if isinstance(x, Tensor | Variable) or is_foreign_array(x)]
     nodes = [frame.node(as_tensor(leaves[i])) for i in places]

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import driver as hook
+from . import ops
 from .errors import UnsupportedError
 from .frontend.location import with_user_line
-from .ir import Graph, Node
-from .settings import Settings
-from .text import canonical_hash
+from .ir import Graph, Literal, Node, sub_graphs
+from .settings import Check, Settings
+from .text import canonical_hash, traced_hash
 
 if TYPE_CHECKING:
     from .backends.backend import Backend, BoundProgram, Program
@@ -82,7 +83,23 @@ class Compilation:
 
     @cached_property
     def program(self) -> Program:
-        """What the backend builds."""
+        """What runs: built now, or by an earlier process from an equal trace if the backend keeps programs."""
+        from .backends.backend import Keeper, Signature
+
+        backend = find_backend(self.settings.backend)
+        key = kept_under(self.traced, self.settings) if isinstance(backend, Keeper) else None
+        if key is None or not isinstance(backend, Keeper):
+            return self.built
+        with self._timed("recall"):
+            found = backend.recall(key, Signature.of(self.traced), self.settings)
+        if found is None:
+            found = self.built
+            backend.keep(key, found, self.settings)
+        return found
+
+    @cached_property
+    def built(self) -> Program:
+        """What the backend builds of the schedule or the graph."""
         from .backends.backend import Level
 
         backend = find_backend(self.settings.backend)
@@ -94,7 +111,7 @@ class Compilation:
         """What was made of the graph, for people."""
         from .report import Report, schedule_report
 
-        lowered, planned = self.program.lowered, self.schedule
+        lowered, planned = self.built.lowered, self.schedule
         return Report(
             backend=self.settings.backend,
             kernels=schedule_report(planned, lowered),
@@ -133,6 +150,21 @@ class Compilation:
         for stage in Stage:
             if stage.value in self.settings.dump:
                 print(f"-- {stage.value}\n{self.text(stage)}", file=sys.stderr)
+
+
+MOST_CONSTANTS = 1 << 20  # bytes; programs with more are not worth a second copy on disk
+
+
+def kept_under(traced: Graph, settings: Settings) -> str | None:
+    """What to keep the program of this trace under. None where stages are to be looked at, where constants are large,
+    and for ops that are not graphc's own, since their meaning may change from one process to the next."""
+    if settings.check is not Check.NONE or settings.dump:
+        return None
+    own = ops.own()
+    if any(node.op not in own or sub_graphs(node) for node in traced.nodes):
+        return None
+    literals = [value for node in traced.nodes for value in node.attrs.values() if isinstance(value, Literal)]
+    return traced_hash(traced) if sum(x.array.nbytes for x in literals) <= MOST_CONSTANTS else None
 
 
 @cache

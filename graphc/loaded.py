@@ -204,9 +204,8 @@ class PackagedCompilation(Compilation):
     def graph(self) -> Graph:
         """The package's graph, which was optimized when the package was built."""
         graph = parse(self.package.graph, self.package.constants)
-        types = Signature(*(tuple(n.tensor_type for n in x) for x in (graph.inputs, graph.variables, graph.outputs)))
-        if types != self.signature:
-            raise PackageError(f"the graph in {self.title} has another signature", got=str(types))
+        if Signature.of(graph) != self.signature:
+            raise PackageError(f"the graph in {self.title} has another signature", got=str(Signature.of(graph)))
         return graph
 
     @cached_property
@@ -224,7 +223,7 @@ class PackagedCompilation(Compilation):
                     stacklevel=stack_level(),
                 )
         self.origin = f"compiled again from the graph in {self.title}: {reason}"
-        return super().program
+        return self.built
 
     def _reason_to_compile(self) -> str | None:
         """Why the package's program is of no use from the start, if it is not."""

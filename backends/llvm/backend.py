@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphc.backends.backend import Level, Lowering, Parts, Signature
+from graphc.backends.backend import Level, Lowering, Parts, Program, Signature
 from graphc.errors import CompileError, GraphcIndexError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
@@ -24,10 +24,10 @@ from graphc.types import type_of
 from . import jit
 from .array_call import array_call_object
 from .build import BuiltProgram, build_program, compile_kernels
-from .cache import ObjectCache, cache_folder
+from .cache import ObjectCache, cache_folder, cache_key
 from .instance import Instance, address
 from .outputs import OutputPool
-from .parts import put_together, take_apart
+from .parts import from_bytes, put_together, take_apart, to_bytes
 from .program import link_program
 from .settle import settle
 from .target import Target, host_target
@@ -55,6 +55,22 @@ class LLVMBackend:
         host, cache = host_target(), ObjectCache(cache_folder(settings))
         return LLVMProgram(put_together(parts, host, signature), {}, host, cache, settings)
 
+    def keep(self, key: str, program: Program, settings: Settings) -> None:
+        """Keep the program in the object cache; see `Keeper`."""
+        if isinstance(program, LLVMProgram):
+            parts = take_apart(program.built, program.target)
+            program.cache.put(_program_key(key, program.target, settings), to_bytes(parts))
+
+    def recall(self, key: str, signature: Signature, settings: Settings) -> LLVMProgram | None:
+        """The program that was kept under the key, with all its kernels."""
+        kept = ObjectCache(cache_folder(settings)).get(_program_key(key, host_target(), settings))
+        return None if kept is None else self.put_together(from_bytes(kept), signature, settings)
+
+
+def _program_key(key: str, target: Target, settings: Settings) -> str:
+    """Folding and planning ask for more than code generation does: NumPy's values, the sizes of caches."""
+    return cache_key("program", key, repr(target), settings.code_key, np.__version__)
+
 
 @dataclass(frozen=True, eq=False)
 class LLVMProgram:
@@ -70,7 +86,7 @@ class LLVMProgram:
         return BoundLLVMProgram(self, tuple(variables))
 
     def take_apart(self) -> Parts:
-        return take_apart(self.built, self.target)
+        return take_apart(self.built.detached, self.target)
 
     def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
         """Write a standalone program of a function that updates no variable; prepared work is done here and now.

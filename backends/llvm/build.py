@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.errors import Location
 from graphc.kernel import Kernel, Slot
@@ -101,6 +101,11 @@ class BuiltProgram:
     native: NativeProgram
     origins: tuple[Origin, ...]
     updated: tuple[int, ...]
+
+    @property
+    def detached(self) -> BuiltProgram:
+        """As it is told on another machine: users' lines without their folders, with their text."""
+        return replace(self, origins=tuple(replace(o, where=o.where and o.where.detached) for o in self.origins))
 
 
 def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> BuiltProgram:

@@ -50,17 +50,32 @@ def cache_key(*parts: object) -> str:
 
 @lru_cache(maxsize=1)
 def source_digest() -> str:
-    """SHA-256 over the sources of the core and of this backend. What the other folders decide is in the kernel's text,
-    and so in the key. Contents rather than times: a source restored or installed with an old date is another source."""
+    """SHA-256 over the sources of the core, the passes and this backend; what the frontend does is in the graphs.
+    Contents rather than times: a source restored or installed with an old date is another source."""
     import graphc
 
-    core = Path(graphc.__file__).parent
+    core = os.path.dirname(graphc.__file__)
     digest = hashlib.sha256()
-    for path in (*sorted(core.glob("*.py")), *sorted((core / "backends" / "llvm").rglob("*.py"))):
-        data = path.read_bytes()
-        digest.update(f"{path.name} {len(data)}\n".encode())
-        digest.update(data)
+    for folder, deep in SOURCES:
+        for path in _sources(os.path.join(core, folder), deep):
+            with open(path, "rb", buffering=0) as file:
+                data = file.read()
+            digest.update(f"{os.path.basename(path)} {len(data)}\n".encode())
+            digest.update(data)
     return digest.hexdigest()
+
+
+# What decides about code, below the package's folder; `False`: without the folders in it.
+SOURCES = (("", False), ("ops", True), ("text", True), ("passes", True), ("backends/llvm", True))
+
+
+def _sources(folder: str, deep: bool) -> list[str]:
+    """The Python files of a folder, in a fixed order."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    files = [e.path for e in found if e.name.endswith(".py")]
+    folders = [e.path for e in found if deep and "." not in e.name and e.is_dir()]
+    return files + [path for below in folders for path in _sources(below, deep)]
 
 
 def _llvm_version() -> tuple[object, ...]:

@@ -7,12 +7,14 @@ checked before a pointer is made of it. The object files are machine code, and a
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from graphc.arrays import from_safetensors, to_safetensors
 from graphc.backends.backend import Parts, Signature
 from graphc.errors import PackageError, UnsupportedError
 from graphc.ir import Literal
@@ -52,10 +54,9 @@ class Tables:
 
 
 def take_apart(built: BuiltProgram, target: Target) -> Parts:
-    """The parts of a program for that target. Users' lines lose their folders and gain their text."""
+    """The parts of a program for that target."""
     native = built.native
     literals = [Literal(array) for array in native.constants]
-    origins = tuple(replace(o, where=o.where and o.where.detached) for o in built.origins)
     tables = Tables(
         _abi(target.triple),
         *target.key,
@@ -66,11 +67,27 @@ def take_apart(built: BuiltProgram, target: Target) -> Parts:
         native.prepared_bytes,
         tuple(map(constant_name, literals)),
         native.sequential,
-        origins,
+        built.origins,
         built.updated,
     )
     objects = {name + OBJECT: code for name, code in native.objects.items()}
     return Parts({TABLES: to_json(tables), **objects}, {constant_name(x): x.array for x in literals})
+
+
+def to_bytes(parts: Parts) -> bytes:
+    """All parts in one string: a line that lists the sizes, then the files, then the arrays."""
+    arrays = to_safetensors(parts.arrays) if parts.arrays else b""
+    sizes = {name: len(data) for name, data in parts.files.items()}
+    return b"".join([json.dumps(sizes).encode(), b"\n", *parts.files.values(), arrays])
+
+
+def from_bytes(data: bytes) -> Parts:
+    """The parts in a string that `to_bytes` made."""
+    line, _, rest = data.partition(b"\n")
+    files = {}
+    for name, size in json.loads(line).items():
+        files[name], rest = rest[:size], rest[size:]
+    return Parts(files, from_safetensors(rest) if rest else {})
 
 
 def put_together(parts: Parts, host: Target, signature: Signature) -> BuiltProgram:

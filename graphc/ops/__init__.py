@@ -5,6 +5,9 @@ The modules import one another through this one, since gradient rules speak of o
 
 # ruff: noqa: F401 - every name is here to be imported from here
 
+from functools import cache as _cache
+
+from ..op import Op as _Op
 from .arithmetic import (
     abs,
     add,
@@ -104,3 +107,9 @@ from .values import (
     zeros_like,
 )
 from .views import broadcast, concat, flip, pad, permute, reshape, slice
+
+
+@_cache
+def own() -> frozenset[_Op]:
+    """graphc's own ops, whose meaning changes with graphc only; others may be declared anew in each process."""
+    return frozenset(x for x in globals().values() if isinstance(x, _Op))

@@ -32,8 +32,10 @@ A float is written with the fewest digits that read back as the same bits. A sta
 a person writes; where it stands, it must be what the op's type rule gives.
 """
 
-from .canonical import attrs_key, canonical_hash
+from .canonical import attrs_key, canonical_hash, traced_hash
 from .parser import parse
 from .printer import constant_name, constants_of, print_graph, window
 
-__all__ = ["attrs_key", "canonical_hash", "constant_name", "constants_of", "parse", "print_graph", "window"]
+__all__ = [
+    "attrs_key", "canonical_hash", "constant_name", "constants_of", "parse", "print_graph", "traced_hash", "window",
+]  # fmt: skip

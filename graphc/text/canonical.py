@@ -62,3 +62,11 @@ def canonical_hash(graph: Graph) -> str:
     lines.append(f"update {[None if u is None else numbers[u] for u in graph.updates]}")
     lines.append(f"return {[numbers[o] for o in graph.outputs]}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def traced_hash(graph: Graph) -> str:
+    """SHA-256, in hex, of the graph with the names of its sources and the user's lines: all that a program made of it
+    may tell. Equal graphs traced at other lines differ."""
+    names = [node.attrs["name"] for node in (*graph.inputs, *graph.variables)]
+    lines = [node.loc and (node.loc.file, node.loc.line, node.loc.function) for node in graph.nodes]
+    return hashlib.sha256(f"{canonical_hash(graph)} {names} {lines}".encode()).hexdigest()
