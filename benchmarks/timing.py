@@ -26,6 +26,9 @@ class Timing:
         return min(self.rounds)
 
 
+REST = 0.05  # seconds before each turn: until the threads of the one before have stopped waiting for work in loops
+
+
 def take_turns(
     candidates: Mapping[str, Callable[[], object]], rounds: int = 15, share: float = 0.03
 ) -> dict[str, Timing]:
@@ -34,6 +37,8 @@ def take_turns(
     found: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, f in candidates.items():
+            time.sleep(REST)
+            f()
             found[name].append(_seconds(f, counts[name]))
     return {name: Timing(tuple(times)) for name, times in found.items()}
 

@@ -7,9 +7,10 @@ turns, so that a machine that slows down slows them all. Medians; one row for ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import digits_peers as peers
@@ -18,8 +19,9 @@ from digits import BATCH, Digits, Split, digits
 
 import graphc as gx
 
-ROUNDS = 15
+ROUNDS = 11
 SECONDS = 0.02  # one round of one candidate
+REST = 0.05  # seconds before that: until the threads of the one before have stopped waiting for work in loops
 
 
 @dataclass
@@ -95,6 +97,8 @@ def medians(functions: list[Callable[[], object]]) -> list[float]:
     samples: list[list[float]] = [[] for _ in functions]
     for _ in range(ROUNDS):
         for f, n, times in zip(functions, counts, samples, strict=True):
+            time.sleep(REST)
+            f()
             start = time.perf_counter()
             for _ in range(n):
                 f()
@@ -102,19 +106,33 @@ def medians(functions: list[Callable[[], object]]) -> list[float]:
     return [float(np.median(t)) for t in samples]
 
 
+def batches(train: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches without end. Labels are shuffled, so that there is always something to learn: a model that knows its
+    batch by heart computes with subnormal numbers, which take processors ten times longer."""
+    labels = np.random.default_rng(0).permutation(train.labels)
+    starts = range(0, len(labels) - BATCH + 1, BATCH)
+    return cycle([(train.images[i : i + BATCH].copy(), labels[i : i + BATCH].copy()) for i in starts])
+
+
+def trained_on(step: Callable[..., float], data: Iterator[tuple[np.ndarray, np.ndarray]]) -> float:
+    """One step on the next batch."""
+    return step(*next(data))
+
+
 def measure(train: Split, test: Split, threads: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """A row of numbers for each candidate (microseconds; compile seconds), and who is missing and why."""
     x, y, one = train.images[:BATCH], train.labels[:BATCH], test.images[:1]
     found, missing = candidates(x, y, threads)
+    steps = [partial(trained_on, c.peer.train, batches(train)) if c.peer.train else None for c in found]
     rows: list[dict[str, Any]] = [{"name": c.peer.name, "first call (s)": c.compile_seconds} for c in found]
-    columns = {
-        "step of 128 (µs)": [c.peer.train and partial(c.peer.train, x, y) for c in found],
+    columns: dict[str, Sequence[Callable[[], object] | None]] = {
+        "step of 128 (µs)": steps,
         "predict 128 (µs)": [partial(c.peer.predict, x) for c in found],
         "predict 1 (µs)": [partial(c.peer.predict, one) for c in found],
     }
     for column, functions in columns.items():
-        taking_part = [i for i, f in enumerate(functions) if f is not None]
-        for i, seconds in zip(taking_part, medians([functions[i] for i in taking_part]), strict=True):
+        taking_part = {i: f for i, f in enumerate(functions) if f is not None}
+        for i, seconds in zip(taking_part, medians(list(taking_part.values())), strict=True):
             rows[i][column] = seconds * 1e6
     return rows, missing
 

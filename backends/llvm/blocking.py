@@ -26,7 +26,8 @@ PLACED_DEPTH = (
 )
 PLACED_TILES = 4  # … and at least so many panels next to each other
 PANEL_ROWS = 8  # panels of rows are as wide as the power of two above a tile's rows
-UNIT_WORK = 1 << 18  # multiply-adds, about 5 µs: the least that is worth handing out
+UNIT_WORK = 1 << 18  # multiply-adds: the least that is worth handing out …
+UNIT_NS = 5_000.0  # … and what they take
 UNITS = 128  # as many units as this need no smaller ones
 
 
@@ -163,6 +164,11 @@ class Blocking:
     def work(self) -> int:
         """Multiply-adds."""
         return axes_size(self.outer) * self.rows.free.size * self.columns.free.size * self.depth
+
+    @property
+    def cost_ns(self) -> float:
+        """What one thread takes, roughly."""
+        return self.work / UNIT_WORK * UNIT_NS
 
     @property
     def serial(self) -> bool:

@@ -21,6 +21,7 @@ from . import jit
 from .cache import ObjectCache, cache_key
 from .kernel_code import NativeKernel, NativeTask
 from .native import NativeProgram, TaskSpec
+from .native import rows as table
 from .target import Target
 from .team import usable_threads
 
@@ -57,6 +58,17 @@ def compile_kernels(
         found[kernel] = CompiledKernel(native, code)
         cache.put(key, _pack(found[kernel]))
     return found
+
+
+MEETING_NS = 4_000.0  # what it costs threads to meet: a barrier, and fetching what the others have written
+
+
+def _pays_to_share(rows: Sequence[_Row], tasks: Sequence[TaskSpec]) -> bool:
+    """Whether two threads save more in the tasks that they share than it costs them to meet between tasks. Small
+    programs, and those of mostly small tasks, are done sooner by one."""
+    shared = sum(row.task.cost_ns for row in rows if not row.task.serial)
+    meetings = len({row.ready for row in table(tasks)})
+    return shared / 2 > meetings * MEETING_NS
 
 
 def symbol_of(kernel: Kernel) -> str:
@@ -197,7 +209,7 @@ class _Builder:
             self.arena,
             self.prepared,
             tuple(literal.array for literal in self.schedule.constants),
-            sequential=all(t.serial for t in (*tasks, *prepare)),
+            sequential=not _pays_to_share(self.main, tasks),
         )
         updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
         return BuiltProgram(native, tuple(row.origin for row in self.main), tuple(updated))

@@ -104,7 +104,9 @@ def _write_product(parts: _Parts) -> None:
     product = _Product(parts, code)
     product.write()
     parts.add(finish_function(parts.name, code, slots), code, product.values.reports)
-    parts.tasks.append(NativeTask(parts.name, slots, blocking.units, blocking.grain, blocking.serial))
+    parts.tasks.append(
+        NativeTask(parts.name, slots, blocking.units, blocking.grain, blocking.serial, cost_ns=blocking.cost_ns)
+    )
 
 
 def _tile_name(parts: _Parts, rows: int, columns: int) -> str:

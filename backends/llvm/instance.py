@@ -43,9 +43,9 @@ class Instance:
         for space, memory in ((Space.ARENA, arena), (Space.PREPARED, prepared)):
             for buffer in program.in_space(space):
                 self._pointers[buffer.number] = address(memory) + buffer.offset
-        flags = ContextFlags.SEQUENTIAL if program.sequential else ContextFlags(0)
-        self._steps = _Table(program.tasks, code, self._table, flags)
-        self._prepare = _Table(program.prepare, code, self._table, flags)
+        serial = all(t.serial for t in program.prepare)
+        self._steps = _Table(program.tasks, code, self._table, _flags(program.sequential))
+        self._prepare = _Table(program.prepare, code, self._table, _flags(serial))
         # A worker that the system has stopped may still look at the tables of its last region when it goes on.
         weakref.finalize(self, team.retire, self._steps, self._prepare).atexit = False
 
@@ -84,6 +84,10 @@ class Instance:
     @property
     def bad_prepare_index(self) -> int:
         return self._prepare.context.bad_index
+
+
+def _flags(sequential: bool) -> ContextFlags:
+    return ContextFlags.SEQUENTIAL if sequential else ContextFlags(0)
 
 
 class _Table:

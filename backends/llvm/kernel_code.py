@@ -19,7 +19,7 @@ PARAMETERS = "ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %task, ptr %con
 class NativeTask:
     """One function of a kernel. `slots` are slots of the kernel, and behind them its scratch memory; the function
     counts its own slots in this order. Tasks of a kernel run one after the other. `prepares`: depends on nothing
-    but its first slot's contents, so it may run once for many calls."""
+    but its first slot's contents, so it may run once for many calls. `cost_ns`: what one thread takes, roughly."""
 
     symbol: str
     slots: tuple[int, ...]
@@ -27,6 +27,7 @@ class NativeTask:
     grain: int = 1
     serial: bool = False
     prepares: bool = False
+    cost_ns: float = 0.0
 
 
 @dataclass(frozen=True)

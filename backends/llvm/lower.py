@@ -76,6 +76,6 @@ def lower_stage(kernel: Kernel, target: Target, name: str) -> Lowered:
     values = Values(kernel, plan.axis, plan.lanes, code, target)
     emit_loop(values, plan) if is_loop else emit_reduction(values, plan)
     used = tuple(sorted(kernel.loaded | kernel.written))
-    task = NativeTask(name, used, plan.units, plan.grain, plan.serial)
+    task = NativeTask(name, used, plan.units, plan.grain, plan.serial, cost_ns=plan.cost_ns)
     text = finish_function(name, code, used)
     return Lowered(task, text, frozenset(code.declarations), frozenset(code.notes), str(plan), values.reports)

@@ -46,7 +46,7 @@ def settle(built: BuiltProgram, contents: Callable[[Buffer], np.ndarray]) -> Nat
         native.arena_bytes,
         0,
         tuple(constants),
-        sequential=all(t.serial for t in tasks),
+        native.sequential,
     )
 
 

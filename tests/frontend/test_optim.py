@@ -202,3 +202,20 @@ def test_state_continues_elsewhere() -> None:
     other_step()
     assert other.weight.tolist() == model.weight.tolist()
     assert "first_moments.weight" in optimizer.state_dict() and "lr" in optimizer.state_dict()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [lambda w: optim.Adam(w), lambda w: optim.SGD(w, momentum=0.9)], ids=["Adam", "SGD"])
+def test_averages_of_nothing_end_at_zero(make: Any, dtype: str) -> None:
+    """And not among the subnormal numbers, where 0.9 · x rounds to x, and processors are a hundred times slower."""
+    w = gx.Variable(np.ones(4), dtype=dtype)
+    optimizer = make([w])
+    gradient = gx.Variable(np.array([1.0, -1.0, np.nan, 0.0]), dtype=dtype)
+    step = gx.compile(lambda: optimizer.apply([gradient]))
+    step()
+    gradient.assign(np.zeros(4, dtype))
+    (moments, *_) = [v for v in optimizer.named_variables().values() if v.shape == (4,)]
+    moments.assign((moments.numpy() * 1e30 * np.finfo(dtype).smallest_normal).astype(dtype))
+    for _ in range(700):
+        step()
+    assert moments.numpy()[[0, 1, 3]].tolist() == [0, 0, 0] and np.isnan(moments.numpy()[2])

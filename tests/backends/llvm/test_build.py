@@ -1,0 +1,69 @@
+"""From schedules to tables of tasks: who waits for whom, and what is worth a second thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc import nn
+from graphc.backends.llvm.backend import LLVMProgram
+from graphc.backends.llvm.build import BuiltProgram
+from graphc.schedule import Space
+
+RNG = np.random.default_rng(0)
+
+
+def built(function: Any, *args: Any) -> BuiltProgram:
+    program = gx.compile(function, backend="llvm").specialize(*args).compilation.built
+    assert isinstance(program, LLVMProgram)
+    return program.built
+
+
+def mlp(size: int, between: Any = nn.relu) -> Any:
+    weights = [gx.Variable(RNG.standard_normal((size, size)).astype("f4")) for _ in range(4)]
+
+    def forward(x: Any) -> Any:
+        for w in weights:
+            x = between(x @ w)
+        return x
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("function", "spec", "sequential"),
+    [
+        (lambda x: x + 1, gx.spec((100,)), True),
+        (mlp(32), gx.spec((32, 32)), True),
+        (mlp(96, nn.softmax), gx.spec((64, 96)), True),  # as much between the products as in them
+        (mlp(256), gx.spec((256, 256)), False),
+        (mlp(256, nn.softmax), gx.spec((256, 256)), False),
+        (lambda x: gx.exp(x), gx.spec((1000, 1000)), False),
+    ],
+    ids=["tiny", "small products", "mostly small tasks", "products", "products and rows", "a large loop"],
+)
+def test_what_is_shared(function: Any, spec: gx.Spec, sequential: bool) -> None:
+    assert built(function, spec).native.sequential is sequential
+
+
+def test_a_small_program_with_much_to_prepare_wakes_nobody_when_called() -> None:
+    w = gx.Variable(RNG.standard_normal((2000, 600)).astype("f4"))
+    native = built(lambda x: x + gx.sum(gx.exp(w), axis=0), gx.spec((600,))).native
+    assert native.sequential and not all(t.serial for t in native.prepare)
+
+
+def test_variables_wait_for_indices() -> None:
+    """A task that writes a Variable comes behind a barrier after one that may meet a bad index."""
+    v = gx.Variable(np.zeros(1 << 18, np.float32))
+
+    def step(x: Any, i: Any) -> Any:
+        v.assign(v + 1)
+        return gx.take(x, i)
+
+    native = built(step, gx.spec((1 << 18,)), gx.spec((1 << 18,), "int64")).native
+    variables = {b.number for b in native.in_space(Space.VARIABLE)}
+    gathers, *_, last = native.tasks
+    assert not variables & set(gathers.slots) and variables & set(last.slots) and last.barrier
