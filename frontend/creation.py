@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc import ops
 from graphc.errors import DTypeError, ShapeError
+from graphc.storage import aligned_copy
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32, int64
 
 from .binary import add, less_equal, multiply
@@ -56,7 +57,7 @@ def asarray(obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = 
     if current_frame() is not None:
         return as_tensor(native_array(obj, wanted))
     array = native_array(obj, wanted)
-    return concrete(array.copy() if array is obj or not array.flags.owndata else array)
+    return concrete(aligned_copy(array) if array is obj or not array.flags.owndata else array)
 
 
 def from_dlpack(x: Any, /) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .types import TensorType
+from .types import TensorType, type_of
 
 ALIGNMENT = 64   # bytes: a cache line, and the widest vector
 
@@ -19,6 +19,16 @@ def aligned_empty(type_: TensorType) -> np.ndarray:
     start = -raw.ctypes.data % ALIGNMENT
     array: np.ndarray = raw[start : start + type_.nbytes].view(type_.dtype.numpy).reshape(type_.shape)
     return array
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A copy whose data start at a multiple of 64 bytes, so that no vector of it lies across two cache lines; of a few
+    elements, which are not worth it, any copy."""
+    if array.nbytes < 1 << 12:
+        return array.copy()
+    copy = aligned_empty(type_of(array))
+    copy[...] = array
+    return copy
 
 
 class Storage:

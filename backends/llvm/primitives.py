@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from graphc.errors import UnsupportedError
 from graphc.scalar import Number, Prim, Recipe, Step, to_bits
-from graphc.types import DType, bool_, float64
+from graphc.types import DType, bool_, float32, float64
 
 from .conversions import convert
 from .math import Rare, expansion
@@ -172,9 +172,11 @@ class Emitter:
 
     def _function(self, prim: Prim, dtype: DType, x: tuple[str, ...]) -> str:
         """A transcendental function: our own recipe inlined, or libm, lane by lane, which the report shows."""
-        own = expansion(prim, dtype, self.target.has_fma)
+        own = expansion(prim, dtype, self.target.has_fma, self._scales(dtype))
         if own is not None:
-            (result,) = self.recipe(own.usual, x, contract=False)
+            result, *power = self.recipe(own.usual, x, contract=False)
+            if own.is_power:
+                return self._scaled(result, power[0], dtype)
             return result if own.rare is None else self._mended(own.rare, result, x)
         if dtype is not float64:
             raise UnsupportedError(f"the llvm backend has no {prim} for {dtype}")
@@ -188,6 +190,17 @@ class Emitter:
             value = code.call("double", _LIBM[prim], ("double", element))
             result = code.let(f"insertelement {self.type(dtype)} {result}, double {value}, i64 {lane}")
         return result
+
+    def _scales(self, dtype: DType) -> bool:
+        """Whether there is an instruction for x·2ᵏ on as many lanes."""
+        return self.target.has_scale and self.lanes == self.target.lanes(dtype)
+
+    def _scaled(self, x: str, k: str, dtype: DType) -> str:
+        """x·2ᵏ, rounded once: AVX-512's `vscalefps` and `vscalefpd`."""
+        t, name = self.type(dtype), "ps" if dtype is float32 else "pd"
+        every, rounding = (f"i{max(8, self.lanes)}", "-1"), ("i32", "4")
+        arguments = ((t, x), (t, k), (t, "zeroinitializer"), every, rounding)
+        return self.code.call(t, f"llvm.x86.avx512.mask.scalef.{name}.512", *arguments)
 
     def _mended(self, rare: Rare, usual: str, x: tuple[str, ...]) -> str:
         """`usual` where it holds, else what the rare recipe gives; that is skipped where no lane needs it."""

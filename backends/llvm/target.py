@@ -25,6 +25,7 @@ class Target:
     vector_registers: int
     has_fma: bool
     has_half: bool   # instructions that convert float16
+    has_scale: bool = False  # an instruction for x·2ᵏ, on whole registers
     l1: int = 32 << 10
     l2: int = 512 << 10
     l3: int = 16 << 20
@@ -65,7 +66,7 @@ def describe(
         fma, half = "fma" in have or "avx512f" in have, "f16c" in have or "avx512f" in have
     else:   # aarch64 has 128-bit vectors, a fused multiply-add and float16 in its base; others may not
         width, registers, fma, half = 16, 32, triple.startswith("aarch64"), triple.startswith("aarch64")
-    return Target(triple, cpu, features, width, registers, fma, half, l1, l2, l3)
+    return Target(triple, cpu, features, width, registers, fma, half, "avx512f" in have, l1, l2, l3)
 
 
 def _host_caches() -> tuple[int, int, int]:

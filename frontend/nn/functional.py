@@ -74,14 +74,15 @@ def selu(x: ArrayLike, /) -> Tensor:
 
 @operation
 def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
-    """x · Φ(x), Φ the normal distribution; with approximate="tanh", Hendrycks and Gimpel's approximation of it."""
+    """x · Φ(x), Φ the normal distribution; with approximate="tanh", Hendrycks and Gimpel's approximation of it,
+    x/2 · (1 + tanh u) = x · sigmoid(2u)."""
     x = _float(x)
     if approximate == "none":
         return multiply(multiply(x, 0.5), add(erf(multiply(x, math.sqrt(0.5))), 1.0))
     if approximate != "tanh":
         raise ValueError(f'approximate is "none" or "tanh", not {approximate!r}')
-    inner = multiply(multiply(x, add(multiply(square(x), 0.044715), 1.0)), math.sqrt(2 / math.pi))
-    return multiply(multiply(x, 0.5), add(tanh(inner), 1.0))
+    scale = 2 * math.sqrt(2 / math.pi)
+    return multiply(x, sigmoid(multiply(x, add(multiply(square(x), 0.044715 * scale), scale))))
 
 
 @operation

@@ -7,6 +7,7 @@ exchange in 50 digits, rounded to the dtype one coefficient at a time). Coeffici
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 from graphc.ops.functions.formats import LN2, LOG2E, nearest, per_dtype, scaled, split_any, within
 from graphc.scalar import Builder, Scalar, integer_like
@@ -46,22 +47,38 @@ _LOG_DOUBLE = (
 )  # fmt: skip
 
 
+# (p, k, n): a function's value is p·2ᵏ, p near 1; k is a whole number, and n an integer whose low bits are k's.
+Power: TypeAlias = tuple[Scalar, Scalar, Scalar]
+
+
 def exp(s: Builder, x: Scalar) -> Scalar:
     """eˣ."""
+    p, _, n = exp_power(s, x)
+    return scaled(s, p, n)
+
+
+def exp_power(s: Builder, x: Scalar) -> Power:
+    """eˣ as a product with a power of two."""
     low, high = per_dtype(x, (-104.0, 89.0), (-746.0, 710.0))  # beyond, the result is 0 or inf all the same
     x = within(s, x, low, high)
     k, n = nearest(s, x, LOG2E)
     hi, lo = LN2[x.dtype]
     r = s.fma(k, -lo, s.fma(k, -hi, x))
-    return scaled(s, s.polynomial(r, per_dtype(x, *_EXP)), n)
+    return s.polynomial(r, per_dtype(x, *_EXP)), k, n
 
 
 def exp2(s: Builder, x: Scalar) -> Scalar:
     """2ˣ."""
+    p, _, n = exp2_power(s, x)
+    return scaled(s, p, n)
+
+
+def exp2_power(s: Builder, x: Scalar) -> Power:
+    """2ˣ as a product with a power of two."""
     low, high = per_dtype(x, (-151.0, 129.0), (-1076.0, 1025.0))
     x = within(s, x, low, high)
     k, n = nearest(s, x)
-    return scaled(s, s.polynomial(x - k, per_dtype(x, *_EXP2)), n)
+    return s.polynomial(x - k, per_dtype(x, *_EXP2)), k, n
 
 
 def log(s: Builder, x: Scalar) -> Scalar:

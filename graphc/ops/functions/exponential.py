@@ -21,12 +21,11 @@ _EXPM1 = (
     ),
 )  # fmt: skip
 
-# (tanh(x)/x − 1) / x² as a quotient of polynomials of x² up to 0.625; tanh to 2⁻²⁷ and 2⁻⁵⁶, the latter from Cephes.
-_TANH_OVER = (
-    (-0.0056922962, 0.0206281673, -0.0537365153, 0.133314058, -0.333332807),
-    (-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3),
+# The same for 2r, halved: (e²ʳ − 1 − 2r) / 2r² on ±¼ ln 2; e²ʳ − 1 to 2⁻²⁶ and 2⁻⁵⁷.
+_TANH = tuple(
+    tuple(c * 2.0 ** (len(powers) - k) for k, c in enumerate(powers))
+    for powers in ((0.00138706574, 0.00836626161, 0.0416674353, 0.166665465, 0.49999997), _EXPM1[1])
 )
-_TANH_UNDER = ((1.0,), (1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3))
 
 # erfc(a) e^(a²) (1 + 2a) as a polynomial of (a − 2)/(a + 2); to 2⁻²⁵ and 2⁻⁵³.
 _ERFC = (
@@ -87,16 +86,18 @@ def _quarter(s: Builder, a: Scalar) -> tuple[Scalar, Scalar]:
 
 
 def tanh(s: Builder, x: Scalar) -> Scalar:
-    """A quotient of polynomials near 0, else 1 − 2/(e^2|x| + 1); they share the division. 1.7 ULP."""
-    a = s.abs(x)
-    z = x * x
-    near = a < 0.625
+    """h / (h + 1) for h = (e^2|x| − 1) / 2; 2.5 ULP.
+
+    ln 2 in one part is enough: what it is off by counts less the larger e^2|x| is.
+    """
     (high,) = per_dtype(x, (10.0,), (20.0,))
-    p, n = _expm1_parts(s, 2 * at_most(s, a, high))
+    a = at_most(s, s.abs(x), high)
+    k, n = nearest(s, a, 2 * LOG2E)
+    r = s.fma(k, -math.log(2) / 2, a)
+    p = s.fma(r * r, s.polynomial(r, per_dtype(x, *_TANH)), r)  # (e²ʳ − 1) / 2
     power = power_of_two(s, n, x.dtype)
-    over = s.select(near, a * z * s.polynomial(z, per_dtype(x, *_TANH_OVER)), -2)
-    under = s.select(near, s.polynomial(z, per_dtype(x, *_TANH_UNDER)), s.fma(power, p, power) + 1)
-    return copysign(s, s.select(near, a, 1) + over / under, x)
+    h = s.fma(power, p, s.fma(power, 0.5, -0.5))
+    return copysign(s, h / (h + 1), x)
 
 
 def sigmoid(s: Builder, x: Scalar) -> Scalar:
