@@ -142,7 +142,8 @@ class BoundLLVMProgram:
         if not self._is_prepared or self._prepared_from:
             self._prepare()
         outputs = [make() for make in self._makers]
-        self._raise_versions()
+        if self._changed:
+            self._raise_versions()
         status = self._call_arrays((*objects, *outputs))
         if status < 0:  # other arrays, or no team yet
             return None
