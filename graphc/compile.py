@@ -87,8 +87,7 @@ class Compilation:
         from .backends.backend import Keeper, Signature
 
         backend = find_backend(self.settings.backend)
-        key = kept_under(self.traced, self.settings) if isinstance(backend, Keeper) else None
-        if key is None or not isinstance(backend, Keeper):
+        if not isinstance(backend, Keeper) or (key := kept_under(self.traced, self.settings)) is None:
             return self.built
         with self._timed("recall"):
             found = backend.recall(key, Signature.of(self.traced), self.settings)
