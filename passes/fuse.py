@@ -7,13 +7,14 @@ absorbed by every reader. Then groups that read the same large buffer, and small
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc import ops
 from graphc.index import Axis, axes_size
 from graphc.ir import Graph, Node
-from graphc.kernel import Kernel
+from graphc.kernel import Apply, Kernel
 from graphc.op import Kind
 
 from .build_kernel import build_kernel, find_split, store_of
@@ -63,6 +64,11 @@ class Group:
     def contracts(self) -> bool:
         return bool(self.domain.contracted)
 
+    @property
+    def scatters(self) -> bool:
+        """Whether it is a scatter, which has no other members."""
+        return bool(self.members) and self.members[0].op.push is not None
+
     def loads(self) -> set[Node]:
         return {n for n in self.tracer.slots if n not in self.tracer.members}
 
@@ -79,6 +85,26 @@ class Group:
                     seen.add(g)
                     pending.append(g)
         return False
+
+
+@dataclass(frozen=True)
+class _Traits:
+    """What decides whether a group gains by merging: the large tensors that it touches, its size if that is small."""
+
+    large: frozenset[Node]
+    small: int | None
+
+    @staticmethod
+    def of(group: Group) -> _Traits:
+        touched = (*group.loads(), *group.members)
+        size = group.size
+        return _Traits(
+            frozenset(n for n in touched if n.tensor_type.nbytes >= SHARED_BYTES),
+            size if size <= SMALL and not group.contracts else None,
+        )
+
+    def gains_with(self, other: _Traits) -> bool:
+        return not self.large.isdisjoint(other.large) or (self.small is not None and self.small == other.small)
 
 
 def fuse(graph: Graph) -> tuple[FusedKernel, ...]:
@@ -100,6 +126,7 @@ class _Fusion:
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._absorbable: dict[Node, bool] = {}
+        self._behind: dict[Node, frozenset[Node]] = {}  # of an absorbable node: the stored nodes behind it
         self._pieces: dict[Node, int] = {}  # of an absorbable node: how many loads an element of it may take
 
     # Placing nodes
@@ -113,6 +140,7 @@ class _Fusion:
             self._absorbable[node] = found
             if found:
                 self._pieces[node] = max(pieces, 1)
+                self._behind[node] = self._sources_of(node)
         return found
 
     def _costs_nothing(self, node: Node) -> bool:
@@ -126,12 +154,12 @@ class _Fusion:
         sources = {s for i in node.inputs for s in self._sources(i) if s.tensor_type.size > 1}
         return len(sources) <= 1 and all(s.op.kind is Kind.SOURCE for s in self._sources_of(node))
 
-    def _sources(self, node: Node) -> set[Node]:
+    def _sources(self, node: Node) -> frozenset[Node]:
         """The stored nodes that an absorbable node reads, or the node itself."""
-        return self._sources_of(node) if self.is_absorbable(node) else {node}
+        return self._behind[node] if self.is_absorbable(node) else frozenset((node,))
 
-    def _sources_of(self, node: Node) -> set[Node]:
-        return set().union(*(self._sources(i) for i in node.inputs)) if node.inputs else set()
+    def _sources_of(self, node: Node) -> frozenset[Node]:
+        return frozenset().union(*(self._sources(i) for i in node.inputs))
 
     def place_all(self) -> None:
         for node in self.graph.nodes:
@@ -194,7 +222,7 @@ class _Fusion:
 
     def join(self, group: Group, node: Node, absorbed: set[Node]) -> None:
         """Make the node a member, or raise Cut and leave the group as it was."""
-        if any(m.op.push is not None for m in group.members) or (node.op.push is not None and group.members):
+        if group.scatters or (node.op.push is not None and group.members):
             raise Cut("a scatter is a kernel of its own")
         if node.op.kind is Kind.CONTRACTION and group.members:
             raise Cut(f"{describe(node)} starts a kernel of its own")
@@ -287,41 +315,42 @@ class _Fusion:
     # Merging
 
     def merge_all(self) -> None:
-        """Merge pairs of groups until no pair is left that gains by it and can be one kernel."""
-        tried: set[tuple[int, int]] = set()
-        changed = True
-        while changed:
-            changed = False
-            for a, b in self._candidates():
-                if (id(a), id(b)) in tried:
-                    continue
-                tried.add((id(a), id(b)))
-                merged = self._merged(a, b)
-                if merged is not None:
-                    self._replace(a, b, merged)
-                    changed = True
-                    break
+        """Merge pairs of groups until no pair is left that gains by it and can be one kernel. Earlier pairs go first,
+        and no pair is tried twice."""
+        traits = {g: _Traits.of(g) for g in self.groups if not g.scatters}
+        waiting = self._pairs(traits)
+        while waiting:
+            a, b = waiting.pop()
+            merged = self._merged(a, b)
+            if merged is None:
+                continue
+            self._replace(a, b, merged)
+            del traits[a], traits[b]
+            mine = traits[merged] = _Traits.of(merged)
+            order = {g: i for i, g in enumerate(self.groups)}
+            waiting = [p for p in waiting if a not in p and b not in p]
+            waiting += [
+                (g, merged) if order[g] < order[merged] else (merged, g)
+                for g, other in traits.items()
+                if g is not merged and mine.gains_with(other)
+            ]
+            waiting.sort(key=lambda p: (order[p[0]], order[p[1]]), reverse=True)
 
-    def _candidates(self) -> Iterable[tuple[Group, Group]]:
-        """Pairs that share a large buffer, and pairs of small groups, the earlier group first."""
+    def _pairs(self, traits: Mapping[Group, _Traits]) -> list[tuple[Group, Group]]:
+        """Pairs that gain by being one kernel, the earlier group first in a pair, the last pair first."""
         order = {g: i for i, g in enumerate(self.groups)}
-        touching: dict[Node, list[Group]] = {}
-        mergeable = [g for g in self.groups if g.members[0].op.push is None]
-        for group in mergeable:
-            for node in [*group.loads(), *group.members]:
-                if node.tensor_type.nbytes >= SHARED_BYTES:
-                    touching.setdefault(node, []).append(group)
+        alike: dict[object, list[Group]] = {}
+        for group, trait in traits.items():
+            for key in (*trait.large, *(() if trait.small is None else (trait.small,))):
+                alike.setdefault(key, []).append(group)
         pairs = {
-            (a, b) if order[a] < order[b] else (b, a)
-            for groups in touching.values() for a in groups for b in groups if a is not b
-        }  # fmt: skip
-        small = [g for g in mergeable if g.size <= SMALL and not g.contracts]
-        pairs |= {(a, b) for a in small for b in small if order[a] < order[b] and a.size == b.size}
-        return sorted(pairs, key=lambda p: (order[p[0]], order[p[1]]))
+            (a, b) for groups in alike.values() for a, b in itertools.combinations(groups, 2)
+        }  # the table is in the order of groups
+        return sorted(pairs, key=lambda p: (order[p[0]], order[p[1]]), reverse=True)
 
     def _merged(self, a: Group, b: Group) -> Group | None:
         """Both as one group, or None. Members join anew, in topological order."""
-        if (a.contracts and b.contracts) or self._path_between(a, b):
+        if (a.contracts and b.contracts) or _is_too_large(a, b) or self._path_between(a, b):
             return None
         wide = max((a, b), key=lambda g: (g.contracts, g.size))
         unsplit = Domain.over(wide.domain.dims, wide.domain.contracted)
@@ -371,14 +400,14 @@ class _Fusion:
 
     def _reads(self, group: Group) -> set[Node]:
         """The nodes that a group loads."""
-        if group.members[0].op.push is None:
+        if not group.scatters:
             return group.loads()
         scatter = group.members[0]
         return set().union(*(self._sources(i) for i in scatter.inputs))
 
     def _lower(self, group: Group, stored: Sequence[Node]) -> list[tuple[Kernel, tuple[Node, ...]]]:
         members = group.members
-        if members[0].op.push is not None:
+        if group.scatters:
             from .scatter import build_scatter
 
             return build_scatter(members[0], group.absorbed)
@@ -407,3 +436,10 @@ class _Fusion:
                 waiting.remove(item)
             done.add(chosen[0])
         return order
+
+
+def _is_too_large(a: Group, b: Group) -> bool:
+    """Whether both as one would surely touch too many buffers or compute too many values: cheaper than trying."""
+    loads = (a.loads() | b.loads()) - {*a.members, *b.members}
+    applied = sum(isinstance(v, Apply) for g in (a, b) for v in g.tracer.values)
+    return len(loads) > MOST_SLOTS or applied > MOST_VALUES

@@ -137,12 +137,29 @@ class KernelTracer:
     # Values
 
     def value(self, node: Node, index: Indices, bounds: tuple[Bound, ...] = ()) -> int:
-        """The number of the value that `node` has at `index`, computed where `bounds` hold (anything elsewhere)."""
-        key = (node, index, bounds)
-        number = self._memo.get(key)
-        if number is None:
-            number = self._memo[key] = self._trace(node, index, bounds)
-        return number
+        """The number of the value that `node` has at `index`, computed where `bounds` hold (anything elsewhere).
+
+        Chains of elementwise members, which may be longer than Python's stack is deep, are walked without recursion.
+        """
+        memo, pending = self._memo, [node]
+        while pending:
+            last = pending[-1]
+            waiting: Node | None = None
+            if self._passes_on(last):
+                waiting = next((i for i in last.inputs if (i, index, bounds) not in memo), None)
+            if waiting is not None and self._passes_on(waiting):
+                pending.append(waiting)
+            else:
+                ready = last if waiting is None else waiting
+                if (ready, index, bounds) not in memo:
+                    memo[ready, index, bounds] = self._trace(ready, index, bounds)
+                if waiting is None:
+                    pending.pop()
+        return memo[node, index, bounds]
+
+    def _passes_on(self, node: Node) -> bool:
+        """Whether the node reads its inputs where it is read itself."""
+        return node.op.kind is Kind.ELEMENTWISE and node in self.members
 
     def _trace(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         op = node.op

@@ -502,3 +502,15 @@ def test_integer_division_by_zero():
     for dtype in (np.uint8, np.int64, np.int8):
         zero = np.zeros(40, dtype)
         assert gx.compile(lambda a, b: a // b)(zero + 3, zero).tolist() == [0] * 40
+
+
+def test_a_deep_chain():
+    """Hundreds of functions in a row, in one kernel: nothing on the way recurses along them."""
+
+    @gx.compile
+    def f(x: Any) -> Any:
+        for _ in range(350):
+            x = -x + 1
+        return gx.sum(x * x)
+
+    assert f(X).item() == 14 and gx.grad(f)(X).tolist() == [0, 2, 4, 6]

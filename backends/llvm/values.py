@@ -7,7 +7,7 @@ before an inner loop, so that nothing is computed again inside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from graphc.errors import CompileError
 from graphc.index import Index
@@ -59,11 +59,25 @@ class Values(Places):
 
     # ---- values ----------------------------------------------------------------------------------------------
 
+    def _in_order(self, number: int, known: Callable[[int], bool], compute: Callable[[int], None]) -> None:
+        """Compute a value after what it is applied to. Chains of these may be longer than Python's stack is deep."""
+        pending = [number]
+        while pending:
+            value = self.kernel.values[pending[-1]]
+            inputs = value.inputs if isinstance(value, Apply) else ()
+            waiting = next((i for i in inputs if not known(i)), None)
+            if waiting is not None:
+                pending.append(waiting)
+            elif not known(last := pending.pop()):
+                compute(last)
+
     def scalar(self, frame: Frame, number: int) -> str:
-        found = frame.find(number)
-        if found is None:
-            found = frame.known[number] = self._scalar(frame, self.kernel.values[number])
-        return str(found)
+        def compute(n: int) -> None:
+            frame.known[n] = self._scalar(frame, self.kernel.values[n])
+
+        if frame.find(number) is None:
+            self._in_order(number, lambda n: frame.find(n) is not None, compute)
+        return str(frame.find(number))
 
     def _scalar(self, frame: Frame, value: Value) -> str:
         match value:
@@ -85,10 +99,16 @@ class Values(Places):
             return self.scalar(chunk.frame, number)
         if not self.varies(number):
             return self.splat(chunk.frame, number)
-        found = chunk.find(number)
-        if found is None:
-            found = chunk.known[number] = self._vector(chunk, self.kernel.values[number])
-        return found
+
+        def known(n: int) -> bool:
+            return not self.varies(n) or chunk.find(n) is not None
+
+        def compute(n: int) -> None:
+            chunk.known[n] = self._vector(chunk, self.kernel.values[n])
+
+        if not known(number):
+            self._in_order(number, known, compute)
+        return str(chunk.find(number))
 
     def splat(self, frame: Frame, number: int) -> str:
         """A value that does not differ between lanes, in all of them."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.ir import Graph
+from graphc.ir import Graph, Node
 from graphc.kernel import KernelKind
 from graphc.passes.fuse import FusedKernel, fuse
 from tests import graphs
@@ -117,3 +119,13 @@ def test_what_is_read_at_many_indices_stays_small(dear: bool) -> None:
     np.testing.assert_allclose(
         run_fused(graph, kernels, inputs, [])[0], graphs.evaluate(graph, inputs)[0], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("make", [ops.negative, lambda x: ops.add(ops.tanh(x), x)], ids=["absorbed", "members"])
+def test_deep_graphs(make: Callable[[Node], Node]) -> None:
+    """Chains longer than Python's stack is deep, which unrolled solvers make: in kernels of limited size, soon."""
+    x = source = graphs.source((64,))
+    for _ in range(1500):
+        x = make(x)
+    found = fuse(graphs.graph([source], [ops.sum(x, axes=(0,))]))
+    assert len(found) <= 12
