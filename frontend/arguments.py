@@ -179,12 +179,11 @@ def parameter_count(function: Callable[..., Any]) -> int | None:
     return None if signature is None else len(signature.parameters)
 
 
-def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:
-    """Compare the positional arguments with their specs, each a Spec, a pytree of them, or None for anything.
+def check_specs(function: Callable[..., Any], args: Sequence[Any], specs: Sequence[Any]) -> None:
+    """Compare the positional arguments of a call with their specs, each a Spec, a pytree of them, or None for anything.
 
     Raises DTypeError or ShapeError that names the argument.
     """
-    args = arguments.example[0]
     if len(args) < len(specs):
         raise ShapeError(
             "there is a spec for each argument", got=f"{len(args)} arguments for {len(specs)} specs"
@@ -193,7 +192,7 @@ def check_specs(arguments: Arguments, specs: Sequence[Any]) -> None:
     for i, (arg, wanted) in enumerate(zip(args, specs, strict=False)):
         if wanted is None:
             continue
-        name = parameter_name(arguments.function, i)
+        name = parameter_name(function, i)
         for leaf, one in _pairs(arg, wanted, name):
             found = leaf.type if isinstance(leaf, Tensor | Variable) else _describe(leaf)[0]
             if not isinstance(found, TensorType):

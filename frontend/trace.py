@@ -36,8 +36,8 @@ class Result:
             return lambda arrays: concrete(arrays[0])
         if type(self.tree) is tuple and all(isinstance(t, Tensor) for t in self.tree):
             return lambda arrays: tuple([concrete(a) for a in arrays])
-        if not self.outputs:
-            return lambda arrays: self.tree
+        if self.tree is None:
+            return lambda arrays: None
         return lambda arrays: self.filled([concrete(a) for a in arrays])
 
     def filled(self, values: Sequence[Any]) -> Any:

@@ -31,6 +31,7 @@ from .errors import (
     DTypeError,
     GraphcError,
     GraphcIndexError,
+    OptionError,
     PackageError,
     ShapeError,
     TraceError,

@@ -22,6 +22,7 @@ from .frontend import pytree
 from .frontend.spec import Spec
 from .frontend.tensor import concrete
 from .frontend.variable import Variable
+from .settings import BACKENDS
 
 if TYPE_CHECKING:
     from .executable import Executable
@@ -93,7 +94,10 @@ def bench(
     first: dict[str, float] = {}
     missing: dict[str, str] = {}
     variables: list[Variable] = []
-    for backend in backends if backends is not None else [own.backend or own.settings.backend]:
+    chosen = backends if backends is not None else [own.backend or own.settings.backend]
+    if unknown := [b for b in chosen if b not in BACKENDS]:
+        raise UnsupportedError("there is no such backend", got=unknown[0], hint="use " + " or ".join(BACKENDS))
+    for backend in chosen:
         candidate = Executable(own.function, backend=backend, inputs=own.inputs)
         variables = list(candidate.specialize(*values).variables)
         try:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import linecache
 from dataclasses import dataclass
-from typing import Self
+from enum import Enum
+from typing import Self, TypeVar
+
+E = TypeVar("E", bound=Enum)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class GraphcIndexError(GraphcError, IndexError):
     """A gather or scatter met an index outside its axis at run time."""
 
 
+class OptionError(GraphcError, ValueError):
+    """A name that is none of the legal ones, which the message lists."""
+
+
 class PackageError(GraphcError, ValueError):
     """A file that is no package of graphc's, or a damaged one."""
 
@@ -100,3 +107,12 @@ class ParseError(GraphcError, ValueError):
         super().__init__(f"line {line}, column {column}: {rule}\n    {source}\n    {' ' * (column - 1)}^")
         self.line = line
         self.column = column
+
+
+def option(kind: type[E], name: object, what: str) -> E:
+    """The member of an enum with this value. `what`: how the option is called, for the message of the OptionError."""
+    found = next((member for member in kind if member.value == name), None)
+    if found is None:
+        legal = ", ".join(repr(member.value) for member in kind)
+        raise OptionError(f"there is no such {what}", got=repr(name), hint=f"use one of {legal}")
+    return found

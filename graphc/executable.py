@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from .compile import Compilation, Stage
 from .driver import call_lock
-from .errors import TraceError, UnsupportedError
-from .frontend.arguments import Arguments, check_specs, is_same_static, parameter_count
+from .errors import TraceError, UnsupportedError, option
+from .frontend.arguments import Arguments, bound_arguments, check_specs, is_same_static, parameter_count
 from .frontend.context import Context, current_context
 from .frontend.location import stack_level, with_user_line
 from .frontend.trace import trace_call
@@ -73,6 +72,8 @@ class Executable:
                         self._remember(context, fast_call)
                     return result
         if context.frame is not None:
+            if self.inputs is not None:
+                self._check_inlined(args, kwargs)
             return self.function(*args, **kwargs)
         return self._call(context, args, kwargs)
 
@@ -85,6 +86,12 @@ class Executable:
             self._remember(context, found.fast_call)
         return found(arguments.arrays)
 
+    @with_user_line
+    def _check_inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise ShapeError or DTypeError where a call inside a trace is not as the specs say."""
+        assert self.inputs is not None
+        check_specs(self.function, bound_arguments(self.function, args, kwargs)[0], self.inputs)
+
     def _remember(self, context: Context, fast_call: FastCall) -> None:
         """Ask this one first from now on."""
         made_for, fast_calls = self._recent
@@ -93,7 +100,7 @@ class Executable:
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A compiled function in a class is a method."""
-        return self if instance is None else types.MethodType(self, instance)
+        return self if instance is None else BoundExecutable(self, instance)
 
     def __repr__(self) -> str:
         return f"<compiled {self.__qualname__}, {len(self.specializations)} specializations>"
@@ -113,13 +120,14 @@ class Executable:
         """The kernels and buffers for a call like this."""
         return self.specialize(*args, **kwargs).compilation.schedule
 
+    @with_user_line
     def source(self, *args: Any, stage: str = "graph", **kwargs: Any) -> str:
         """The text of a stage for a call like this: "graph", "schedule", "llvm-ir", "asm", "triton" or "ptx".
 
-        All of them can be read on any machine. Raises ValueError for another name, UnsupportedError for a kernel that
+        All of them can be read on any machine. Raises OptionError for another name, UnsupportedError for a kernel that
         has no such text.
         """
-        return self.specialize(*args, **kwargs).compilation.text(Stage(stage))
+        return self.specialize(*args, **kwargs).compilation.text(option(Stage, stage, "stage"))
 
     def report(self, *args: Any, **kwargs: Any) -> Report:
         """What the compiler did with a call like this: kernels and their work, memory, times, slow paths, and why
@@ -166,7 +174,7 @@ class Executable:
                 hint="compile it with inputs=[gx.spec(...), ...], or give build(..., inputs=[...]): specs or examples",
             )
         found = self.specialize(*fix_sizes(declared, batch, sizes or {}))
-        build(found, self.__qualname__, Path(path), Kind(kind))
+        build(found, self.__qualname__, Path(path), option(Kind, kind, "kind of file"))
 
     @with_user_line
     def specialize(self, *args: Any, **kwargs: Any) -> Specialization:
@@ -192,7 +200,7 @@ class Executable:
             if known.holds():
                 return known
         if self.inputs is not None:
-            check_specs(arguments, self.inputs)
+            check_specs(self.function, arguments.example[0], self.inputs)
         self._tell_why(arguments, group, settings)
         trace = trace_call(self.function, arguments)
         compilation = Compilation(trace.graph, settings)
@@ -238,6 +246,39 @@ class Executable:
                     "to have one trace for all values.",
                     stacklevel=stack_level(),
                 )
+
+
+TAKE_ARGUMENTS = frozenset({"graph", "schedule", "source", "report", "benchmark", "specialize"})
+
+
+class BoundExecutable:
+    """A compiled method with its instance, which goes first wherever arguments are given."""
+
+    def __init__(self, executable: Executable, instance: Any) -> None:
+        self.__func__ = executable
+        self.__self__ = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def build(self, path: str | PathLike[str], *, inputs: Sequence[Any], **options: Any) -> None:
+        """See `Executable.build`. inputs: specs or examples of the arguments but the instance."""
+        self.__func__.build(path, inputs=(self.__self__, *inputs), **options)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.__func__, name)
+        return functools.partial(found, self.__self__) if name in TAKE_ARGUMENTS else found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundExecutable):
+            return NotImplemented
+        return self.__func__ is other.__func__ and self.__self__ is other.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+    def __repr__(self) -> str:
+        return f"<{self.__func__!r} of {self.__self__!r}>"
 
 
 def _differences(old: Arguments, new: Arguments) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from .backends.backend import Assembler, Program, Signature
 from .compile import Compilation, Stage, find_backend
 from .driver import call_lock
-from .errors import PackageError, ShapeError, TraceError, UnsupportedError
+from .errors import PackageError, ShapeError, TraceError, UnsupportedError, option
 from .frontend import pytree
 from .frontend.arguments import Arguments, bound_arguments, is_same_static
 from .frontend.context import Context, current_context
@@ -131,7 +131,7 @@ class Loaded:
 
     def source(self, stage: str = "graph") -> str:
         """The text of a stage, made from the graph by this version; see `Executable.source`."""
-        return self._compilation.text(Stage(stage))
+        return self._compilation.text(option(Stage, stage, "stage"))
 
     def report(self) -> Report:
         """What the compiler did when the package was built, or when it was loaded if it was compiled again then."""

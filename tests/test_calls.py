@@ -450,6 +450,18 @@ def test_a_bad_index_far_from_the_end_of_a_large_array():
         f(table, index)
 
 
+def test_a_bad_index_in_prepared_work():
+    table, index = gx.Variable(np.arange(400.0)), gx.Variable(np.array([1, 3]))
+    f = gx.compile(lambda x: x + gx.sum(gx.take(table, index)))
+    assert f(X)[0].item() == 4
+    index.assign(np.array([1, -401]))
+    for _ in range(2):
+        with pytest.raises(IndexError, match=r"gx\.take\(table, index\)"):
+            f(X)
+    index.assign(np.array([1, 2]))
+    assert f(X)[0].item() == 3
+
+
 @pytest.mark.parametrize("size", [4, 1 << 18])
 def test_a_bad_index_changes_no_variable(size):
     """Neither where the gather comes first, nor where nothing orders it and the update, nor where it comes last."""

@@ -23,7 +23,7 @@ from graphc.types import type_of
 
 from . import jit
 from .array_call import array_call_object
-from .build import BuiltProgram, build_program, compile_kernels
+from .build import BuiltProgram, Origin, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder, cache_key
 from .instance import Instance, address
 from .outputs import OutputPool
@@ -165,13 +165,21 @@ class BoundLLVMProgram:
         """Redo the prepared work if a variable it reads has changed."""
         versions = [s.version for s in self._prepared_from]
         if versions != self._versions or not self._is_prepared:
-            if self._instance.prepare():
-                raise GraphcIndexError("an index is outside its axis", got=str(self._instance.bad_prepare_index))
+            if status := self._instance.prepare():
+                origin = self._program.built.prepare_origins[status - 1]
+                raise _bad_index(self._instance.bad_prepare_index, origin)
             self._versions = versions
             self._is_prepared = True
 
     def _fail(self, status: int) -> None:
         """A gather met a bad index: say where it was traced. No variable has changed."""
         origin = self._program.built.origins[status - 1]
-        ops, got = ", ".join(origin.ops), str(self._instance.bad_index)
-        raise GraphcIndexError(f"an index is outside its axis, in {ops}", got=got, where=origin.where)
+        raise _bad_index(self._instance.bad_index, origin)
+
+
+def _bad_index(index: int, origin: Origin) -> GraphcIndexError:
+    """Kernels see indices as the frontend has made them: negative ones counted from the start already."""
+    hint = "a negative number counts from the end: one that lies before the start still is negative here"
+    return GraphcIndexError(
+        "an index is outside its axis", got=str(index), where=origin.where, hint=hint if index < 0 else None
+    )

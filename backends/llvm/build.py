@@ -105,19 +105,29 @@ class Origin:
     ops: tuple[str, ...]
     where: Location | None
 
+    @property
+    def detached(self) -> Origin:
+        return Origin(self.ops, self.where and self.where.detached)
+
 
 @dataclass(frozen=True)
 class BuiltProgram:
-    """A program, the origin of each of its tasks, and the positions of the variables that it changes."""
+    """A program, the origin of each of its tasks and of those that prepare, and the positions of the variables that it
+    changes."""
 
     native: NativeProgram
     origins: tuple[Origin, ...]
+    prepare_origins: tuple[Origin, ...]
     updated: tuple[int, ...]
 
     @property
     def detached(self) -> BuiltProgram:
         """As it is told on another machine: users' lines without their folders, with their text."""
-        return replace(self, origins=tuple(replace(o, where=o.where and o.where.detached) for o in self.origins))
+        return replace(
+            self,
+            origins=tuple(o.detached for o in self.origins),
+            prepare_origins=tuple(o.detached for o in self.prepare_origins),
+        )
 
 
 def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> BuiltProgram:
@@ -212,7 +222,8 @@ class _Builder:
             sequential=not _pays_to_share(self.main, tasks),
         )
         updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
-        return BuiltProgram(native, tuple(row.origin for row in self.main), tuple(updated))
+        origins, prepare_origins = (tuple(r.origin for r in rows) for rows in (self.main, self.prepare))
+        return BuiltProgram(native, origins, prepare_origins, tuple(updated))
 
     def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
         """With a barrier before each task that must wait for an earlier one, unless one thread does both."""

@@ -50,6 +50,7 @@ class Tables:
     constants: tuple[str, ...]
     sequential: bool
     origins: tuple[Origin, ...]
+    prepare_origins: tuple[Origin, ...]
     updated: tuple[int, ...]
 
 
@@ -68,6 +69,7 @@ def take_apart(built: BuiltProgram, target: Target) -> Parts:
         tuple(map(constant_name, literals)),
         native.sequential,
         built.origins,
+        built.prepare_origins,
         built.updated,
     )
     objects = {name + OBJECT: code for name, code in native.objects.items()}
@@ -113,9 +115,10 @@ def put_together(parts: Parts, host: Target, signature: Signature) -> BuiltProgr
     _check_buffers(native)
     _check_signature(native, signature)
     _check_tasks(native)
-    _require(len(tables.origins) == len(native.tasks), "every task has an origin")
+    counts = len(tables.origins), len(tables.prepare_origins)
+    _require(counts == (len(native.tasks), len(native.prepare)), "every task has an origin")
     _require(set(tables.updated) <= set(range(len(signature.variables))), "only variables are updated")
-    return BuiltProgram(native, tables.origins, tables.updated)
+    return BuiltProgram(native, tables.origins, tables.prepare_origins, tables.updated)
 
 
 def _check_machine(tables: Tables, host: Target) -> None:

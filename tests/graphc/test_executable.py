@@ -69,7 +69,7 @@ def test_every_stage_can_be_read_whatever_backend_runs() -> None:
     }
     for stage, text in expected.items():
         assert text in f.source(X, stage=stage), stage
-    with pytest.raises(ValueError, match="is not a valid Stage"):
+    with pytest.raises(gx.OptionError, match="use one of 'graph', 'schedule'"):
         f.source(X, stage="bytecode")
 
 
@@ -137,7 +137,7 @@ def test_what_can_not_be_built(tmp_path: Path) -> None:
         f.build(tmp_path / "f", kind="library", inputs=[gx.spec((2,))])
     with pytest.raises(gx.UnsupportedError, match="for this machine only"):
         f.build(tmp_path / "f", target="aarch64-linux-gnu", inputs=[gx.spec((2,))])
-    with pytest.raises(ValueError, match="'programme' is not a valid Kind"):
+    with pytest.raises(gx.OptionError, match=r"'programme'\n.*\n.*'program', 'library', 'package'"):
         f.build(tmp_path / "f", kind="programme", inputs=[gx.spec((2,))])
     w = gx.Variable(1.0, name="counter")
     count = gx.compile(lambda: w.assign(w + 1), backend="llvm")
@@ -304,3 +304,41 @@ def test_calls_that_take_turns_are_all_fast() -> None:
         assert answer.tolist() == (np.asarray(x) * np.float32(k)).tolist()
     f(X[:3], two)
     assert f._recent[1][0]((X[:3], two)) is not MISS  # used last, asked first
+
+
+def test_results_without_arrays_belong_to_the_caller() -> None:
+    f = gx.compile(lambda x: {"n": [1, 2]})
+    f(X)["n"].append(9)
+    assert f(X) == {"n": [1, 2]}
+
+
+def test_specs_hold_inside_of_traces() -> None:
+    inner = gx.compile(lambda x: x * 2, inputs=[gx.spec((None,))])
+    outer = gx.compile(lambda x: inner(x=x))
+    with pytest.raises(gx.DTypeError, match="input x is declared as float32"):
+        outer(np.ones(3))
+    assert outer(np.ones(3, np.float32)).tolist() == [2] * 3
+
+
+class Scaled:
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    @gx.compile
+    def apply(self, x: Any) -> Any:
+        return x * self.by
+
+
+def test_stages_of_a_method(tmp_path: Path) -> None:
+    two, three = Scaled(2.0), Scaled(3.0)
+    assert two.apply(X).tolist() == (2 * X).tolist() and three.apply(X).tolist() == (3 * X).tolist()
+    assert "multiply" in two.apply.source(X) and len(two.apply.report(X).kernels) == 1
+    assert two.apply == two.apply != three.apply and two.apply.__name__ == "apply"
+    with gx.using(backend="llvm"):
+        two.apply.build(tmp_path / "two", inputs=[gx.spec((4,))])
+    assert (tmp_path / "two").exists()
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(gx.UnsupportedError, match="use reference or llvm or triton"):
+        gx.bench(lambda x: x, [X], backends=["llvm", "abacus"])
