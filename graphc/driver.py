@@ -55,5 +55,10 @@ def driver() -> Driver:
 # are C's: an interrupt comes before it is taken, or where it is given back again. A forked child has it unlocked,
 # because the thread that held it does not exist there.
 call_lock = threading.RLock()
+
+# Serializes traces, which run users' code: that may wait for another thread, whose calls must go on meanwhile.
+trace_lock = threading.RLock()
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=call_lock._at_fork_reinit)  # type: ignore[attr-defined]
+    for _lock in (call_lock, trace_lock):
+        os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]

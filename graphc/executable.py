@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .compile import Compilation, Stage
-from .driver import call_lock
+from .driver import call_lock, trace_lock
 from .errors import TraceError, UnsupportedError, option
 from .frontend.arguments import Arguments, bound_arguments, check_specs, is_same_static, parameter_count
 from .frontend.context import Context, current_context
@@ -81,8 +81,9 @@ class Executable:
     def _call(self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The slow way, which ends in a fast call for arguments like these."""
         arguments = Arguments.of(self.function, args, kwargs)
-        with call_lock:
+        with trace_lock:
             found = self._specialize(arguments, context)
+        with call_lock:
             self._remember(context, found.fast_call)
         return found(arguments.arrays)
 
@@ -181,7 +182,7 @@ class Executable:
         """The trace for a call like this, which is not run. Without arguments, for the declared inputs."""
         if not args and not kwargs and self.inputs is not None:
             args = self.inputs
-        with call_lock:
+        with trace_lock:
             return self._specialize(Arguments.of(self.function, args, kwargs), current_context())
 
     @property

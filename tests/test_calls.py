@@ -294,6 +294,19 @@ def test_calls_from_several_threads():
     assert not wrong and total.numpy()[0] == 20 * sum(range(1, 7)) == total.numpy()[-1]
 
 
+def test_a_trace_may_wait_for_another_thread():
+    found: list[Any] = []
+
+    @gx.compile
+    def f(x: Any) -> Any:
+        other = threading.Thread(target=lambda: found.append((gx.asarray([1.0]) + 1).item()))
+        other.start()
+        other.join(20)
+        return x * len(found)
+
+    assert f(X).tolist() == X.tolist() and found == [2]
+
+
 def contextvars_copy() -> Any:
     import contextvars
 
