@@ -9,8 +9,19 @@ from graphc.errors import ShapeError
 from graphc.types import int64
 
 from .binary import multiply
-from .emit import ArrayLike, as_tensor, broadcast_shape, emit, normal_axis, operands, operation, stretch
-from .reductions import sum
+from .emit import (
+    ArrayLike,
+    as_tensor,
+    broadcast_shape,
+    cast,
+    emit,
+    float_dtype,
+    normal_axis,
+    operands,
+    operation,
+    stretch,
+)
+from .reductions import accumulator, sum
 from .shapes import expand_dims, matrix_transpose, moveaxis, permute_dims, squeeze
 from .tensor import Tensor
 from .unary import sqrt, square
@@ -66,14 +77,22 @@ def tensordot(
 
 @operation
 def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
-    """Products summed over one axis of both."""
-    return sum(multiply(x1, x2), axis=axis)
+    """Products summed over one axis of both, the other axes broadcast; integers are multiplied in 64 bits."""
+    a, b = operands(x1, x2)
+    left, right = normal_axis(axis, a.ndim), normal_axis(axis, b.ndim)
+    if a.shape[left] != b.shape[right]:
+        raise _mismatch("vecdot needs axes of equal sizes", a, b)
+    wide = accumulator(a)
+    a, b = moveaxis(cast(a, wide), left, -1), moveaxis(cast(b, wide), right, -1)
+    return sum(multiply(a, b), axis=-1)
 
 
 @operation
 def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """All products of an element of one vector and one of the other."""
     a, b = operands(x1, x2)
+    if a.ndim != 1 or b.ndim != 1:
+        raise _mismatch("outer takes two vectors", a, b, hint="gx.reshape(x, -1) makes one")
     return multiply(expand_dims(a, 1), b)
 
 
@@ -101,7 +120,9 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
 def vector_norm(
     x: ArrayLike, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Tensor:
-    """The Euclidean norm over these axes."""
+    """The Euclidean norm over these axes. Integers give float32."""
+    x = as_tensor(x)
+    x = cast(x, float_dtype(x))
     return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
 
 
@@ -158,12 +179,10 @@ def _arranged(named: tuple[Tensor, str], result: str) -> Tensor:
     return permute_dims(x, [letters.index(c) for c in result])
 
 
-def _mismatch(rule: str, a: Tensor, b: Tensor) -> ShapeError:
-    return ShapeError(
-        rule,
-        got=f"{a.type} and {b.type}",
-        hint="gx.matrix_transpose exchanges the last two axes",
-    )
+def _mismatch(
+    rule: str, a: Tensor, b: Tensor, hint: str = "gx.matrix_transpose exchanges the last two axes"
+) -> ShapeError:
+    return ShapeError(rule, got=f"{a.type} and {b.type}", hint=hint)
 
 
 __all__ = [

@@ -29,7 +29,7 @@ def _kept(result: Tensor, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> T
     return reshape(result, [1 if a in axes else s for a, s in enumerate(x.shape)]) if keepdims else result
 
 
-def _accumulator(x: Tensor, dtype: DTypeLike | None) -> DType:
+def accumulator(x: Tensor, dtype: DTypeLike | None = None) -> DType:
     """What sums are kept in: small integers and bools widen to 64 bits, floats stay."""
     if dtype is not None:
         return as_dtype(dtype)
@@ -42,7 +42,7 @@ def sum(
 ) -> Tensor:
     """The sum; bools and integers are summed in 64 bits."""
     x = as_tensor(x)
-    return _reduce(ops.sum, cast(x, _accumulator(x, dtype)), axis, keepdims)
+    return _reduce(ops.sum, cast(x, accumulator(x, dtype)), axis, keepdims)
 
 
 @operation
@@ -51,7 +51,7 @@ def prod(
 ) -> Tensor:
     """The product; bools and integers are multiplied in 64 bits."""
     x = as_tensor(x)
-    return _reduce(ops.prod, cast(x, _accumulator(x, dtype)), axis, keepdims)
+    return _reduce(ops.prod, cast(x, accumulator(x, dtype)), axis, keepdims)
 
 
 @operation
@@ -115,8 +115,9 @@ def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims
     """The variance: squared distances from the mean, summed and divided by their number − correction."""
     x = as_tensor(x)
     distances = subtract(x, mean(x, axis=axis, keepdims=True))
-    divisor = _count(x, axis) - correction
-    return divide(_reduce(ops.sum, square(distances), axis, keepdims), float(divisor))
+    divisor = float(_count(x, axis) - correction)
+    # Too few elements for the correction divide by 0, as in NumPy: a variance is never negative.
+    return divide(_reduce(ops.sum, square(distances), axis, keepdims), divisor if divisor > 0 else 0.0)
 
 
 @operation

@@ -6,11 +6,12 @@ from graphc import ops
 from graphc.errors import DTypeError
 from graphc.types import int64
 
-from .binary import add, greater, less
-from .emit import ArrayLike, as_tensor, broadcast, emit, normal_axis, operands, operation, require
+from .binary import add, greater, less, logical_or
+from .emit import ArrayLike, as_tensor, broadcast, emit, is_number, normal_axis, operands, operation, require
 from .promotion import Number
 from .shapes import expand_dims, moveaxis, reshape
 from .tensor import Tensor
+from .unary import isnan
 
 
 @operation
@@ -23,12 +24,18 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 @operation
 def clip(x: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
-    """x, but at least min and at most max. NaN stays, the gradient at the bounds is 1. The dtype is x's."""
-    x = as_tensor(x)
-    for bound, is_outside in ((min, less), (max, greater)):
-        if bound is not None:
-            (limit,) = operands(bound, dtype=x.dtype)
-            x = where(is_outside(x, limit), limit, x)
+    """x, but at least min and at most max. NaN stays, and a NaN bound gives NaN; the gradient at the bounds is 1.
+
+    The dtype is x's, promoted with that of the bounds.
+    """
+    given = [(bound, test) for bound, test in ((min, less), (max, greater)) if bound is not None]
+    x, *limits = operands(as_tensor(x), *(bound for bound, _ in given))
+    for (bound, is_outside), limit in zip(given, limits, strict=True):
+        outside = is_outside(x, limit)
+        if limit.dtype.is_float and not (is_number(bound) and bound == bound):
+            # No comparison finds a NaN bound.
+            outside = logical_or(outside, isnan(limit))
+        x = where(outside, limit, x)
     return x
 
 

@@ -179,6 +179,8 @@ def test_take_outside_raises_index_error_with_the_users_line() -> None:
         lambda x: x @ x,
         lambda x: gx.max(x[:0]),
         lambda x: gx.split(x, 5),
+        lambda x: gx.vecdot(x, x[..., :1]),
+        lambda x: gx.linalg.outer(x[0], x[0, 0]),
         lambda x: gx.einsum("ii,ij->j", x[0], x[0]),
         lambda x: gx.zeros((2, -1)),
         lambda x: gx.unstack(x)[0].T.T.T[0].T,
@@ -204,3 +206,25 @@ def test_dtype_errors() -> None:
         with pytest.raises(DTypeError) as error:
             call()
         assert error.value.where is not None and error.value.where.file == __file__
+
+
+def test_clip_keeps_the_bounds_values() -> None:
+    assert gx.clip(np.array([100, 50], np.int8), max=np.int64(300)).tolist() == [100, 50]
+    assert gx.clip(np.arange(3), np.float32(0.5)).tolist() == [0.5, 1, 2]
+    assert gx.clip(np.array([100, 50], np.int8), 0, 60).dtype is gx.int8
+    for bound in (np.float32("nan"), float("nan")):
+        assert np.isnan(gx.clip(X, bound, 3).numpy()).all()
+    assert np.isnan(gx.clip(np.array([np.nan], np.float32), 0, 1).item())
+
+
+def test_products_of_small_integers_are_summed_in_wide_ones() -> None:
+    a = np.full(300, 100, np.int8)
+    assert gx.vecdot(a, a).item() == 3000000 and gx.vecdot(a, a).dtype is gx.int64
+    assert gx.linalg.vector_norm(np.array([200, 100], np.int16)).item() == pytest.approx(223.6068)
+    assert gx.vecdot(X, X[0, 0]).shape == (2, 3) and gx.vecdot(X, X[:, :, :1], axis=0).shape == (3, 4)
+
+
+def test_variance_of_too_few_elements() -> None:
+    x = np.arange(6, dtype=np.float32)
+    assert gx.var(x, correction=10).item() == np.inf
+    assert np.isnan(gx.std(x[:1], correction=1).item())
