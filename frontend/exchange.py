@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError
-from graphc.types import DType, as_dtype, float32, type_of
+from graphc.ops.bits import convert
+from graphc.types import DType, as_dtype, bfloat16, float32, int64, type_of
 
 
 def is_foreign_array(x: object) -> bool:
@@ -22,15 +23,29 @@ def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:
     Raises DTypeError for what is no array, or has elements that graphc does not know.
     """
     array = _array(x, dtype)
-    if dtype is not None and array.dtype != dtype.numpy:
-        array = array.astype(dtype.numpy)
-    elif not array.dtype.isnative:
+    if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    type_of(array)
+    found = type_of(array).dtype
+    if dtype is not None and found is not dtype:
+        array = converted(array, dtype)
     return np.require(array, requirements=["C", "A"]) if array.ndim else array
 
 
+def converted(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """The elements in another dtype, as `cast` converts them in a compiled function: floats saturate."""
+    if type_of(array).dtype is bfloat16:  # which NumPy does not know as a float
+        array = array.astype(float32.numpy)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(convert(array, dtype))  # comparing rank 0 gives NumPy's scalars
+
+
 def _array(x: Any, dtype: DType | None) -> np.ndarray:
+    if isinstance(x, np.ma.MaskedArray):
+        raise DTypeError(
+            "a masked array would lose its mask: no dtype of graphc's has missing values",
+            got=f"a masked {x.dtype} array of shape {x.shape}",
+            hint="fill it first, as in x.filled(0), and pass the mask as an array of its own",
+        )
     if isinstance(x, np.ndarray):
         return x
     if isinstance(x, np.generic):
@@ -55,28 +70,40 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
 
 
 def _from_python(x: Any, dtype: DType | None) -> np.ndarray:
-    """A number or nested lists. NumPy would choose float64; our default float is float32."""
+    """A number or nested lists. NumPy would choose float64; our default float is float32, our default int int64."""
     try:
         array = np.asarray(x)
-        if dtype is not None:
-            return array if array.dtype == dtype.numpy else _checked_cast(array, dtype)
     except (ValueError, OverflowError) as error:
         raise DTypeError("nested lists become an array where all rows are equally long and all numbers fit",
                          got=str(error)) from error  # fmt: skip
+    if array.dtype == object and _is_large(x):
+        raise DTypeError(f"a Python number must fit {dtype or int64}", got=repr(x))
     if array.dtype == object or array.dtype.kind in "USc":
         raise DTypeError("expected numbers", got=repr(x))
-    return array.astype(float32.numpy) if array.dtype == np.float64 and not _holds_arrays(x) else array
+    if dtype is None:
+        if _holds_arrays(x) or array.dtype not in (np.float64, np.uint64):
+            return array
+        dtype = float32 if array.dtype == np.float64 else int64
+    return array if array.dtype == dtype.numpy else _checked_cast(array, dtype)
+
+
+def _is_large(x: Any) -> bool:
+    """Whether it is a Python int beyond 64 bits, or nested lists with one: NumPy makes an object of it."""
+    return any(map(_is_large, x)) if isinstance(x, list | tuple) else isinstance(x, int) and abs(x) >= 2**63
 
 
 def _checked_cast(array: np.ndarray, dtype: DType) -> np.ndarray:
-    """Python numbers in the dtype asked for; ints that don't fit are an error."""
+    """Python numbers in the dtype asked for; those that don't fit are an error."""
     if dtype.is_integer and array.size and array.dtype.kind in "iu":
         low, high = int(array.min()), int(array.max())
         if low < dtype.min or high > dtype.max:
             raise DTypeError(f"a Python number must fit {dtype}", got=str(low if low < dtype.min else high))
-    if array.dtype == object:
-        raise DTypeError("expected numbers", got=repr(array))
-    return array.astype(dtype.numpy)
+    result = converted(array, dtype)
+    if dtype.is_float:
+        beyond = np.isinf(result) & np.isfinite(array)
+        if beyond.any():
+            raise DTypeError(f"a Python number must fit {dtype}", got=str(array[beyond][0]))
+    return result
 
 
 def _holds_arrays(x: Any) -> bool:

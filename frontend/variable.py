@@ -16,6 +16,7 @@ from .context import current_frame
 from .exchange import native_array
 from .location import with_user_line
 from .operators import Operators
+from .promotion import in_range
 from .tensor import Tensor, concrete, symbolic
 
 
@@ -81,6 +82,8 @@ class Variable(Operators):
         """
         from .emit import as_tensor
 
+        if _is_weak(new):
+            _check_weak(new, self.dtype)
         frame = current_frame()
         if frame is None:
             array = _elements(new, self.dtype if _is_weak(new) else None)
@@ -168,10 +171,25 @@ def _elements(value: Any, dtype: DType | None) -> np.ndarray:
         value = value.value
     if isinstance(value, Tensor):
         array = value._value("giving a Variable its value", "assign inside the traced function")
-        return array if dtype is None else array.astype(dtype.numpy)
+        return array if dtype is None else native_array(array, dtype)
     return native_array(value, dtype)
 
 
 def _is_weak(value: object) -> bool:
     """Whether it is made of Python numbers, which have no dtype of their own."""
     return isinstance(value, bool | int | float | list | tuple) and not isinstance(value, np.generic)
+
+
+def _check_weak(new: Any, dtype: DType) -> None:
+    """Raise DTypeError unless the Python numbers fit the dtype by themselves: floats do not become integers."""
+    if not isinstance(new, list | tuple):
+        in_range(new, dtype)
+    elif not dtype.is_float and not _holds_symbols(new):
+        array = native_array(new)
+        if array.size and type_of(array).dtype.is_float:
+            in_range(float(array.flat[0]), dtype)
+
+
+def _holds_symbols(x: Any) -> bool:
+    """Whether nested lists hold tensors of a trace, whose elements can't be looked at."""
+    return any(map(_holds_symbols, x)) if isinstance(x, list | tuple) else isinstance(x, Tensor | Variable)

@@ -93,6 +93,28 @@ def test_foreign_memory_layouts() -> None:
         assert (gx.asarray(array) + array).tolist() == (2 * array).tolist()
 
 
+def test_conversion_is_the_same_outside_and_inside() -> None:
+    array = np.array([1e10, np.nan, -1e10, -1.5])
+    inside = gx.compile(lambda a: gx.astype(a, "int32"))(array)
+    assert gx.asarray(array, dtype="int32").tolist() == inside.tolist() == [2**31 - 1, 0, -(2**31), -1]
+    narrow = gx.asarray(array, dtype="bfloat16").numpy()
+    assert gx.asarray(narrow, dtype="int16").tolist() == [2**15 - 1, 0, -(2**15), -1]
+    assert gx.asarray(2, dtype="bool").numpy().shape == ()
+
+
+@pytest.mark.parametrize("number", [2**63, [2**63], 2**64, [-(2**70)], 1e39, [1e39]])
+def test_numbers_that_do_not_fit(number: object) -> None:
+    with pytest.raises(DTypeError, match="must fit"):
+        gx.asarray(number)
+
+
+def test_masked_arrays_are_filled_first() -> None:
+    masked = np.ma.array(np.ones(3, np.float32), mask=[1, 0, 0])
+    for call in (gx.asarray, gx.sum, gx.compile(lambda a: a + 1)):
+        with pytest.raises(DTypeError, match="filled"):
+            call(masked)
+
+
 def test_no_arrays() -> None:
     for value in ("text", object(), 1j, [[1, 2], [3]], np.array(["a"]), None):
         with pytest.raises(DTypeError):

@@ -176,3 +176,12 @@ def test_truth_and_numbers() -> None:
     assert bool(v) and int(v) == 2 and float(v) == 2 and "ab"[gx.Variable(1)] == "b"
     with pytest.raises(TraceError):
         gx.trace(lambda x: x if v else x + 1, np.ones(1))
+
+
+@pytest.mark.parametrize("new", [1.9, [1.5, 2.0], 2**40])
+def test_numbers_that_an_integer_variable_refuses(new: object) -> None:
+    v = gx.Variable(np.zeros(np.shape(new), np.int32))  # type: ignore[arg-type]
+    with pytest.raises(DTypeError):
+        v.assign(new)
+    with pytest.raises(DTypeError):
+        gx.compile(lambda: v.assign(new))()
