@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.errors import TraceError
 from graphc.ir import Node
-from graphc.types import DType, DTypeLike, TensorType, type_of
+from graphc.types import DType, DTypeLike, TensorType, bfloat16, type_of
 
 from .location import user_location
 from .operators import Operators
@@ -83,8 +83,25 @@ class Tensor(Operators):
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
+        """A read-only view, for consumers that can be told so (DLPack 1.0 and later); a copy for older ones.
+
+        PyTorch is told, but does not heed it: pass it a copy to write to. Raises BufferError for bfloat16, which
+        NumPy can't export, and where `copy=False` rules out the copy.
+        """
         array = self._value("exporting through DLPack", "return the tensor and export it then")
-        return array.__dlpack__(**options)
+        if self.dtype is bfloat16:
+            raise BufferError(
+                "a bfloat16 tensor can't be exported through DLPack: convert it with gx.astype(x, gx.float32)"
+            )
+        if options.get("copy"):
+            return array.__dlpack__(**options)
+        if (options.get("max_version") or (0, 0)) >= (1, 0):
+            return self.numpy().__dlpack__(**options)
+        if options.pop("copy", None) is False:
+            raise BufferError(
+                "a tensor is immutable, and DLPack before 1.0 can't say so: allow a copy, or pass max_version"
+            )
+        return array.copy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._value(

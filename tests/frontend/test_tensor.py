@@ -86,6 +86,36 @@ def test_dlpack_both_ways() -> None:
     assert (x[:3] + Foreign()).dtype is gx.float32
 
 
+def test_dlpack_can_not_write_to_a_tensor() -> None:
+    x = gx.asarray(np.zeros(4, np.float32))
+
+    class Old:
+        """A consumer from before DLPack 1.0, which can't be told that memory is read-only."""
+
+        def __dlpack__(self, **options: object) -> object:
+            return x.__dlpack__()
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return x.__dlpack_device__()
+
+    for source in (x, Old()):
+        array = np.from_dlpack(source)
+        if array.flags.writeable:
+            array[0] = 77
+    assert x.tolist() == [0, 0, 0, 0]
+    copy = np.from_dlpack(x, copy=True)
+    assert not np.shares_memory(copy, x.numpy())
+    if np.lib.NumpyVersion(np.__version__) >= "2.2.0":
+        assert np.shares_memory(np.from_dlpack(x, copy=False), x.numpy())
+    with pytest.raises(BufferError, match="max_version"):
+        x.__dlpack__(copy=False)
+
+
+def test_dlpack_has_no_bfloat16() -> None:
+    with pytest.raises(BufferError, match="float32"):
+        gx.ones(3, dtype="bfloat16").__dlpack__(max_version=(1, 0))
+
+
 def test_foreign_memory_layouts() -> None:
     for array in (np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.arange(12.0).reshape(2, 6)[:, ::2],
                   np.arange(6, dtype=">f8").reshape(2, 3)):  # fmt: skip
@@ -109,7 +139,7 @@ def test_numbers_that_do_not_fit(number: object) -> None:
 
 
 def test_masked_arrays_are_filled_first() -> None:
-    masked = np.ma.array(np.ones(3, np.float32), mask=[1, 0, 0])
+    masked = np.ma.array(np.ones(3, np.float32), mask=[True, False, False])
     for call in (gx.asarray, gx.sum, gx.compile(lambda a: a + 1)):
         with pytest.raises(DTypeError, match="filled"):
             call(masked)
