@@ -7,6 +7,7 @@ promotion nor broadcasting. `operation` runs a function that meets concrete valu
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -84,6 +85,8 @@ def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
 def operands(*xs: Any, dtype: DType | None = None) -> tuple[Tensor, ...]:
     """The operands as tensors of their common dtype (or of `dtype`), each still of its own shape."""
     strong = {i: as_tensor(x) for i, x in enumerate(xs) if not is_number(x)}
+    if not xs:
+        raise ShapeError("expected at least one array")
     common = dtype or common_dtype((t.dtype for t in strong.values()), (x for x in xs if is_number(x)))
     return tuple(cast(strong[i], common) if i in strong else as_tensor(x, common) for i, x in enumerate(xs))
 
@@ -148,8 +151,28 @@ def filled(value: Number, type_: TensorType) -> Tensor:
     return stretch(scalar, type_.shape)
 
 
+def whole(value: Any, rule: str) -> int:
+    """A whole number, Python's or NumPy's, as an int. Raises ShapeError with this rule for all else: bools too."""
+    if not isinstance(value, bool | np.bool_):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise ShapeError(rule, got=repr(value))
+
+
+def wholes(values: Any, rule: str) -> tuple[int, ...]:
+    """One whole number, or a sequence of them, as a tuple of ints. Raises ShapeError with this rule for all else."""
+    try:
+        items = tuple(values)
+    except TypeError:  # no sequence; NumPy's and our arrays of rank 0 say so only here
+        items = (values,)
+    return tuple(whole(i, rule) for i in items)
+
+
 def normal_axis(axis: int, rank: int) -> int:
     """The axis counted from the front. Raises ShapeError for one that does not exist."""
+    axis = whole(axis, "an axis is a whole number")
     if not -rank <= axis < rank:
         raise ShapeError(
             f"an axis of a tensor of rank {rank} is between {-rank} and {rank - 1}", got=str(axis)
@@ -161,7 +184,7 @@ def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Axes counted from the front, sorted; None for all. Raises ShapeError for repeated ones."""
     if axes is None:
         return tuple(range(rank))
-    result = sorted(normal_axis(a, rank) for a in ([axes] if isinstance(axes, int) else axes))
+    result = sorted(normal_axis(a, rank) for a in wholes(axes, "an axis is a whole number"))
     if len(set(result)) < len(result):
         raise ShapeError("each axis may be named once", got=str(axes))
     return tuple(result)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc import ops
-from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.errors import DTypeError, GraphcIndexError, ShapeError, TraceError
 
 from .emit import as_tensor, broadcast, emit, operation
 from .exchange import is_foreign_array
 from .location import with_user_line
-from .searching import positions
+from .searching import as_indices, positions
 from .shapes import moveaxis, reshape
 from .tensor import Tensor
 from .variable import Variable
@@ -30,7 +30,7 @@ class _Selection(NamedTuple):
 def index(x: Any, key: Any) -> Tensor:
     """x[key], for ints, slices, `...`, None, and integer arrays or lists.
 
-    Ints outside the axis raise ShapeError while tracing; positions in arrays raise IndexError at run time.
+    Both ints outside the axis, while tracing, and positions in arrays, at run time, raise IndexError.
     """
     x = as_tensor(x)
     selections = _selections(key, x)
@@ -82,7 +82,7 @@ def _plain(item: Any) -> Any:
     if isinstance(item, np.integer):
         return int(item)
     if isinstance(item, Tensor | Variable | list) or is_foreign_array(item):
-        tensor = as_tensor(item)
+        tensor = as_indices(item)
         if tensor.dtype.is_bool:
             raise _mask_error(item)
         return tensor
@@ -128,7 +128,7 @@ def _range(s: _Selection, x: Tensor) -> tuple[int, int, int]:
     size = x.shape[s.axis]
     if isinstance(s.item, int):
         if not -size <= s.item < size:
-            raise ShapeError(
+            raise GraphcIndexError(
                 f"index {s.item} is outside of axis {s.axis}, which has {size} elements", got=str(x.type)
             )
         start = s.item % size

@@ -20,6 +20,8 @@ from .emit import (
     operands,
     operation,
     stretch,
+    whole,
+    wholes,
 )
 from .reductions import accumulator, sum
 from .shapes import expand_dims, matrix_transpose, moveaxis, permute_dims, squeeze
@@ -65,11 +67,16 @@ def tensordot(
 ) -> Tensor:
     """Products summed over pairs of axes: the last n of x1 with the first n of x2, or as named."""
     a, b = operands(x1, x2)
-    if isinstance(axes, int):
-        left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    if not isinstance(axes, list | tuple):
+        n = whole(axes, "tensordot takes a number of axes, or two sequences of them")
+        if not 0 <= n <= min(a.ndim, b.ndim):
+            raise _mismatch(f"tensordot over {n} axes needs as many on both sides", a, b)
+        left, right = list(range(a.ndim - n, a.ndim)), list(range(n))
     else:
-        left = [normal_axis(i, a.ndim) for i in axes[0]]
-        right = [normal_axis(i, b.ndim) for i in axes[1]]
+        left, right = (
+            [normal_axis(i, x.ndim) for i in wholes(named, "an axis is a whole number")]
+            for x, named in zip((a, b), axes, strict=True)
+        )
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         raise _mismatch("tensordot needs axes of equal sizes", a, b)
     return emit(ops.dot_general, a, b, contract=(tuple(left), tuple(right)), batch=((), ()))
@@ -108,6 +115,9 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     from .creation import iota
 
     x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError("a diagonal needs at least two axes", got=str(x.type))
+    offset = whole(offset, "a diagonal's offset is a whole number")
     rows, columns = x.shape[-2:]
     first, right = max(-offset, 0), max(offset, 0)
     count = max(0, min(rows - first, columns - right))

@@ -7,9 +7,20 @@ from graphc.errors import DTypeError
 from graphc.types import int64
 
 from .binary import add, greater, less, logical_or
-from .emit import ArrayLike, as_tensor, broadcast, emit, is_number, normal_axis, operands, operation, require
+from .emit import (
+    ArrayLike,
+    as_tensor,
+    broadcast,
+    cast,
+    emit,
+    is_number,
+    normal_axis,
+    operands,
+    operation,
+    require,
+)
 from .promotion import Number
-from .shapes import expand_dims, moveaxis, reshape
+from .shapes import as_count, expand_dims, moveaxis, reshape
 from .tensor import Tensor
 from .unary import isnan
 
@@ -45,7 +56,7 @@ def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Ten
 
     The result has the indices' axes in place of that axis. A position outside raises IndexError at run time.
     """
-    x, indices = as_tensor(x), as_tensor(indices)
+    x, indices = as_tensor(x), as_indices(indices)
     if axis is None:
         x, axis = reshape(x, -1), 0
     place = normal_axis(axis, x.ndim)
@@ -57,7 +68,7 @@ def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Ten
 @operation
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """Elements of x at positions that differ for each place: result[i, j] = x[i, indices[i, j]] for the last axis."""
-    x, indices = as_tensor(x), as_tensor(indices)
+    x, indices = as_tensor(x), as_indices(indices)
     place = normal_axis(axis, x.ndim)
     grid = []
     for a, size in enumerate(x.shape):
@@ -75,12 +86,18 @@ def one_hot(x: ArrayLike, num_classes: int, /, *, dtype: object = None) -> Tenso
     from graphc.types import as_dtype, float32
 
     from .binary import equal
-    from .emit import cast
 
     x = as_tensor(x)
     require(x.dtype, x.dtype.is_integer, "one_hot", "class numbers of an integer dtype")
-    classes = emit(ops.iota, type=x.type.with_shape((num_classes,)).with_dtype(int64), axis=0)
+    count = as_count(num_classes, "gx.one_hot takes a number of classes ≥ 0")
+    classes = emit(ops.iota, type=x.type.with_shape((count,)).with_dtype(int64), axis=0)
     return cast(equal(expand_dims(x, -1), classes), float32 if dtype is None else as_dtype(dtype))  # type: ignore[arg-type]
+
+
+def as_indices(indices: ArrayLike) -> Tensor:
+    """As a tensor. A list without elements, which would be of floats, is one of no positions."""
+    tensor = as_tensor(indices)
+    return cast(tensor, int64) if isinstance(indices, list | tuple) and not tensor.size else tensor
 
 
 def positions(indices: Tensor, size: int) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from graphc import ops
 from graphc.errors import ShapeError
 
@@ -21,23 +23,27 @@ from .emit import (
     operands,
     operation,
     stretch,
+    whole,
+    wholes,
 )
 from .promotion import Number
 from .tensor import Tensor
+
+_AXIS = "an axis is a whole number"
 
 
 @operation
 def reshape(x: ArrayLike, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
     """The elements in row-major order in another shape; one size may be −1 and is computed."""
     x = as_tensor(x)
-    sizes = [shape] if isinstance(shape, int) else list(shape)
+    sizes = list(wholes(shape, "a shape is made of whole numbers"))
     known = math.prod(s for s in sizes if s != -1)
     if sizes.count(-1) == 1 and known and x.size % known == 0:
         sizes[sizes.index(-1)] = x.size // known
     if math.prod(sizes) != x.size or any(s < 0 for s in sizes):
         raise ShapeError(
             "reshape keeps the number of elements",
-            got=f"{x.type} to shape {tuple(shape) if not isinstance(shape, int) else shape}",
+            got=f"{x.type} to shape {wholes(shape, '')}",
         )
     return x if tuple(sizes) == x.shape else emit(ops.reshape, x, shape=tuple(sizes))
 
@@ -71,10 +77,8 @@ def swap_axes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
     """The source axes at the destination places, the others in their order."""
     x = as_tensor(x)
-    sources = [normal_axis(a, x.ndim) for a in ([source] if isinstance(source, int) else source)]
-    places = [
-        normal_axis(a, x.ndim) for a in ([destination] if isinstance(destination, int) else destination)
-    ]
+    sources = [normal_axis(a, x.ndim) for a in wholes(source, _AXIS)]
+    places = [normal_axis(a, x.ndim) for a in wholes(destination, _AXIS)]
     if len(sources) != len(places) or len(set(sources)) < len(sources) or len(set(places)) < len(places):
         raise ShapeError("moveaxis takes as many different places as axes", got=f"{source} and {destination}")
     order = [a for a in range(x.ndim) if a not in sources]
@@ -87,7 +91,7 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
 def expand_dims(x: ArrayLike, /, axis: int | Sequence[int]) -> Tensor:
     """New axes of size 1, at these places of the result."""
     x = as_tensor(x)
-    places = [axis] if isinstance(axis, int) else list(axis)
+    places = wholes(axis, _AXIS)
     new = normal_axes(places, x.ndim + len(places))
     sizes = iter(x.shape)
     return reshape(x, [1 if i in new else next(sizes) for i in range(x.ndim + len(places))])
@@ -106,7 +110,7 @@ def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
 @operation
 def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
     """x repeated along new axes and axes of size 1. Raises ShapeError where it does not fit."""
-    x, wanted = as_tensor(x), tuple(shape)
+    x, wanted = as_tensor(x), wholes(shape, "a shape is made of whole numbers")
     if broadcast_shape(x.shape, wanted) != wanted:
         raise ShapeError("broadcast_to needs a shape that x broadcasts to", got=f"{x.type} to {wanted}")
     return stretch(x, wanted)
@@ -129,9 +133,9 @@ def flip(x: ArrayLike, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
 @operation
 def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Tensor:
     """The arrays one after the other along an axis; None for their flattened elements."""
-    xs = operands(*arrays)
-    if not xs:
+    if not len(arrays):
         raise ShapeError("concat needs at least one array")
+    xs = operands(*arrays)
     if axis is None:
         return concat([reshape(x, -1) for x in xs], axis=0)
     place = normal_axis(axis, xs[0].ndim)
@@ -147,6 +151,8 @@ def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Tensor:
 @operation
 def stack(arrays: Sequence[ArrayLike], /, *, axis: int = 0) -> Tensor:
     """Arrays of one shape along a new axis."""
+    if not len(arrays):
+        raise ShapeError("stack needs at least one array")
     return concat([expand_dims(x, axis) for x in operands(*arrays)], axis=axis)
 
 
@@ -160,17 +166,23 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
 
 @operation
 def split(x: ArrayLike, sections: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
-    """x cut along an axis: into so many equal parts, or before each of these positions, as in NumPy."""
+    """x cut along an axis: into so many equal parts, or before each of these positions, as in NumPy.
+
+    Positions are as in slices: negative ones count from the end, those outside are its ends.
+    """
     x = as_tensor(x)
     place = normal_axis(axis, x.ndim)
     size = x.shape[place]
-    if isinstance(sections, int):
-        if sections <= 0 or size % sections:
-            raise ShapeError(f"{size} elements can't be split into {sections} equal parts")
-        cuts = [i * (size // sections) for i in range(sections)]
+    rule = "split takes a number of parts, or the positions to cut at"
+    if _is_single(sections):
+        parts = whole(sections, rule)
+        if parts <= 0 or size % parts:
+            raise ShapeError(f"{size} elements can't be split into {parts} equal parts")
+        cuts = [i * (size // parts) for i in range(parts)]
     else:
-        cuts = [0, *sections]
-    return tuple(slice_axis(x, place, a, b) for a, b in zip(cuts, [*cuts[1:], size], strict=True))
+        cuts = [0, *wholes(sections, rule)]
+    pieces = [slice(a, b).indices(size) for a, b in zip(cuts, [*cuts[1:], size], strict=True)]
+    return tuple(slice_axis(x, place, start, max(start, stop)) for start, stop, _ in pieces)
 
 
 def slice_axis(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
@@ -184,12 +196,20 @@ def slice_axis(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Te
 
 @operation
 def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
-    """The elements moved on by `shift`; those that leave at the end come in at the start."""
+    """The elements moved on by `shift`; those that leave at the end come in at the start.
+
+    One shift is applied to every axis; otherwise there is one for each.
+    """
     x = as_tensor(x)
     if axis is None:
         return reshape(roll(reshape(x, -1), shift, axis=0), x.shape)
-    shifts = [shift] if isinstance(shift, int) else list(shift)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    shifts, axes = wholes(shift, "a shift is a whole number"), wholes(axis, _AXIS)
+    if len(shifts) == 1:
+        shifts *= len(axes)
+    elif len(axes) == 1:
+        axes *= len(shifts)
+    if len(shifts) != len(axes):
+        raise ShapeError("roll takes one shift, or one for each axis", got=f"shift {shift} for axis {axis}")
     for by, a in zip(shifts, axes, strict=True):
         place = normal_axis(a, x.ndim)
         size = x.shape[place]
@@ -203,6 +223,7 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[in
 def repeat(x: ArrayLike, repeats: int, /, *, axis: int | None = None) -> Tensor:
     """Each element `repeats` times in a row; the flattened elements by default."""
     x = as_tensor(x)
+    repeats = as_count(repeats, "repeat takes a whole number of repetitions ≥ 0")
     if axis is None:
         return repeat(reshape(x, -1), repeats, axis=0)
     place = normal_axis(axis, x.ndim)
@@ -211,10 +232,12 @@ def repeat(x: ArrayLike, repeats: int, /, *, axis: int | None = None) -> Tensor:
 
 
 @operation
-def tile(x: ArrayLike, repetitions: Sequence[int], /) -> Tensor:
-    """The whole array repeated so often along each axis."""
+def tile(x: ArrayLike, repetitions: int | Sequence[int], /) -> Tensor:
+    """The whole array repeated so often along each axis; a single number is for the last one."""
     x = as_tensor(x)
-    counts = (1,) * (x.ndim - len(repetitions)) + tuple(repetitions)
+    rule = "tile takes whole numbers of repetitions ≥ 0"
+    counts = tuple(as_count(n, rule) for n in wholes(repetitions, rule))
+    counts = (1,) * (x.ndim - len(counts)) + counts
     x = reshape(x, (1,) * (len(counts) - x.ndim) + x.shape)
     pairs = [n for pair in zip(counts, x.shape, strict=True) for n in pair]
     spread = reshape(x, [n for size in x.shape for n in (1, size)])
@@ -227,14 +250,15 @@ def pad(
 ) -> Tensor:
     """x within a frame of a constant. Widths as in NumPy: one number, (before, after), or a pair for each axis."""
     x = as_tensor(x)
-    if isinstance(widths, int):
-        pairs = [(widths, widths)] * x.ndim
-    elif len(widths) == 2 and all(isinstance(w, int) for w in widths):
-        pairs = [(widths[0], widths[1])] * x.ndim  # type: ignore[list-item]
+    rule = "pad takes widths ≥ 0, a pair for each axis"
+    if _is_single(widths):
+        pairs = [wholes(widths, rule) * 2] * x.ndim
+    elif len(widths) == 2 and all(map(_is_single, widths)):  # type: ignore[arg-type]
+        pairs = [wholes(widths, rule)] * x.ndim
     else:
-        pairs = [tuple(w) for w in widths]  # type: ignore[arg-type, misc]
-    if len(pairs) != x.ndim or any(w < 0 for pair in pairs for w in pair):
-        raise ShapeError("pad takes widths ≥ 0, a pair for each axis", got=f"{widths} for {x.type}")
+        pairs = [wholes(w, rule) for w in widths]  # type: ignore[union-attr]
+    if len(pairs) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
+        raise ShapeError(rule, got=f"{widths} for {x.type}")
     fill = filled(constant, x.type.with_shape(()))
     return emit(ops.pad, x, fill, low=tuple(p[0] for p in pairs), high=tuple(p[1] for p in pairs))
 
@@ -242,6 +266,8 @@ def pad(
 @operation
 def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
     """Coordinate arrays of a grid; "xy" has the first two axes exchanged, "ij" has not."""
+    if not arrays:
+        return []
     xs = list(operands(*arrays))
     if indexing not in ("xy", "ij"):
         raise ValueError(f'indexing is "xy" or "ij", not {indexing!r}')
@@ -259,10 +285,23 @@ def diff(x: ArrayLike, /, *, axis: int = -1, n: int = 1) -> Tensor:
 
     x = as_tensor(x)
     place = normal_axis(axis, x.ndim)
-    for _ in range(n):
+    for _ in range(as_count(n, "diff is taken a whole number of times ≥ 0")):
         size = x.shape[place]
         x = subtract(slice_axis(x, place, min(1, size), size), slice_axis(x, place, 0, max(size - 1, 0)))
     return x
+
+
+def _is_single(x: object) -> bool:
+    """Whether it is no sequence; an array of rank 0 is none."""
+    return not isinstance(x, list | tuple) and np.ndim(x) == 0  # type: ignore[arg-type]
+
+
+def as_count(value: int, rule: str) -> int:
+    """A whole number ≥ 0. Raises ShapeError with this rule for anything else."""
+    count = whole(value, rule)
+    if count < 0:
+        raise ShapeError(rule, got=repr(value))
+    return count
 
 
 __all__ = [

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.types import DType, DTypeLike, TensorType, as_dtype
+
+from .location import with_user_line
 
 Size = int | str | None
 
@@ -61,18 +66,21 @@ class Spec:
         return TensorType(self.dtype, tuple(s if isinstance(s, int) else known[s] for s in self.shape))
 
 
+@with_user_line
 def spec(shape: Sequence[Size], dtype: DTypeLike = "float32") -> Spec:
     """Describe an input. Sizes are ints, None (the batch: the same wherever it appears) or names ("time").
 
     A function compiled with specs takes arrays of exactly that dtype. Raises ShapeError for any other size.
     """
-    for size in shape:
-        if (
-            isinstance(size, bool)
-            or not (size is None or isinstance(size, int | str))
-            or (isinstance(size, int) and size < 0)
-        ):
-            raise ShapeError(
-                "a size in a spec is a number ≥ 0, a name, or None for the batch", got=repr(size)
-            )
-    return Spec(tuple(shape), as_dtype(dtype))
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise ShapeError("a spec has a sequence of sizes", got=repr(shape), hint="gx.spec((n,)) for a vector")
+    return Spec(tuple(_size(s) for s in shape), as_dtype(dtype))
+
+
+def _size(size: Size) -> Size:
+    if size is None or isinstance(size, str):
+        return size
+    number = -1 if isinstance(size, bool | np.bool_) or not hasattr(size, "__index__") else operator.index(size)
+    if number < 0:
+        raise ShapeError("a size in a spec is a number ≥ 0, a name, or None for the batch", got=repr(size))
+    return number

@@ -80,7 +80,12 @@ CASES: list[Any] = [
     ("split", lambda m, x: m.split(x, 2, axis=2), (X,)),
     ("split at", lambda m, x: m.split(x, [1, 3], axis=2), (X,)),
     ("roll", lambda m, x: m.roll(x, 2, axis=2), (X,)),
+    ("split outside", lambda m, x: m.split(x, [2, 10], axis=2), (X,)),
+    ("split from the end", lambda m, x: m.split(x, [-2], axis=2), (X,)),
+    ("split backwards", lambda m, x: m.split(x, [3, 1], axis=2), (X,)),
+    ("tile one number", lambda m, x: m.tile(x, 2), (X,)),
     ("roll two", lambda m, x: m.roll(x, (-1, 1), axis=(0, 1)), (X,)),
+    ("roll all axes", lambda m, x: m.roll(x, 1, axis=(0, 1)), (X,)),
     ("roll flat", lambda m, x: m.roll(x, 5), (X,)),
     ("repeat", lambda m, x: m.repeat(x, 2, axis=1), (X,)),
     ("tile", lambda m, x: m.tile(x, (2, 1, 3)), (X,)),
@@ -179,6 +184,16 @@ def test_take_outside_raises_index_error_with_the_users_line() -> None:
         lambda x: x @ x,
         lambda x: gx.max(x[:0]),
         lambda x: gx.split(x, 5),
+        lambda x: gx.roll(x, (1, 2, 3), axis=(0, 1)),
+        lambda x: gx.concat([]),
+        lambda x: gx.stack([]),
+        lambda x: gx.tensordot(x, x, axes=9),
+        lambda x: gx.linalg.diagonal(x[0, 0]),
+        lambda x: gx.repeat(x, -1),
+        lambda x: gx.tile(x, -1),
+        lambda x: gx.sum(x, axis=True),
+        lambda x: gx.reshape(x, (2.0, 12)),
+        lambda x: gx.pad(x, [(1, 1), (2,)]),
         lambda x: gx.vecdot(x, x[..., :1]),
         lambda x: gx.linalg.outer(x[0], x[0, 0]),
         lambda x: gx.einsum("ii,ij->j", x[0], x[0]),
@@ -228,3 +243,19 @@ def test_variance_of_too_few_elements() -> None:
     x = np.arange(6, dtype=np.float32)
     assert gx.var(x, correction=10).item() == np.inf
     assert np.isnan(gx.std(x[:1], correction=1).item())
+
+
+def test_numpy_integers_are_whole_numbers() -> None:
+    n: Any = np.int64(2)
+    first: Any = np.int64(0)
+    cuts: Any = np.array([2])
+    x = gx.asarray(np.arange(6, dtype=np.float32))
+    assert gx.sum(x, axis=first).item() == 15
+    assert gx.reshape(x, (n, 3)).shape == gx.zeros((n, 3)).shape == (2, 3)
+    assert [len(part) for part in gx.split(x, cuts)] == [2, 4]
+    assert [len(part) for part in gx.split(x, n)] == [3, 3]
+    assert gx.expand_dims(x, axis=first).shape == (1, 6)
+    assert gx.pad(x, n).shape == (10,) and gx.repeat(x, n).shape == (12,)
+    assert gx.arange(n).tolist() == [0, 1] and gx.eye(n).shape == (2, 2)
+    assert gx.roll(x, n).tolist() == [4, 5, 0, 1, 2, 3]
+    assert gx.meshgrid() == []

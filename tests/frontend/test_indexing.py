@@ -50,7 +50,18 @@ def test_narrow_positions_into_long_axes() -> None:
     assert gx.asarray(x)[np.array([-1, 5], np.int8)].tolist() == [299, 5]
 
 
-@pytest.mark.parametrize("key", [2, -3, (0, 3), (0, 0, 0, 0, 0), (..., ...), (0, slice(None), I, 5)])
+@pytest.mark.parametrize("key", [2, -3, (0, 3), (0, slice(None), I, 5)])
+def test_index_errors(key: Any) -> None:
+    with pytest.raises(IndexError, match="outside of axis"):
+        gx.asarray(X)[key]
+
+
+def test_empty_lists_are_no_positions() -> None:
+    assert gx.asarray(X)[[]].shape == (0, *X.shape[1:])
+    assert gx.take(X, [], axis=1).shape == (X.shape[0], 0, *X.shape[2:])
+
+
+@pytest.mark.parametrize("key", [(0, 0, 0, 0, 0), (..., ...)])
 def test_shape_errors(key: Any) -> None:
     with pytest.raises(ShapeError):
         gx.asarray(X)[key]

@@ -59,7 +59,11 @@ def test_open_sizes_are_listed() -> None:
 
 def test_no_sizes() -> None:
     for size in (-1, 1.5, True, (2,)):
-        with pytest.raises(ShapeError, match="a size in a spec"):
+        with pytest.raises(ShapeError, match="a size in a spec") as error:
             gx.spec((size,))  # type: ignore[arg-type]
+        assert error.value.where is not None and error.value.where.file == __file__
+    with pytest.raises(ShapeError, match="sequence of sizes"):
+        gx.spec(3)  # type: ignore[arg-type]
+    assert gx.spec((np.int64(3),)).shape == (3,)  # type: ignore[arg-type]
     with pytest.raises(DTypeError):
         gx.spec((1,), "float31")

@@ -99,7 +99,7 @@ def test_dlpack_can_not_write_to_a_tensor() -> None:
             return x.__dlpack_device__()
 
     for source in (x, Old()):
-        array = np.from_dlpack(source)
+        array = np.from_dlpack(source)  # type: ignore[arg-type]
         if array.flags.writeable:
             array[0] = 77
     assert x.tolist() == [0, 0, 0, 0]
