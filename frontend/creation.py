@@ -6,18 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from graphc import ops
 from graphc.errors import DTypeError, ShapeError
 from graphc.storage import aligned_copy
-from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32, int64
+from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32, float64, int64
 
-from .binary import add, less_equal, multiply
+from .binary import add, less, less_equal, multiply
 from .context import current_frame
-from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation
+from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation, wholes
 from .exchange import native_array
 from .location import with_user_line
 from .promotion import Number, in_range, weak_dtype
-from .shapes import expand_dims
+from .searching import where
+from .shapes import as_count, expand_dims
 from .tensor import Tensor, concrete
 from .variable import Variable
 
@@ -26,11 +29,17 @@ Shape = int | Sequence[int]
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
     """Sizes as a tuple. Raises ShapeError for anything but whole numbers ≥ 0."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    for size in sizes:
-        if isinstance(size, Tensor | Variable) or not hasattr(size, "__index__") or size < 0:
-            raise ShapeError("a shape is made of whole numbers ≥ 0, known while tracing", got=repr(shape))
-    return tuple(int(s) for s in sizes)
+    rule = "a shape is made of whole numbers ≥ 0, known while tracing"
+    if isinstance(shape, Tensor | Variable) or any(isinstance(s, Tensor | Variable) for s in _items(shape)):
+        raise ShapeError(rule, got=repr(shape))
+    sizes = wholes(shape, rule)
+    if any(size < 0 for size in sizes):
+        raise ShapeError(rule, got=repr(shape))
+    return sizes
+
+
+def _items(shape: Shape) -> Sequence[int]:
+    return shape if isinstance(shape, list | tuple) else ()
 
 
 @with_user_line
@@ -88,39 +97,46 @@ def full(shape: Shape, fill_value: ArrayLike, *, dtype: DTypeLike | None = None)
     )
 
 
+@with_user_line
 def zeros(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
     """An array of zeros."""
     return full(shape, _of(0, dtype), dtype=dtype)
 
 
+@with_user_line
 def ones(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
     """An array of ones."""
     return full(shape, _of(1, dtype), dtype=dtype)
 
 
+@with_user_line
 def empty(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
     """An array whose values don't matter; it is zeros."""
     return zeros(shape, dtype=dtype)
 
 
+@with_user_line
 def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None) -> Tensor:
     """An array of x's shape and dtype, of one repeated value."""
     like = _like(x)
     return full(like.shape, fill_value, dtype=like.dtype if dtype is None else dtype)
 
 
+@with_user_line
 def zeros_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """Zeros of x's shape and dtype."""
     like = _like(x)
     return zeros(like.shape, dtype=like.dtype if dtype is None else dtype)
 
 
+@with_user_line
 def ones_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """Ones of x's shape and dtype."""
     like = _like(x)
     return ones(like.shape, dtype=like.dtype if dtype is None else dtype)
 
 
+@with_user_line
 def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """An array of x's shape and dtype whose values don't matter; it is zeros."""
     return zeros_like(x, dtype=dtype)
@@ -132,14 +148,17 @@ def arange(
 ) -> Tensor:
     """start, start + step, … below stop; with one argument, from 0 up to it.
 
-    int64, or float32 where a number is a float.
+    int64, or float32 where a number is a float. Steps that are not whole become integers towards 0.
     """
     if stop is None:
         start, stop = 0, start
+    start, stop, step = (n.item() if isinstance(n, np.generic) else n for n in (start, stop, step))
     if not all(map(is_number, (start, stop, step))) or step == 0:
         raise ShapeError(
             "gx.arange takes Python numbers, and a step that is not 0", got=repr((start, stop, step))
         )
+    if not all(map(math.isfinite, (start, stop, step))):
+        raise ShapeError("gx.arange takes finite numbers", got=repr((start, stop, step)))
     count = max(0, math.ceil((stop - start) / step))
     floats = any(isinstance(n, float) for n in (start, stop, step))
     chosen = (float32 if floats else int64) if dtype is None else as_dtype(dtype)
@@ -150,12 +169,22 @@ def arange(
 def linspace(
     start: Number, stop: Number, /, num: int, *, dtype: DTypeLike | None = None, endpoint: bool = True
 ) -> Tensor:
-    """`num` numbers from start to stop at equal distances; float32 unless another float dtype is asked for."""
+    """`num` numbers from start to stop at equal distances; float32 unless another float dtype is asked for.
+
+    The last one is exactly stop, unless `endpoint` is false.
+    """
+    num = as_count(num, "gx.linspace takes how many numbers to make, a whole number ≥ 0")
     chosen = float32 if dtype is None else as_dtype(dtype)
     if not chosen.is_float:
         raise DTypeError("gx.linspace gives floats", got=str(chosen))
+    in_range(start, chosen)
+    in_range(stop, chosen)
     distances = num - 1 if endpoint else num
-    return _steps(num, float(start), (stop - start) / distances if distances else 0.0, chosen)
+    positions = iota(num, int64)
+    found = _float_steps(positions, float(start), (stop - start) / distances if distances else 0.0)
+    if endpoint and num > 1:  # the sum of rounded steps may miss it
+        found = where(less(positions, num - 1), found, float(stop))
+    return cast(found, chosen)
 
 
 def iota(count: int, dtype: DType) -> Tensor:
@@ -164,18 +193,35 @@ def iota(count: int, dtype: DType) -> Tensor:
 
 
 def _steps(count: int, start: Number, step: Number, dtype: DType) -> Tensor:
-    in_range(start, dtype)
-    positions = iota(count, dtype)
-    return (
-        add(multiply(positions, step) if step != 1 else positions, start) if start or step != 1 else positions
-    )
+    """start + i · step, computed in 64 bits. Raises DTypeError unless the dtype holds the first and the last."""
+    for end in (start, start + step * (count - 1)) if count else ():
+        in_range(end if dtype.is_float else int(end), dtype)
+    positions = iota(count, int64)
+    if dtype.is_float or start != int(start) or step != int(step):
+        return cast(_float_steps(positions, float(start), float(step)), dtype)
+    found = multiply(positions, _wrapped(step)) if step != 1 else positions
+    return cast(add(found, _wrapped(start)) if start else found, dtype)
+
+
+def _float_steps(positions: Tensor, start: float, step: float) -> Tensor:
+    """In float64, since 16 bits can't even count far, and rounded only once to the dtype that is wanted."""
+    found = cast(positions, float64)
+    found = multiply(found, step) if step != 1 else found
+    return add(found, start) if start else found
+
+
+def _wrapped(value: Number) -> int:
+    """As an int64: uint64 numbers have the same bits, and sums modulo 2⁶⁴ come out right."""
+    return (int(value) + 2**63) % 2**64 - 2**63
 
 
 @operation
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DTypeLike = float32) -> Tensor:
     """Ones on the k-th diagonal above the main one, zeros elsewhere."""
-    rows = expand_dims(iota(n_rows, int64), axis=1)
-    columns = expand_dims(iota(n_rows if n_cols is None else n_cols, int64), axis=0)
+    rule = "gx.eye takes numbers of rows and columns ≥ 0"
+    height, width = as_count(n_rows, rule), as_count(n_rows if n_cols is None else n_cols, rule)
+    rows = expand_dims(iota(height, int64), axis=1)
+    columns = expand_dims(iota(width, int64), axis=0)
     from .binary import equal
 
     return cast(equal(columns, add(rows, k)), as_dtype(dtype))
@@ -194,8 +240,6 @@ def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
 
 
 def _triangle(x: Tensor, k: int, lower: bool) -> Tensor:
-    from .searching import where
-
     if len(x.shape) < 2:
         raise ShapeError("a triangle needs at least two axes", got=str(x.type))
     rows = expand_dims(iota(x.shape[-2], int64), axis=1)
