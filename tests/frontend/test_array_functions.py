@@ -192,8 +192,8 @@ def test_take_outside_raises_index_error_with_the_users_line() -> None:
         lambda x: gx.repeat(x, -1),
         lambda x: gx.tile(x, -1),
         lambda x: gx.sum(x, axis=True),
-        lambda x: gx.reshape(x, (2.0, 12)),
-        lambda x: gx.pad(x, [(1, 1), (2,)]),
+        lambda x: gx.reshape(x, (2.0, 12)),  # type: ignore[arg-type]
+        lambda x: gx.pad(x, [(1, 1), (2,)]),  # type: ignore[arg-type]
         lambda x: gx.vecdot(x, x[..., :1]),
         lambda x: gx.linalg.outer(x[0], x[0, 0]),
         lambda x: gx.einsum("ii,ij->j", x[0], x[0]),
