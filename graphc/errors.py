@@ -84,7 +84,7 @@ class UnsupportedError(GraphcError, NotImplementedError):
 
 
 class GraphcIndexError(GraphcError, IndexError):
-    """A gather or scatter met an index outside its axis at run time."""
+    """An index outside its axis: of a gather or scatter at run time, or a number known while tracing."""
 
 
 class OptionError(GraphcError, ValueError):
