@@ -16,6 +16,7 @@ from graphc.ir import Node, located
 from graphc.types import TensorType
 
 from . import pytree
+from .arguments import bound_arguments
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, emit, frame, is_number, operation, wrap
 from .exchange import native_array
@@ -153,6 +154,7 @@ def value_and_grad(
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def traced(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        args, kwargs = bound_arguments(function, args, kwargs)
         places, fresh = _differentiable(args, numbers)
         result = function(*_replaced(args, fresh), **kwargs)
         loss = result[0] if has_aux else result
@@ -177,11 +179,22 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool 
 def _differentiable(args: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:
     """The arguments to differentiate, as fresh nodes: as a list, and by position."""
     fresh = {}
-    for number in numbers:
-        position = number % len(args)
+    positions = _positions(numbers, len(args))
+    for position in positions:
         leaves = [_fresh(leaf) for leaf in pytree.leaves(args[position])]
         fresh[position] = pytree.unflatten(args[position], leaves)
-    return [fresh[n % len(args)] for n in numbers], fresh
+    return [fresh[position] for position in positions], fresh
+
+
+def _positions(numbers: Sequence[int], count: int) -> list[int]:
+    """`argnums` counted from the start. Raises TraceError for an argument that there is not."""
+    for number in numbers:
+        if not -count <= number < count:
+            raise TraceError(
+                "argnums are numbers of positional arguments of the function",
+                got=f"argnums={number}, of {count} arguments",
+            )
+    return [number % count for number in numbers]
 
 
 def _replaced(args: Sequence[Any], fresh: dict[int, Any]) -> list[Any]:
@@ -193,12 +206,14 @@ def _anywhere(traced: Function, function: Function, numbers: Sequence[int]) -> F
     compiled: list[Function] = []
 
     @functools.wraps(function)
+    @with_user_line
     def call(*args: Any, **kwargs: Any) -> Any:
         if current_frame() is not None:
             return traced(*args, **kwargs)
         if not compiled:
             compiled.append(driver().compile(functools.wraps(function)(traced)))
-        positions = {n % len(args) for n in numbers} if args else set()
+        args, kwargs = bound_arguments(function, args, kwargs)
+        positions = _positions(numbers, len(args))
         return compiled[0](*(_as_arrays(a) if i in positions else a for i, a in enumerate(args)), **kwargs)
 
     return call

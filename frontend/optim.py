@@ -89,6 +89,11 @@ class Optimizer:
     @with_user_line
     def apply(self, gradients: Sequence[ArrayLike | None]) -> None:
         """Update the parameters from given gradients, one for each of `parameters`, or None to leave it as it is."""
+        if current_frame() is None:
+            raise TraceError(
+                "an optimizer's updates are part of a traced function",
+                hint="call minimize or apply inside a function that gx.compile traces",
+            )
         if len(gradients) != len(self.parameters):
             got = f"{len(gradients)} for {len(self.parameters)}"
             raise ShapeError("there is one gradient for each parameter", got=got)

@@ -7,10 +7,12 @@ from enum import Enum
 from graphc import ops
 from graphc.errors import DTypeError, ShapeError
 
-from ..binary import add, divide, equal, less, maximum, multiply, not_equal, subtract
+from ..binary import add, divide, equal, greater, less, maximum, multiply, not_equal, subtract
+from ..dtypes import finfo
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation
+from ..gradients import stop_gradient
 from ..reductions import mean, sum
-from ..searching import positions, take, where
+from ..searching import take, where
 from ..shapes import moveaxis
 from ..tensor import Tensor
 from ..unary import abs, log, log1p, negative, square
@@ -82,9 +84,10 @@ def _with_classes(
     smoothing: float,
 ) -> Tensor:
     classes = _class_numbers(scores, y)
+    _check_weight(weight, scores)
     counted = None if ignore_index is None else not_equal(classes, ignore_index)
     chosen = classes if counted is None else where(counted, classes, 0)
-    costs = negative(emit(ops.pick, scores, positions(chosen, scores.shape[-1])))
+    costs = negative(emit(ops.pick, scores, chosen))
     weights = None if weight is None else take(cast(as_tensor(weight), scores.dtype), chosen)
     if weights is not None:
         costs = multiply(costs, weights)
@@ -111,6 +114,14 @@ def _class_numbers(scores: Tensor, y: Tensor) -> Tensor:
     return y
 
 
+def _check_weight(weight: ArrayLike | None, scores: Tensor) -> None:
+    if weight is not None and as_tensor(weight).shape != scores.shape[-1:]:
+        raise ShapeError(
+            "cross_entropy takes a weight for each class",
+            got=f"weights {as_tensor(weight).type} for {scores.shape[-1]} classes",
+        )
+
+
 def _with_probabilities(
     scores: Tensor,
     y: Tensor,
@@ -123,6 +134,7 @@ def _with_probabilities(
         raise ShapeError(
             "probabilities have the input's shape, and none can be ignored", got=f"{scores.type} and {y.type}"
         )
+    _check_weight(weight, scores)
     y = cast(y, scores.dtype)
     if smoothing:
         y = add(multiply(y, 1.0 - smoothing), smoothing / scores.shape[-1])
@@ -134,7 +146,7 @@ def _with_probabilities(
 def nll_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """−input at the target's class, for log-probabilities with the classes along the last axis."""
     scores = as_tensor(input)
-    picked = emit(ops.pick, scores, positions(_class_numbers(scores, as_tensor(target)), scores.shape[-1]))
+    picked = emit(ops.pick, scores, _class_numbers(scores, as_tensor(target)))
     return _reduced(negative(picked), reduction)
 
 
@@ -181,8 +193,15 @@ def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduct
 def binary_cross_entropy(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """The same for probabilities; their logarithms are at least −100, as in PyTorch."""
     x, y = _pair(input, target, "binary_cross_entropy")
-    yes, no = maximum(log(x), -100.0), maximum(log1p(negative(x)), -100.0)
+    yes, no = _limited_log(x, log(x)), _limited_log(subtract(1.0, x), log1p(negative(x)))
     return _reduced(negative(add(multiply(y, yes), multiply(subtract(1.0, y), no))), reduction)
+
+
+def _limited_log(p: Tensor, logarithm: Tensor) -> Tensor:
+    """The logarithm of p, at least −100; where p is 0 or next to it, without a gradient rather than an infinite one."""
+    is_usual = greater(p, finfo(p.dtype).smallest_normal)
+    least = stop_gradient(maximum(logarithm, -100.0))
+    return where(is_usual, log(where(is_usual, p, 1.0)), least)
 
 
 @operation

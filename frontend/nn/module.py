@@ -6,6 +6,7 @@ Knows nothing of particular layers. Attributes are found when asked for, so ther
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any, Generic, Self, TypeVar, overload
@@ -84,14 +85,14 @@ class Module:
 
     def named_members(self, prefix: str = "") -> Iterator[tuple[str, Variable | Module]]:
         """All Variables and modules below this one, in the order they were set, each once, by path."""
-        seen: set[int] = {id(self)}
+        seen: dict[int, Any] = {}  # by id, which belongs to a value as long as we keep it
         pending: list[tuple[str, Any]] = [(prefix, self)]
         while pending:
             path, value = pending.pop()
+            if id(value) in seen:  # also of containers: members may know their parents
+                continue
+            seen[id(value)] = value
             if isinstance(value, Variable | Module) and value is not self:
-                if id(value) in seen:
-                    continue
-                seen.add(id(value))
                 yield path, value
             children = [(f"{path}.{name}" if path else str(name), child) for name, child in _children(value)]
             pending.extend(reversed(children))
@@ -176,6 +177,7 @@ class Module:
         """What stands between the parentheses of the module's text."""
         return ""
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in _submodules(self)]
         inside = self.describe() if not lines else "\n  " + "\n  ".join(lines) + "\n"

@@ -129,3 +129,20 @@ def test_errors() -> None:
         gx.vjp(lambda x: x, X)[1](gx.ones(2))
     with pytest.raises(ShapeError, match="a tangent for each"):
         gx.jvp(lambda x: x, (X,), ())
+
+
+def test_argnums_count_arguments_however_they_are_passed() -> None:
+    def f(a: Any, b: Any) -> Any:
+        return gx.sum(a * a) + 3 * gx.sum(b)
+
+    x = np.arange(3, dtype=np.float32)
+    for call in (
+        lambda x: gx.grad(f, argnums=1)(x, b=x),
+        lambda x: gx.grad(f, argnums=-1)(a=x, b=x),
+        lambda x: gx.value_and_grad(f, argnums=(1,))(b=x, a=x)[1][0],
+    ):
+        assert call(x).tolist() == gx.compile(call)(x).tolist() == [3, 3, 3]
+    for wrong in (lambda x: gx.grad(f, argnums=2)(x, x), lambda x: gx.grad(lambda: gx.sum(x))()):
+        for run in (wrong, gx.compile(wrong)):
+            with pytest.raises(gx.TraceError, match=r"argnums=\d, of"):
+                run(x)

@@ -329,3 +329,41 @@ def test_flatten_and_identity() -> None:
     assert nn.Flatten()(np.ones((2, 3, 4), np.float32)).shape == (2, 12)
     assert nn.Flatten(0, 1)(np.ones((2, 3, 4), np.float32)).shape == (6, 4)
     assert nn.Identity()(X) is X
+
+
+def test_modules_that_know_each_other() -> None:
+    parent, child = nn.Linear(2, 2), nn.Linear(2, 3)
+    parent.child, child.parent, parent.me = child, parent, [parent]
+    names = [name for name, _ in parent.named_parameters()]
+    assert len(names) == 4 and names[2:] == ["child.weight", "child.bias"]
+    assert "Linear" in repr(parent) and len(child.parameters()) == 4
+
+
+def test_class_numbers_are_not_counted_from_the_end() -> None:
+    scores = np.array([[0.0, 5.0], [1.0, 2.0]], np.float32)
+    for loss in (nn.cross_entropy, nn.nll_loss):
+        for bad in (-1, 2):
+            with pytest.raises(IndexError):
+                loss(scores, np.array([0, bad]))
+    assert nn.cross_entropy(scores, np.array([1, -1]), ignore_index=-1).item() == pytest.approx(np.log1p(np.exp(-5)))
+
+
+def test_there_is_a_weight_for_each_class() -> None:
+    scores, classes = np.zeros((3, 3), np.float32), np.array([0, 1, 2])
+    for shape in ((9,), (2,), (3, 3), ()):
+        with pytest.raises(ShapeError, match="a weight for each class"):
+            nn.cross_entropy(scores, classes, weight=np.ones(shape, np.float32))
+
+
+def test_sure_probabilities_have_finite_gradients() -> None:
+    def loss(z: Any) -> Any:
+        return nn.binary_cross_entropy(gx.sigmoid(z), np.array([1, 0, 1, 0], np.float32))
+
+    z = np.array([20, -200, 1, -0.5], np.float32)
+    y = 1 / (1 + np.exp(-z.astype(np.float64)))
+    np.testing.assert_allclose(gx.grad(loss)(z).numpy(), (y - [1, 0, 1, 0]) / 4, rtol=1e-5, atol=1e-8)
+    curvature = gx.grad(lambda z: gx.sum(gx.grad(loss)(z)))(z).numpy()
+    np.testing.assert_allclose(curvature, y * (1 - y) / 4, rtol=1e-4, atol=1e-7)
+    p = np.array([0, 1, 0.5], np.float32)
+    costs = nn.binary_cross_entropy(p, np.array([1, 0, 1], np.float32), reduction="none")
+    np.testing.assert_allclose(costs.numpy(), [100, 100, np.log(2)], rtol=1e-6)

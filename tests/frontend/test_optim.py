@@ -219,3 +219,10 @@ def test_averages_of_nothing_end_at_zero(make: Any, dtype: str) -> None:
     for _ in range(700):
         step()
     assert moments.numpy()[[0, 1, 3]].tolist() == [0, 0, 0] and np.isnan(moments.numpy()[2])
+
+
+def test_updates_belong_in_a_trace() -> None:
+    optimizer = optim.Adam([gx.Variable(np.ones(3, np.float32))])
+    with pytest.raises(TraceError, match="part of a traced function"):
+        optimizer.apply([np.ones(3, np.float32)])
+    assert optimizer.beta1_power.item() == 1
