@@ -17,9 +17,10 @@ from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, u
 from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
 from .context import current_frame
 from .creation import Shape, as_shape, iota
-from .emit import ArrayLike, as_tensor, cast, emit, operation, stretch
+from .emit import ArrayLike, as_tensor, cast, emit, is_number, operation, stretch
 from .location import user_location
-from .shapes import reshape, stack
+from .promotion import in_range
+from .shapes import broadcast_to, reshape, stack
 from .tensor import Tensor
 from .unary import cos, log, sqrt
 from .variable import Variable
@@ -104,15 +105,19 @@ def uniform(
     shape: Shape, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *,
     dtype: DTypeLike = "float32", generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
-    """Numbers equally likely anywhere in low ≤ x < high (rounding may give high itself)."""
+    """Numbers equally likely anywhere in low ≤ x < high (rounding may give high itself).
+
+    Bounds that are arrays broadcast to the shape.
+    """
     chosen, sizes = _float(dtype), as_shape(shape)
-    x = cast(_fractions(sizes, chosen, generator), chosen)
+    x = reshape(cast(_fractions(sizes, chosen, generator), chosen), sizes)
     if isinstance(low, float | int) and isinstance(high, float | int):
         x = multiply(x, float(high) - float(low)) if high - low != 1 else x
         x = add(x, float(low)) if low else x
     else:
+        low, high = _spread(low, sizes), _spread(high, sizes)
         x = add(multiply(x, subtract(high, low)), low)
-    return reshape(cast(x, chosen), sizes)
+    return cast(x, chosen)
 
 
 @operation
@@ -120,16 +125,17 @@ def normal(
     shape: Shape, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *,
     dtype: DTypeLike = "float32", generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
-    """Normally distributed numbers, by Box and Muller's transform (1958)."""
+    """Normally distributed numbers, by Box and Muller's transform (1958). mean and std broadcast to the shape."""
     chosen, sizes = _float(dtype), as_shape(shape)
     if chosen is float64:
         radius, angle = (_fractions(sizes, float64, generator) for _ in range(2))
     else:
         radius, angle = map(_fraction, _words(sizes, 2, generator))
     x = multiply(sqrt(multiply(log(subtract(1.0, radius)), -2.0)), cos(multiply(angle, 2 * math.pi)))
-    x = multiply(x, std) if not (isinstance(std, float | int) and std == 1) else x
-    x = add(x, mean) if not (isinstance(mean, float | int) and mean == 0) else x
-    return reshape(cast(x, chosen), sizes)
+    x = reshape(x, sizes)
+    x = multiply(x, _spread(std, sizes)) if not (isinstance(std, float | int) and std == 1) else x
+    x = add(x, _spread(mean, sizes)) if not (isinstance(mean, float | int) and mean == 0) else x
+    return cast(x, chosen)
 
 
 @operation
@@ -144,6 +150,8 @@ def randint(
     if not chosen.is_integer or not 0 < count <= 1 << 32:
         raise DTypeError("randint takes an integer dtype and 1 to 2**32 integers to choose from",
                          got=f"{chosen}, {low} … {high - 1}")  # fmt: skip
+    in_range(low, chosen)
+    in_range(high - 1, chosen)
     (word,) = _words(sizes, 1, generator)
     scaled = bitwise_right_shift(multiply(cast(word, uint64), count), 32)
     return reshape(add(cast(scaled, chosen), low) if low else cast(scaled, chosen), sizes)
@@ -155,6 +163,11 @@ def bernoulli(p: ArrayLike, shape: Shape, *, generator: Generator | None = None)
     sizes = as_shape(shape)
     chances = _fraction(_words(sizes, 1, generator)[0])
     return less(reshape(chances, sizes), p)
+
+
+def _spread(parameter: ArrayLike, sizes: tuple[int, ...]) -> ArrayLike:
+    """An array of parameters in the shape of the numbers; Python numbers stay, and take the numbers' dtype."""
+    return parameter if is_number(parameter) else broadcast_to(parameter, sizes)
 
 
 def _float(dtype: DTypeLike) -> DType:

@@ -15,8 +15,6 @@ from ..binary import (
     greater_equal,
     less_equal,
     logaddexp,
-    maximum,
-    minimum,
     multiply,
     subtract,
 )
@@ -137,8 +135,9 @@ def hard_swish(x: ArrayLike, /) -> Tensor:
 
 @operation
 def hard_tanh(x: ArrayLike, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """x, but at least min_val and at most max_val."""
-    return maximum(minimum(x, max_val), min_val)
+    """x, but at least min_val and at most max_val; the gradient at both ends is 0."""
+    x = as_tensor(x)
+    return where(greater_equal(x, max_val), max_val, where(less_equal(x, min_val), min_val, x))
 
 
 @operation

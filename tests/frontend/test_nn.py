@@ -367,3 +367,9 @@ def test_sure_probabilities_have_finite_gradients() -> None:
     p = np.array([0, 1, 0.5], np.float32)
     costs = nn.binary_cross_entropy(p, np.array([1, 0, 1], np.float32), reduction="none")
     np.testing.assert_allclose(costs.numpy(), [100, 100, np.log(2)], rtol=1e-6)
+
+
+def test_hard_tanh_is_flat_at_its_ends() -> None:
+    x = np.array([-2, -1, 0.5, 1, 2, np.nan], np.float32)
+    assert gx.grad(lambda x: gx.sum(nn.hard_tanh(x)))(x[:5]).tolist() == [0, 0, 1, 0, 0]
+    np.testing.assert_array_equal(nn.hard_tanh(x).numpy(), np.clip(x, -1, 1))

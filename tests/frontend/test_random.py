@@ -96,3 +96,20 @@ def test_randint_and_bernoulli() -> None:
 @pytest.mark.parametrize("draw", [gx.random.uniform, gx.random.normal, gx.random.bits])
 def test_shapes(draw: Callable[..., gx.Tensor]) -> None:
     assert draw(()).shape == () and draw(3).shape == (3,) and draw((2, 0)).shape == (2, 0)
+
+
+def test_parameters_that_are_arrays() -> None:
+    means, widths = np.array([[0.0], [100.0]], np.float32), np.array([0.0, 1.0, 2.0], np.float32)
+    x = gx.random.normal((2, 3), means, widths).numpy()
+    assert x.dtype == np.float32 and x[:, 0].tolist() == [0, 100] and (abs(x - means) <= 7 * widths).all()
+    y = gx.random.uniform((2, 3), means, means + widths).numpy()
+    assert ((means <= y) & (y <= means + widths)).all()
+    with pytest.raises(gx.ShapeError):
+        gx.random.normal((2, 3), np.zeros(4), 1.0)
+
+
+def test_integers_fit_their_dtype() -> None:
+    assert gx.random.randint(-128, 128, (50,), dtype="int8").dtype is gx.int8
+    for low, high in ((0, 1000), (-200, 0)):
+        with pytest.raises(gx.DTypeError, match="int8"):
+            gx.random.randint(low, high, (5,), dtype="int8")
