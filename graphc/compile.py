@@ -21,7 +21,7 @@ import numpy as np
 
 from . import driver as hook
 from . import ops
-from .errors import UnsupportedError
+from .errors import TraceError, UnsupportedError
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
 from .settings import Check, Settings
@@ -177,6 +177,7 @@ def find_backend(name: str) -> Backend:
     return backend
 
 
+@with_user_line
 def compile(
     function: Callable[..., Any] | None = None,
     *,
@@ -190,8 +191,14 @@ def compile(
     one that may be anything; then calls with other dtypes or shapes raise DTypeError or ShapeError.
     """
     from .executable import Executable
+    from .frontend.spec import Spec
+
+    if isinstance(inputs, Spec):
+        raise TraceError("inputs is a list with a spec for each argument", got=str(inputs), hint=f"inputs=[{inputs}]")
 
     def make(f: Callable[..., Any]) -> Executable:
+        if not callable(f):
+            raise TraceError("gx.compile takes a function", got=repr(f))
         return Executable(f, backend=backend, inputs=None if inputs is None else tuple(inputs))
 
     return make if function is None else make(function)

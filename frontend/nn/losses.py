@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from graphc import ops
-from graphc.errors import DTypeError, ShapeError
+from graphc.errors import DTypeError, ShapeError, option
 
 from ..binary import add, divide, equal, greater, less, maximum, multiply, not_equal, subtract
 from ..dtypes import finfo
@@ -28,7 +28,7 @@ class Reduction(Enum):
 
 
 def _reduced(costs: Tensor, reduction: str) -> Tensor:
-    match Reduction(reduction):
+    match option(Reduction, reduction, "reduction"):
         case Reduction.MEAN:
             return mean(costs)
         case Reduction.SUM:
@@ -97,7 +97,7 @@ def _with_classes(
     if counted is not None:
         costs = where(counted, costs, 0.0)
         weights = cast(counted, scores.dtype) if weights is None else where(counted, weights, 0.0)
-    if weights is not None and Reduction(reduction) is Reduction.MEAN:
+    if weights is not None and option(Reduction, reduction, "reduction") is Reduction.MEAN:
         return divide(sum(costs), sum(weights))
     return _reduced(costs, reduction)
 

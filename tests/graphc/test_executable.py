@@ -342,3 +342,10 @@ def test_stages_of_a_method(tmp_path: Path) -> None:
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(gx.UnsupportedError, match="use reference or llvm or triton"):
         gx.bench(lambda x: x, [X], backends=["llvm", "abacus"])
+
+
+def test_what_can_not_be_compiled() -> None:
+    with pytest.raises(gx.TraceError, match=r"takes a function\n  got: 3\n  at: .*gx.compile"):
+        gx.compile(3)
+    with pytest.raises(gx.TraceError, match="a spec for each argument"):
+        gx.compile(lambda x: x, inputs=gx.spec((3,)))
