@@ -345,7 +345,9 @@ def test_an_unknown_backend_is_refused() -> None:
 
 
 def test_what_can_not_be_compiled() -> None:
-    with pytest.raises(gx.TraceError, match=r"takes a function\n  got: 3\n  at: .*gx.compile"):
-        gx.compile(3)
+    number: Any = 3
+    spec: Any = gx.spec((3,))
+    with pytest.raises(gx.TraceError, match=r"takes a function\n  got: 3\n  at: .*gx.compile\(number"):
+        gx.compile(number)
     with pytest.raises(gx.TraceError, match="a spec for each argument"):
-        gx.compile(lambda x: x, inputs=gx.spec((3,)))
+        gx.compile(lambda x: x, inputs=spec)
