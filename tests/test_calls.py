@@ -49,6 +49,43 @@ def test_swap():
     assert a.numpy().tolist() == (-np.arange(40.0)).tolist() and b.numpy().tolist() == np.arange(40.0).tolist()
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (64, 48), (40, 700)])
+def test_an_old_value_transposed(shape):
+    """The kernel stores the transposed result from tiles, and updates the Variable in place."""
+    rng = np.random.default_rng(0)
+    old, x = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
+    w = gx.Variable(old)
+
+    @gx.compile
+    def step(x: Any) -> Any:
+        turned = (w * x).T
+        w.assign(gx.exp2(x) * 0.5)
+        return turned
+
+    np.testing.assert_allclose(step(x).numpy(), (old * x).T, rtol=1e-6)
+    np.testing.assert_allclose(w.numpy(), np.exp2(x) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 100_000), (3, 40_000), (300, 50)])
+def test_an_update_between_sweeps_over_rows(shape):
+    """Few long rows are cut into parts, whose sweeps are kernels of their own."""
+    rng = np.random.default_rng(0)
+    x, old = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(shape[0]).astype(np.float32)
+    w = gx.Variable(old)
+
+    @gx.compile
+    def step(x: Any) -> Any:
+        top = gx.max(x, axis=1)
+        y = gx.max(gx.minimum(x * top[:, None], w[:, None]), axis=1)
+        w.assign(top * 0.5 + 1)
+        return y
+
+    top = x.max(1)
+    wanted = np.minimum(x * top[:, None], old[:, None]).max(1)
+    np.testing.assert_allclose(step(x).numpy(), wanted, rtol=1e-6)
+    np.testing.assert_allclose(w.numpy(), top / 2 + 1, rtol=1e-6)
+
+
 def test_a_ring_of_variables_and_work_on_the_way():
     v = [gx.Variable(np.full(9, float(i))) for i in range(3)]
 
@@ -461,6 +498,21 @@ def test_a_bad_index_far_from_the_end_of_a_large_array():
     index[1234] = 1000
     with pytest.raises(IndexError, match="1000"):
         f(table, index)
+
+
+@pytest.mark.parametrize(("columns", "dtype"), [(5, "float32"), (5, "int32"), (9, "int16"), (17, "int8")])
+def test_gathered_columns_stored_twice(columns, dtype):
+    """Tiles with missing rows, of which LLVM once made a shuffle that it could not select."""
+    x = np.arange(64 * 40).reshape(64, 40).astype(dtype)
+
+    @gx.compile
+    def f(x: Any, i: Any) -> Any:
+        y = gx.take(x, gx.pad(i, ((1, 1),)), axis=1)
+        return y, y * 3 + y
+
+    a, b = f(x, np.arange(columns - 2))
+    wanted = x[:, np.pad(np.arange(columns - 2), 1)]
+    assert (a.numpy() == wanted).all() and (b.numpy() == wanted * 3 + wanted).all()
 
 
 def test_a_bad_index_in_prepared_work():

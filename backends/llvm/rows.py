@@ -94,7 +94,7 @@ class Rows(Mode):
     def _next_rows(self) -> list[tuple[int, Index, int]]:
         """The slot and index of each load that walks along the row, and how far on its next row is."""
         loops = [a for a in (*self.plan.outer, *self.plan.inner) if a.size > 1]
-        if sum(s.passes for s in self.sweeps) < 2 or not loops:
+        if self.plan.axis is None or sum(s.passes for s in self.sweeps) < 2 or not loops:
             return []
         found: dict[tuple[int, Index], int] = {}
         for value in self.kernel.values:

@@ -56,7 +56,9 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
     shared = accumulated_axis(kernel)
     if shared is not None and (parts > 1 or sums_lose_precision(kernel)):
         return PartialSums(kernel, cut(shared, parts)).stages()
-    if shared is None and parts > 1 and not any(s.accumulate for s in kernel.stores):
+    # An update in place would come in a stage of its own, before others that want the old value.
+    updates = bool(kernel.loaded & kernel.written)
+    if shared is None and parts > 1 and not updates and not any(s.accumulate for s in kernel.stores):
         return SpreadSweeps(kernel, cut(longest(kernel.row), parts)).stages()
     return Stages((kernel,))
 

@@ -18,6 +18,8 @@ from .plan import is_tiled
 from .text import register_type
 from .values import Values
 
+ZEROS = "zeroinitializer"
+
 
 class Tiles:
     """Blocks of a kernel's tile axis."""
@@ -79,7 +81,10 @@ class Tiles:
         return [self.values.address(slot, at, fixed + lane * stride) for lane in range(first.count)]
 
     def store_all(self, chunks: Sequence[Chunk], stores: Sequence[Store]) -> None:
-        """Carry out stores at what `points` made."""
+        """Carry out stores at what `points` made: first all values, since a slot may be updated in place."""
+        for chunk in chunks:
+            for store in stores:
+                self.values.vector(chunk, store.value)
         turned = self.stores(stores)
         straight = [s for s in stores if s not in turned]
         for chunk in chunks:
@@ -97,12 +102,13 @@ class Tiles:
             values.memory.store(pointer, row, dtype, len(chunks))
 
     def transpose(self, rows: Sequence[str], dtype: DType) -> list[str]:
-        """Vector q of the result has element q of each row. Rows that are missing hold anything.
+        """Vector q of the result has element q of each row. Rows that are missing are zeros: of poison ones, LLVM 22 makes
+        shuffles for AVX-512 that it can't select itself.
 
         Rounds of two-input shuffles: round d exchanges the blocks of d lanes off the diagonal between rows d apart.
         """
         lanes, type_ = self.values.lanes, register_type(dtype, self.values.lanes)
-        now = [*rows, *["poison"] * (lanes - len(rows))]
+        now = [*rows, *[ZEROS] * (lanes - len(rows))]
         distance = lanes // 2
         while distance:
             following = list(now)
@@ -118,6 +124,6 @@ class Tiles:
         return now
 
     def _shuffle(self, a: str, b: str, type_: str, order: list[int]) -> str:
-        if a == b == "poison":
+        if a == b == ZEROS:
             return a
         return self.values.memory.shuffle(a, b, type_, order)

@@ -155,7 +155,7 @@ class Values(Places):
         stride, mask = self.stride(load.index), self.mask(chunk, load.bounds)
         if self.kernel.slots[load.slot].size == 0:
             return self.vectors.constant(0, load.dtype)
-        if stride in (1, -1) and (mask is None or load.dtype.itemsize >= 4):
+        if stride in (1, -1) and (mask is None or self._can_mask(chunk, load.dtype)):
             return self._neighbours(chunk, load, stride, mask)
         if stride is not None and stride != 0 and mask is not None:
             return self._strided(chunk, load, stride, mask)
@@ -163,6 +163,11 @@ class Values(Places):
             self.code.notes.add("loads with a stride, lane by lane")
             return self.memory.load_each(self._pointers(chunk, load, stride), load.dtype)
         return self._gather(chunk, load, mask)
+
+    def _can_mask(self, chunk: Chunk, dtype: DType) -> bool:
+        """Whether a load may have a mask that is no constant. Not of lanes that are invalid besides: on x86 before AVX-512,
+        LLVM 22 forgets the mask of a register that has none but these."""
+        return dtype.itemsize >= 4 and (chunk.count == self.lanes or not self.target.is_x86 or self.target.has_scale)
 
     def _neighbours(self, chunk: Chunk, load: Load, stride: int, mask: str | None) -> str:
         """Neighbouring elements, in order or reversed."""

@@ -14,7 +14,7 @@ from graphc import ops
 from graphc.backends.llvm import jit, stages
 from graphc.backends.llvm.lower import lower
 from graphc.backends.llvm.segments import segments
-from graphc.backends.llvm.target import describe, host_target
+from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.index import Axis, Bound, Gathered, Index
 from graphc.ir import Node
 from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Reduce, Slot, Store
@@ -350,3 +350,36 @@ def test_narrow_tails_end_where_they_end(to: DType) -> None:
         arrays = [np.full(size, v, x.dtype.numpy) for v in (3, 0x10101)] + [np.zeros(size + 16, to.numpy)]
         assert compile_kernel(kernel)(arrays) == 0
         assert np.flatnonzero(arrays[2]).tolist() == list(range(size))
+
+
+@pytest.mark.parametrize("dtype", [float64, int64], ids=str)
+@pytest.mark.parametrize("target", [AVX2, host_target()], ids=["AVX2", "host"])
+def test_masks_of_tails_are_constants(dtype: DType, target: Target) -> None:
+    """Before AVX-512, LLVM 22 reads all of a register of which neither bounds nor the tail want a lane."""
+    i, j = Axis("i", 3), Axis("j", 12)
+    at = Index.of(i) * 12 + Index.of(j)
+    add = record("add", lambda s, a, b: s.cast(a, float32) + b, (dtype, float32))
+    values = (Load(0, at - 12, (Bound(Index.of(i), 1, 3),), dtype), Load(1, at, (), float32), Apply(add, (0, 1)))
+    slots = (Slot(dtype, 24), Slot(float32, 36), Slot(float32, 36))
+    kernel = Kernel(slots, (i, j), (), (), values, (Store(2, at, 2),))
+    ir = lower(kernel, target, "kernel").ir
+    masks = set(re.findall(r"(%\w+) = and <\d+ x i1> [^\n]*i1 false", ir))
+    loads = [line for line in ir.splitlines() if "call" in line and "masked.load" in line]
+    assert target is not AVX2 or not any(f" {mask}," in line for mask in masks for line in loads)
+    check(kernel, random_arrays(kernel), compile_kernel(kernel))
+
+
+def test_rows_of_one_that_are_summed_up() -> None:
+    i, r = Axis("i", 4), Axis("r", 1)
+    at, zero = Index.of(i), (Const(0, float32),)
+    add = record("add", lambda s, a, b: a + b, (float32, float32))
+    same = record("same", lambda s, a: a, (float32,))
+    values = (
+        Load(0, at, (), float32),
+        Reduce(add, zero, same, (0,), (r,)),
+        Apply(add, (0, 1)),
+        Reduce(add, zero, same, (2,), (r,)),
+    )
+    slots = (Slot(float32, 4), Slot(float32, 4), Slot(float32, 1))
+    kernel = Kernel(slots, (i,), (r,), (), values, (Store(1, at, 3), Store(2, Index(), 3, (i,))))
+    check(kernel, random_arrays(kernel), compile_kernel(kernel))
