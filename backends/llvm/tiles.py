@@ -102,8 +102,8 @@ class Tiles:
             values.memory.store(pointer, row, dtype, len(chunks))
 
     def transpose(self, rows: Sequence[str], dtype: DType) -> list[str]:
-        """Vector q of the result has element q of each row. Rows that are missing are zeros: of poison ones, LLVM 22 makes
-        shuffles for AVX-512 that it can't select itself.
+        """Vector q of the result has element q of each row. Rows that are missing are zeros: of poison ones, LLVM 22
+        makes shuffles for AVX-512 that it can't select itself.
 
         Rounds of two-input shuffles: round d exchanges the blocks of d lanes off the diagonal between rows d apart.
         """

@@ -165,8 +165,8 @@ class Values(Places):
         return self._gather(chunk, load, mask)
 
     def _can_mask(self, chunk: Chunk, dtype: DType) -> bool:
-        """Whether a load may have a mask that is no constant. Not of lanes that are invalid besides: on x86 before AVX-512,
-        LLVM 22 forgets the mask of a register that has none but these."""
+        """Whether a load may have a mask that is no constant. Not of lanes that are invalid besides: on x86 before
+        AVX-512, LLVM 22 forgets the mask of a register that has none but these."""
         return dtype.itemsize >= 4 and (chunk.count == self.lanes or not self.target.is_x86 or self.target.has_scale)
 
     def _neighbours(self, chunk: Chunk, load: Load, stride: int, mask: str | None) -> str:
