@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from .context import current_frame
 from .dtypes import finfo
 from .emit import ArrayLike, as_tensor, cast
 from .gradients import reached_gradients
-from .location import with_user_line
+from .location import user_location, with_user_line
 from .nn.module import Module
 from .searching import where
 from .tensor import Tensor
 from .unary import abs, sqrt, square
 from .variable import Variable
+
+Parameters: TypeAlias = Module | Variable | Iterable[Variable]
 
 
 class hyperparameter:
@@ -51,18 +53,32 @@ class hyperparameter:
             known.assign(cast(as_tensor(value), known.dtype))
 
 
+def _named(parameters: Parameters) -> list[tuple[str, Variable]]:
+    """What to train, by path in the module or by number."""
+    if isinstance(parameters, Module):
+        return list(parameters.named_parameters())
+    variables = [parameters] if isinstance(parameters, Variable) else list(parameters)
+    for variable in variables:
+        if not isinstance(variable, Variable):
+            raise TraceError(
+                "an optimizer takes a module or Variables",
+                got=repr(variable),
+                hint="gx.Variable(array) makes one",
+            )
+    return [(str(i), v) for i, v in enumerate(variables) if v.trainable]
+
+
 class Optimizer:
-    """What optimizers share. `parameters`: a module, or Variables; those that are not trainable are left out."""
+    """What optimizers share.
+
+    parameters  a module, a Variable, or several. Those that are not trainable are left out.
+    """
 
     lr = hyperparameter()
 
     @with_user_line
-    def __init__(self, parameters: Module | Iterable[Variable], lr: float) -> None:
-        named = (
-            list(parameters.named_parameters())
-            if isinstance(parameters, Module)
-            else [(str(i), p) for i, p in enumerate(parameters) if p.trainable]
-        )
+    def __init__(self, parameters: Parameters, lr: float) -> None:
+        named = _named(parameters)
         unique = {id(p): (name, p) for name, p in reversed(named)}
         self.names = [name for name, p in named if unique[id(p)][0] == name]
         self.parameters = [unique[id(p)][1] for name, p in named if unique[id(p)][0] == name]
@@ -160,7 +176,7 @@ class SGD(Optimizer):
     weight_decay = hyperparameter()
 
     def __init__(
-        self, parameters: Module | Iterable[Variable], lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
+        self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
         weight_decay: float = 0.0, nesterov: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
@@ -212,11 +228,11 @@ class Adam(Optimizer):
     weight_decay = hyperparameter()
 
     def __init__(
-        self, parameters: Module | Iterable[Variable], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        self, parameters: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8, weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
-        self.beta1, self.beta2 = betas
+        self.beta1, self.beta2 = _pair(betas)
         self.eps = eps
         self.weight_decay = weight_decay
         self.beta1_power = Variable(
@@ -253,7 +269,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p shrinks by lr · weight_decay · p."""
 
     def __init__(
-        self, parameters: Module | Iterable[Variable], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        self, parameters: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8, weight_decay: float = 1e-2,
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr, betas, eps, weight_decay)
@@ -263,6 +279,14 @@ class AdamW(Adam):
 
     def decayed(self, parameter: Tensor) -> Tensor:
         return multiply(parameter, _as(subtract(1.0, multiply(self.lr, self.weight_decay)), parameter.dtype))
+
+
+def _pair(betas: Sequence[float]) -> tuple[float, float]:
+    try:
+        first, second = betas
+    except (TypeError, ValueError):
+        raise ShapeError("betas are two numbers", got=repr(betas), where=user_location()) from None
+    return first, second
 
 
 def _mixed(moment: Variable, new: Tensor, beta: Variable) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc import TraceError, nn, optim
+from graphc import ShapeError, TraceError, nn, optim
 
 START = np.array([1.0, -2.0, 3.0])
 
@@ -139,6 +139,18 @@ def test_only_trainable_and_each_once() -> None:
     assert optim.SGD(nn.Sequential(layer, layer)).names == ["0.weight", "0.bias"]
     with pytest.raises(TraceError, match="needs trainable"):
         optim.SGD([b])
+
+
+def test_what_optimizers_take() -> None:
+    w = gx.Variable(START)
+    assert optim.SGD(w).parameters == [w]
+    assert optim.AdamW(w, betas=[0.8, 0.9]).beta1 == 0.8  # type: ignore[arg-type]
+    for bad in ([np.ones(3)], [w, "w"], {"w": w}):
+        with pytest.raises(TraceError, match=r"a module or Variables(.|\n)*test_optim"):
+            optim.SGD(bad)  # type: ignore[arg-type]
+    for betas in ((0.9,), (0.9, 0.9, 0.9), 0.9):
+        with pytest.raises(ShapeError, match=r"two numbers(.|\n)*test_optim"):
+            optim.Adam(w, betas=betas)  # type: ignore[arg-type]
 
 
 def test_minimize_reaches_a_parameter_or_raises() -> None:
