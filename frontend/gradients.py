@@ -150,15 +150,17 @@ def value_and_grad(
 
     The function gives a loss of shape (), or (loss, anything else) with `has_aux`. An argument may be a pytree of
     float tensors and numbers; its gradient has the same structure. With several argnums the gradients are a tuple.
+    Arguments are counted as the function's signature has them, however they are passed; negative argnums count from
+    the end. Raises TraceError for an argument that is not there.
     """
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def traced(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        args, kwargs = bound_arguments(function, args, kwargs)
-        places, fresh = _differentiable(args, numbers)
+        positions = _positions(args, numbers)
+        fresh = {p: _fresh_tree(args[p]) for p in positions}
         result = function(*_replaced(args, fresh), **kwargs)
         loss = result[0] if has_aux else result
-        grads = gradients(loss, places)
+        grads = gradients(loss, [fresh[p] for p in positions])
         return result, grads[0] if isinstance(argnums, int) else tuple(grads)
 
     return _anywhere(traced, function, numbers)
@@ -176,25 +178,22 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool 
     return call
 
 
-def _differentiable(args: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:
-    """The arguments to differentiate, as fresh nodes: as a list, and by position."""
-    fresh = {}
-    positions = _positions(numbers, len(args))
-    for position in positions:
-        leaves = [_fresh(leaf) for leaf in pytree.leaves(args[position])]
-        fresh[position] = pytree.unflatten(args[position], leaves)
-    return [fresh[position] for position in positions], fresh
-
-
-def _positions(numbers: Sequence[int], count: int) -> list[int]:
-    """`argnums` counted from the start. Raises TraceError for an argument that there is not."""
+def _positions(args: Sequence[Any], numbers: Sequence[int]) -> list[int]:
+    """The arguments to differentiate, counted from the front."""
+    count = len(args)
     for number in numbers:
         if not -count <= number < count:
             raise TraceError(
-                "argnums are numbers of positional arguments of the function",
-                got=f"argnums={number}, of {count} arguments",
+                "argnums are numbers of positional arguments of the call",
+                got=f"argnums {number} of a call with {count} of them",
+                where=user_location(),
+                hint="pass the value to differentiate as an argument of the function",
             )
     return [number % count for number in numbers]
+
+
+def _fresh_tree(tree: Any) -> Any:
+    return pytree.unflatten(tree, [_fresh(leaf) for leaf in pytree.leaves(tree)])
 
 
 def _replaced(args: Sequence[Any], fresh: dict[int, Any]) -> list[Any]:
@@ -206,14 +205,13 @@ def _anywhere(traced: Function, function: Function, numbers: Sequence[int]) -> F
     compiled: list[Function] = []
 
     @functools.wraps(function)
-    @with_user_line
     def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = bound_arguments(function, args, kwargs)
+        positions = _positions(args, numbers)
         if current_frame() is not None:
             return traced(*args, **kwargs)
         if not compiled:
             compiled.append(driver().compile(functools.wraps(function)(traced)))
-        args, kwargs = bound_arguments(function, args, kwargs)
-        positions = _positions(numbers, len(args))
         return compiled[0](*(_as_arrays(a) if i in positions else a for i, a in enumerate(args)), **kwargs)
 
     return call
@@ -235,7 +233,7 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[A
     """
     if current_frame() is None:
         return _concrete_vjp(function, _as_arrays(list(primals)))
-    fresh = [pytree.unflatten(p, [_fresh(leaf) for leaf in pytree.leaves(p)]) for p in primals]
+    fresh = [_fresh_tree(p) for p in primals]
     result = function(*fresh)
     wrt = pytree.leaves(fresh)
 

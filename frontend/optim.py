@@ -104,11 +104,14 @@ class Optimizer:
 
     @with_user_line
     def apply(self, gradients: Sequence[ArrayLike | None]) -> None:
-        """Update the parameters from given gradients, one for each of `parameters`, or None to leave it as it is."""
+        """Update the parameters from given gradients, one for each of `parameters`, or None to leave it as it is.
+
+        Raises TraceError outside of a trace; then nothing has changed.
+        """
         if current_frame() is None:
             raise TraceError(
                 "an optimizer's updates are part of a traced function",
-                hint="call minimize or apply inside a function that gx.compile traces",
+                hint="call apply or minimize inside a function with @gx.compile",
             )
         if len(gradients) != len(self.parameters):
             got = f"{len(gradients)} for {len(self.parameters)}"
@@ -144,6 +147,7 @@ class Optimizer:
                 result[name] = value
             elif (
                 isinstance(value, list)
+                and value  # SGD without momentum has no velocities
                 and name != "parameters"
                 and all(isinstance(v, Variable) for v in value)
             ):

@@ -11,19 +11,22 @@ import math
 import numpy as np
 
 from graphc import ops
-from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
 from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, uint64
 
 from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
 from .context import current_frame
 from .creation import Shape, as_shape, iota
-from .emit import ArrayLike, as_tensor, cast, emit, is_number, operation, stretch
-from .location import user_location
-from .promotion import in_range
-from .shapes import broadcast_to, reshape, stack
+from .emit import ArrayLike, as_tensor, broadcast_shape, cast, emit, is_number, operation, stretch
+from .location import with_user_line
+from .shapes import reshape, stack
 from .tensor import Tensor
 from .unary import cos, log, sqrt
 from .variable import Variable
+
+
+class ProbabilityError(GraphcError, ValueError):
+    """A number that is no probability."""
 
 
 class Generator:
@@ -33,9 +36,11 @@ class Generator:
     repeat after 2³² uses.
     """
 
+    @with_user_line
     def __init__(self, seed: int = 0) -> None:
         self.state = Variable(_initial_state(seed), trainable=False, name="random_state")
 
+    @with_user_line
     def seed(self, seed: int) -> None:
         """Start over, as `Generator(seed)` does. `seed` is an int in 0 … 2⁶⁴ − 1."""
         self.state.assign(_initial_state(seed))
@@ -50,18 +55,20 @@ class Generator:
 
 
 def _initial_state(seed: int) -> np.ndarray:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
         raise DTypeError("a seed is an int in 0 … 2**64 − 1", got=repr(seed))
-    return np.array([seed & 0xFFFFFFFF, seed >> 32, 0], np.uint32)
+    number = int(seed)
+    return np.array([number & 0xFFFFFFFF, number >> 32, 0], np.uint32)
 
 
 default_generator = Generator(0)  # what is used where no `generator=` is given
 
 
+@with_user_line
 def seed(n: int) -> None:
     """Seed the default generator. Raises TraceError inside a trace, where it would happen at every call."""
     if current_frame() is not None:
-        raise TraceError("gx.random.seed belongs outside of traced functions", where=user_location())
+        raise TraceError("gx.random.seed belongs outside of traced functions")
     default_generator.seed(n)
 
 
@@ -100,6 +107,16 @@ def _fraction(word: Tensor) -> Tensor:
     return multiply(cast(bitwise_right_shift(word, 8), float32), 2.0**-24)
 
 
+def _check_broadcasts(sizes: tuple[int, ...], function: str, *parameters: ArrayLike) -> None:
+    """Raises ShapeError for a parameter that would make the result larger than was asked for."""
+    for parameter in parameters:
+        if not is_number(parameter):
+            type_ = as_tensor(parameter).type
+            if broadcast_shape(sizes, type_.shape) != sizes:
+                raise ShapeError(f"gx.random.{function} takes parameters that broadcast to its shape",
+                                 got=f"{type_} for {sizes}")  # fmt: skip
+
+
 @operation
 def uniform(
     shape: Shape, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *,
@@ -107,15 +124,15 @@ def uniform(
 ) -> Tensor:  # fmt: skip
     """Numbers equally likely anywhere in low ≤ x < high (rounding may give high itself).
 
-    Bounds that are arrays broadcast to the shape.
+    low and high may be arrays that broadcast to the shape.
     """
     chosen, sizes = _float(dtype), as_shape(shape)
+    _check_broadcasts(sizes, "uniform", low, high)
     x = reshape(cast(_fractions(sizes, chosen, generator), chosen), sizes)
     if isinstance(low, float | int) and isinstance(high, float | int):
         x = multiply(x, float(high) - float(low)) if high - low != 1 else x
         x = add(x, float(low)) if low else x
     else:
-        low, high = _spread(low, sizes), _spread(high, sizes)
         x = add(multiply(x, subtract(high, low)), low)
     return cast(x, chosen)
 
@@ -125,16 +142,20 @@ def normal(
     shape: Shape, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *,
     dtype: DTypeLike = "float32", generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
-    """Normally distributed numbers, by Box and Muller's transform (1958). mean and std broadcast to the shape."""
+    """Normally distributed numbers, by Box and Muller's transform (1958).
+
+    mean and std may be arrays that broadcast to the shape.
+    """
     chosen, sizes = _float(dtype), as_shape(shape)
+    _check_broadcasts(sizes, "normal", mean, std)
     if chosen is float64:
         radius, angle = (_fractions(sizes, float64, generator) for _ in range(2))
     else:
         radius, angle = map(_fraction, _words(sizes, 2, generator))
     x = multiply(sqrt(multiply(log(subtract(1.0, radius)), -2.0)), cos(multiply(angle, 2 * math.pi)))
     x = reshape(x, sizes)
-    x = multiply(x, _spread(std, sizes)) if not (isinstance(std, float | int) and std == 1) else x
-    x = add(x, _spread(mean, sizes)) if not (isinstance(mean, float | int) and mean == 0) else x
+    x = multiply(x, std) if not (isinstance(std, float | int) and std == 1) else x
+    x = add(x, mean) if not (isinstance(mean, float | int) and mean == 0) else x
     return cast(x, chosen)
 
 
@@ -150,8 +171,9 @@ def randint(
     if not chosen.is_integer or not 0 < count <= 1 << 32:
         raise DTypeError("randint takes an integer dtype and 1 to 2**32 integers to choose from",
                          got=f"{chosen}, {low} … {high - 1}")  # fmt: skip
-    in_range(low, chosen)
-    in_range(high - 1, chosen)
+    if low < chosen.min or high - 1 > chosen.max:
+        raise DTypeError(f"randint's numbers have to fit {chosen}, {chosen.min} … {chosen.max}",
+                         got=f"{low} … {high - 1}", hint="give another dtype=")  # fmt: skip
     (word,) = _words(sizes, 1, generator)
     scaled = bitwise_right_shift(multiply(cast(word, uint64), count), 32)
     return reshape(add(cast(scaled, chosen), low) if low else cast(scaled, chosen), sizes)
@@ -159,15 +181,13 @@ def randint(
 
 @operation
 def bernoulli(p: ArrayLike, shape: Shape, *, generator: Generator | None = None) -> Tensor:
-    """True with probability p."""
+    """True with probability p, which broadcasts to the shape. Raises ProbabilityError for a number that is none."""
     sizes = as_shape(shape)
+    if is_number(p) and not 0 <= p <= 1:
+        raise ProbabilityError("a probability is between 0 and 1", got=repr(p))
+    _check_broadcasts(sizes, "bernoulli", p)
     chances = _fraction(_words(sizes, 1, generator)[0])
     return less(reshape(chances, sizes), p)
-
-
-def _spread(parameter: ArrayLike, sizes: tuple[int, ...]) -> ArrayLike:
-    """An array of parameters in the shape of the numbers; Python numbers stay, and take the numbers' dtype."""
-    return parameter if is_number(parameter) else broadcast_to(parameter, sizes)
 
 
 def _float(dtype: DTypeLike) -> DType:

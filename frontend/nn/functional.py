@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..binary import (
     add,
     divide,
@@ -18,6 +20,7 @@ from ..binary import (
     multiply,
     subtract,
 )
+from ..creation import as_shape
 from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation
 from ..gradients import stop_gradient
 from ..random import Generator, bernoulli
@@ -137,7 +140,7 @@ def hard_swish(x: ArrayLike, /) -> Tensor:
 def hard_tanh(x: ArrayLike, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x, but at least min_val and at most max_val; the gradient at both ends is 0."""
     x = as_tensor(x)
-    return where(greater_equal(x, max_val), max_val, where(less_equal(x, min_val), min_val, x))
+    return where(less_equal(x, min_val), min_val, where(greater_equal(x, max_val), max_val, x))
 
 
 @operation
@@ -164,6 +167,11 @@ def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     return subtract(shifted, log(sum(exp(shifted), axis=axis, keepdims=True)))
 
 
+def last_sizes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The sizes that layer_norm is told, also as an integer of NumPy's. Raises ShapeError for negative ones."""
+    return as_shape(int(normalized_shape) if isinstance(normalized_shape, np.integer) else normalized_shape)
+
+
 @operation
 def layer_norm(
     x: ArrayLike, /, normalized_shape: int | Sequence[int], weight: ArrayLike | None = None,
@@ -171,7 +179,7 @@ def layer_norm(
 ) -> Tensor:  # fmt: skip
     """(x − mean) / sqrt(variance + eps) over the last axes, then · weight + bias (Ba and others, 2016)."""
     x = _float(x)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = last_sizes(normalized_shape)
     if x.shape[len(x.shape) - len(shape) :] != shape:
         from graphc.errors import ShapeError
 

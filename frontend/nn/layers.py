@@ -10,7 +10,9 @@ from graphc import ops
 from graphc.errors import ShapeError
 from graphc.types import DTypeLike, TensorType, as_dtype
 
+from ..creation import as_shape
 from ..emit import ArrayLike, emit, operation
+from ..location import with_user_line
 from ..random import Generator
 from ..tensor import Tensor
 from ..variable import Variable
@@ -26,15 +28,15 @@ class Linear(Module):
     Initialized as in PyTorch, uniformly within ±1/√in_features; `init` is for the weight.
     """
 
+    @with_user_line
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, *, dtype: DTypeLike = "float32",
         init: init.Initializer | None = None, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        self.in_features = in_features
-        self.out_features = out_features
-        first = _within(1 / math.sqrt(in_features) if in_features else 0.0)
-        self.weight = parameter((out_features, in_features), dtype, init or first, generator)
-        self.bias = parameter((out_features,), dtype, first, generator) if bias else None
+        self.in_features, self.out_features = as_shape((in_features, out_features))
+        first = _within(1 / math.sqrt(self.in_features) if self.in_features else 0.0)
+        self.weight = parameter((self.out_features, self.in_features), dtype, init or first, generator)
+        self.bias = parameter((self.out_features,), dtype, first, generator) if bias else None
 
     def forward(self, x: ArrayLike) -> Tensor:
         return _linear(self, x)
@@ -71,13 +73,12 @@ def _within(bound: float) -> init.Initializer:
 class LayerNorm(Module):
     """Normalizes the last axes to mean 0 and variance 1, then scales and shifts; see `layer_norm`."""
 
+    @with_user_line
     def __init__(
         self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
         bias: bool = True, *, dtype: DTypeLike = "float32",
     ) -> None:  # fmt: skip
-        self.normalized_shape = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
+        self.normalized_shape = functional.last_sizes(normalized_shape)
         self.eps = eps
         self.weight = parameter(self.normalized_shape, dtype, init.ones) if elementwise_affine else None
         self.bias = (

@@ -7,7 +7,7 @@ from enum import Enum
 from graphc import ops
 from graphc.errors import DTypeError, ShapeError, option
 
-from ..binary import add, divide, equal, greater, less, maximum, multiply, not_equal, subtract
+from ..binary import add, divide, equal, less, maximum, multiply, not_equal, subtract
 from ..dtypes import finfo
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation
 from ..gradients import stop_gradient
@@ -63,32 +63,42 @@ def cross_entropy(
     weight  one for each class. The mean is then weighted with the targets' weights, as in PyTorch.
     ignore_index     targets of this class number cost nothing, and don't count in the mean.
     label_smoothing  the share of each target that is spread over all classes equally.
-    Class numbers outside raise IndexError at run time.
+    Class numbers outside, negative ones too, raise IndexError at run time.
     """
     x, y = as_tensor(input), as_tensor(target)
     if axis not in (-1, x.ndim - 1):
         x = moveaxis(x, axis, -1)
         y = moveaxis(y, axis, -1) if y.ndim == x.ndim else y
     scores = log_softmax(x)
+    weights = None if weight is None else _class_weights(scores, weight)
     if y.dtype.is_float:
-        return _with_probabilities(scores, y, weight, ignore_index, reduction, label_smoothing)
-    return _with_classes(scores, y, weight, ignore_index, reduction, label_smoothing)
+        return _with_probabilities(scores, y, weights, ignore_index, reduction, label_smoothing)
+    return _with_classes(scores, y, weights, ignore_index, reduction, label_smoothing)
+
+
+def _class_weights(scores: Tensor, weight: ArrayLike) -> Tensor:
+    """Raises ShapeError unless there is one for each class: others could be taken, or broadcast, without a trace."""
+    weights = as_tensor(weight)
+    if weights.shape != scores.shape[-1:]:
+        raise ShapeError(
+            "cross_entropy takes one weight for each class", got=f"{weights.type} for {scores.type}"
+        )
+    return cast(weights, scores.dtype)
 
 
 def _with_classes(
     scores: Tensor,
     y: Tensor,
-    weight: ArrayLike | None,
+    weight: Tensor | None,
     ignore_index: int | None,
     reduction: str,
     smoothing: float,
 ) -> Tensor:
     classes = _class_numbers(scores, y)
-    _check_weight(weight, scores)
     counted = None if ignore_index is None else not_equal(classes, ignore_index)
     chosen = classes if counted is None else where(counted, classes, 0)
-    costs = negative(emit(ops.pick, scores, chosen))
-    weights = None if weight is None else take(cast(as_tensor(weight), scores.dtype), chosen)
+    costs = negative(_picked(scores, chosen))
+    weights = None if weight is None else take(weight, chosen)
     if weights is not None:
         costs = multiply(costs, weights)
     if smoothing:
@@ -114,18 +124,16 @@ def _class_numbers(scores: Tensor, y: Tensor) -> Tensor:
     return y
 
 
-def _check_weight(weight: ArrayLike | None, scores: Tensor) -> None:
-    if weight is not None and as_tensor(weight).shape != scores.shape[-1:]:
-        raise ShapeError(
-            "cross_entropy takes a weight for each class",
-            got=f"weights {as_tensor(weight).type} for {scores.shape[-1]} classes",
-        )
+def _picked(scores: Tensor, classes: Tensor) -> Tensor:
+    """Each row's score of its class. A class number is no index: a negative one is outside, not counted from the end,
+    so that a label of −1 for "none" does not pass for the last class."""
+    return emit(ops.pick, scores, classes)
 
 
 def _with_probabilities(
     scores: Tensor,
     y: Tensor,
-    weight: ArrayLike | None,
+    weight: Tensor | None,
     ignore_index: int | None,
     reduction: str,
     smoothing: float,
@@ -134,7 +142,6 @@ def _with_probabilities(
         raise ShapeError(
             "probabilities have the input's shape, and none can be ignored", got=f"{scores.type} and {y.type}"
         )
-    _check_weight(weight, scores)
     y = cast(y, scores.dtype)
     if smoothing:
         y = add(multiply(y, 1.0 - smoothing), smoothing / scores.shape[-1])
@@ -144,9 +151,12 @@ def _with_probabilities(
 
 @operation
 def nll_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """−input at the target's class, for log-probabilities with the classes along the last axis."""
+    """−input at the target's class, for log-probabilities with the classes along the last axis.
+
+    Class numbers outside raise IndexError at run time.
+    """
     scores = as_tensor(input)
-    picked = emit(ops.pick, scores, _class_numbers(scores, as_tensor(target)))
+    picked = _picked(scores, _class_numbers(scores, as_tensor(target)))
     return _reduced(negative(picked), reduction)
 
 
@@ -191,17 +201,23 @@ def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduct
 
 @operation
 def binary_cross_entropy(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """The same for probabilities; their logarithms are at least −100, as in PyTorch."""
+    """The same for probabilities; their logarithms are at least −100, as in PyTorch.
+
+    So is the gradient: (p − y) / max(p · (1 − p), 1e-12), finite also where a probability is 0 or 1.
+    """
     x, y = _pair(input, target, "binary_cross_entropy")
-    yes, no = _limited_log(x, log(x)), _limited_log(subtract(1.0, x), log1p(negative(x)))
-    return _reduced(negative(add(multiply(y, yes), multiply(subtract(1.0, y), no))), reduction)
+    smallest = max(1e-12, finfo(x.dtype).smallest_normal)  # float16 has no 1e-12
+    at_end = less(multiply(x, subtract(1.0, x)), smallest)
+    # The costs at the ends have the right value and the slope that is wanted, but no logarithms to differentiate.
+    fixed = stop_gradient(x)
+    slope = multiply(subtract(fixed, y), 1.0 / smallest)
+    end_costs = add(_binary_costs(fixed, y), multiply(subtract(x, fixed), slope))
+    return _reduced(where(at_end, end_costs, _binary_costs(where(at_end, 0.5, x), y)), reduction)
 
 
-def _limited_log(p: Tensor, logarithm: Tensor) -> Tensor:
-    """The logarithm of p, at least −100; where p is 0 or next to it, without a gradient rather than an infinite one."""
-    is_usual = greater(p, finfo(p.dtype).smallest_normal)
-    least = stop_gradient(maximum(logarithm, -100.0))
-    return where(is_usual, log(where(is_usual, p, 1.0)), least)
+def _binary_costs(x: Tensor, y: Tensor) -> Tensor:
+    yes, no = maximum(log(x), -100.0), maximum(log1p(negative(x)), -100.0)
+    return negative(add(multiply(y, yes), multiply(subtract(1.0, y), no)))
 
 
 @operation

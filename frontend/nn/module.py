@@ -6,9 +6,9 @@ Knows nothing of particular layers. Attributes are found when asked for, so ther
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator, Mapping
 from os import PathLike
+from reprlib import recursive_repr
 from typing import Any, Generic, Self, TypeVar, overload
 
 from graphc.errors import DTypeError, GraphcError, ShapeError
@@ -84,18 +84,20 @@ class Module:
     # What it holds
 
     def named_members(self, prefix: str = "") -> Iterator[tuple[str, Variable | Module]]:
-        """All Variables and modules below this one, in the order they were set, each once, by path."""
-        seen: dict[int, Any] = {}  # by id, which belongs to a value as long as we keep it
-        pending: list[tuple[str, Any]] = [(prefix, self)]
+        """All Variables and modules below this one, in the order they were set, each once, by path.
+
+        A module that is met again, this one included, is not looked into again: modules may refer to each other.
+        """
+        seen: set[int] = {id(self)}
+        pending = _below(prefix, self)
         while pending:
             path, value = pending.pop()
-            if id(value) in seen:  # also of containers: members may know their parents
-                continue
-            seen[id(value)] = value
-            if isinstance(value, Variable | Module) and value is not self:
+            if isinstance(value, Variable | Module):
+                if id(value) in seen:
+                    continue
+                seen.add(id(value))
                 yield path, value
-            children = [(f"{path}.{name}" if path else str(name), child) for name, child in _children(value)]
-            pending.extend(reversed(children))
+            pending.extend(_below(path, value))
 
     def named_variables(self) -> Iterator[tuple[str, Variable]]:
         """All Variables, trainable or not; one that is met twice has the first path."""
@@ -177,7 +179,7 @@ class Module:
         """What stands between the parentheses of the module's text."""
         return ""
 
-    @reprlib.recursive_repr()
+    @recursive_repr()  # "..." for a module inside itself
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in _submodules(self)]
         inside = self.describe() if not lines else "\n  " + "\n  ".join(lines) + "\n"
@@ -193,6 +195,11 @@ def _children(value: Any) -> list[tuple[object, Any]]:
     if isinstance(value, list | tuple):
         return list(enumerate(value))
     return []
+
+
+def _below(path: str, value: Any) -> list[tuple[str, Any]]:
+    """The same by path, the last first."""
+    return [(f"{path}.{name}" if path else str(name), child) for name, child in reversed(_children(value))]
 
 
 def _submodules(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -67,6 +67,14 @@ def test_relu_has_no_gradient_at_zero() -> None:
     assert gx.grad(nn.relu)(0.0).item() == 0
 
 
+def test_hard_tanh_has_no_gradient_at_its_ends() -> None:
+    x = np.array([-1, 1, 0.5, np.nan], np.float32)
+    assert gx.grad(lambda x: gx.sum(nn.hard_tanh(x)))(x).tolist()[:3] == [0, 0, 1]
+    assert gx.grad(lambda x: gx.sum(nn.hard_tanh(x, 0, 2)))(np.array([0, 1.0, 2])).tolist() == [0, 1, 0]
+    assert nn.hard_tanh(np.array([-3, 0, 3])).tolist() == [-1, 0, 1]
+    assert nn.hard_tanh(np.array([-3, 0, 3])).dtype is gx.float32
+
+
 def test_softmax_and_log_softmax() -> None:
     expected = np.exp(X) / np.exp(X).sum(1, keepdims=True)
     np.testing.assert_allclose(nn.softmax(X), expected, rtol=1e-5)
@@ -102,6 +110,16 @@ def test_linear() -> None:
     assert nn.Linear(6, 3, bias=False).bias is None
     with pytest.raises(ShapeError, match=r"Linear\(6, 3\) takes 6 features"):
         layer(X.T)
+
+
+def test_sizes_of_layers() -> None:
+    for make in (lambda: nn.Linear(-1, 2), lambda: nn.Linear(2, -1), lambda: nn.LayerNorm(-1)):
+        with pytest.raises(ShapeError, match=r"whole numbers(.|\n)*test_nn"):
+            make()
+    six: Any = np.int64(6)
+    assert nn.LayerNorm(six)(X).shape == nn.layer_norm(X, six).shape == (4, 6)
+    assert repr(nn.LayerNorm(six)) == repr(nn.LayerNorm(6))
+    assert repr(nn.Linear(six, six)) == "Linear(6, 6)"
 
 
 def test_layers_refuse_other_floats() -> None:
@@ -219,6 +237,67 @@ def test_cross_entropy_errors() -> None:
         nn.cross_entropy(X, LABELS, reduction="average")
 
 
+@pytest.mark.parametrize("loss", [nn.cross_entropy, nn.nll_loss])
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64"])
+def test_negative_class_numbers_are_outside(loss: Any, dtype: str) -> None:
+    x = np.zeros((2, 3), np.float32)
+    for run in (loss, gx.compile(loss)):
+        assert run(x, np.array([2, 0], dtype)).shape == ()
+        for bad in (-1, -3, 3):
+            with pytest.raises(IndexError):
+                run(x, np.array([0, bad], dtype))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_more_classes_than_the_class_numbers_can_name(dtype: str) -> None:
+    x = np.arange(300, dtype=np.float32)[None]
+    assert nn.nll_loss(x, np.array([100], dtype)).item() == -100
+    if dtype == "int8":
+        with pytest.raises(IndexError):
+            nn.nll_loss(x, np.array([-1], dtype))
+
+
+def test_an_ignored_class_may_be_negative() -> None:
+    x, y = X, np.array([0, -1, 2, -1])
+    expected = nn.cross_entropy(x[::2], y[::2]).item()
+    np.testing.assert_allclose(nn.cross_entropy(x, y, ignore_index=-1).item(), expected, rtol=1e-6)
+    slope = gx.grad(lambda x: nn.cross_entropy(x, y, np.ones(6, np.float32), ignore_index=-1))(x).numpy()
+    assert not slope[1::2].any() and slope[::2].all()
+
+
+def test_cross_entropy_takes_a_weight_for_each_class() -> None:
+    x, classes, chances = (
+        np.zeros((4, 3), np.float32),
+        np.array([0, 1, 2, 0]),
+        np.full((4, 3), 1 / 3, np.float32),
+    )
+    for y in (classes, chances):
+        for shape in ((), (1,), (2,), (4,), (4, 3), (1, 3)):
+            with pytest.raises(ShapeError, match="one weight for each class"):
+                nn.cross_entropy(x, y, np.ones(shape, np.float32))
+        assert nn.cross_entropy(x, y, np.ones(3)).dtype is gx.float32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_binary_cross_entropy_at_the_ends(dtype: str) -> None:
+    """PyTorch's gradient, (p − y) / max(p(1 − p), 1e-12); float16's smallest number is in place of 1e-12."""
+    p, y = np.array([0, 0, 1, 1, 0.25], dtype), np.array([0, 1, 0, 1, 1], dtype)
+    smallest = np.array(max(1e-12, np.finfo(dtype).smallest_normal), dtype)
+    loss = lambda p: nn.binary_cross_entropy(p, y, "sum")  # noqa: E731
+    np.testing.assert_allclose(loss(p).item(), 200 - np.log(0.25), rtol=1e-3)
+    slope = gx.grad(loss)(p).numpy()
+    np.testing.assert_allclose(slope, (p - y) / np.maximum(p * (1 - p), smallest), rtol=1e-3)
+
+
+def test_gradients_through_saturated_probabilities() -> None:
+    y = np.array([1, 0, 1], np.float32)
+    loss = lambda z: nn.binary_cross_entropy(nn.sigmoid(z), y, "sum")  # noqa: E731
+    z = np.array([20, -200, 0.5], np.float32)
+    np.testing.assert_allclose(gx.grad(loss)(z), np.array([0, 0, -1 / (1 + np.exp(0.5))]), atol=1e-6)
+    squared = gx.grad(lambda z: loss(z) ** 2)
+    assert np.isfinite(gx.grad(lambda z: gx.sum(squared(z) ** 2))(z).numpy()).all()
+
+
 def test_other_losses() -> None:
     y, p = X[::-1].copy(), sigmoid(X)
     d = abs(X - y)
@@ -325,18 +404,26 @@ def test_text() -> None:
     assert model[1] is nn.relu and len(model) == 3
 
 
+def test_modules_that_refer_to_each_other() -> None:
+    parent, child = Net(), nn.Linear(2, 2)
+    names = [name for name, _ in parent.named_members()]
+    child.parent, child.me, parent.child = [parent], child, child
+    assert [name for name, _ in parent.named_members()] == [*names, "child", "child.weight", "child.bias"]
+    assert len(parent.modules()) == len({id(m) for m in parent.modules()})
+    assert not parent.eval().training and not child.training
+    assert "(me): ..." in repr(child) and "(parent.0): ..." in repr(parent)
+
+
 def test_flatten_and_identity() -> None:
     assert nn.Flatten()(np.ones((2, 3, 4), np.float32)).shape == (2, 12)
     assert nn.Flatten(0, 1)(np.ones((2, 3, 4), np.float32)).shape == (6, 4)
     assert nn.Identity()(X) is X
 
 
-def test_modules_that_know_each_other() -> None:
-    parent, child = nn.Linear(2, 2), nn.Linear(2, 3)
-    parent.child, child.parent, parent.me = child, parent, [parent]
-    names = [name for name, _ in parent.named_parameters()]
-    assert len(names) == 4 and names[2:] == ["child.weight", "child.bias"]
-    assert "Linear" in repr(parent) and len(child.parameters()) == 4
+def test_hard_tanh_is_flat_at_its_ends() -> None:
+    x = np.array([-2, -1, 0.5, 1, 2, np.nan], np.float32)
+    assert gx.grad(lambda x: gx.sum(nn.hard_tanh(x)))(x[:5]).tolist() == [0, 0, 1, 0, 0]
+    np.testing.assert_array_equal(nn.hard_tanh(x).numpy(), np.clip(x, -1, 1))
 
 
 def test_class_numbers_are_not_counted_from_the_end() -> None:
@@ -346,30 +433,3 @@ def test_class_numbers_are_not_counted_from_the_end() -> None:
             with pytest.raises(IndexError):
                 loss(scores, np.array([0, bad]))
     assert nn.cross_entropy(scores, np.array([1, -1]), ignore_index=-1).item() == pytest.approx(np.log1p(np.exp(-5)))
-
-
-def test_there_is_a_weight_for_each_class() -> None:
-    scores, classes = np.zeros((3, 3), np.float32), np.array([0, 1, 2])
-    for shape in ((9,), (2,), (3, 3), ()):
-        with pytest.raises(ShapeError, match="a weight for each class"):
-            nn.cross_entropy(scores, classes, weight=np.ones(shape, np.float32))
-
-
-def test_sure_probabilities_have_finite_gradients() -> None:
-    def loss(z: Any) -> Any:
-        return nn.binary_cross_entropy(gx.sigmoid(z), np.array([1, 0, 1, 0], np.float32))
-
-    z = np.array([20, -200, 1, -0.5], np.float32)
-    y = 1 / (1 + np.exp(-z.astype(np.float64)))
-    np.testing.assert_allclose(gx.grad(loss)(z).numpy(), (y - [1, 0, 1, 0]) / 4, rtol=1e-5, atol=1e-8)
-    curvature = gx.grad(lambda z: gx.sum(gx.grad(loss)(z)))(z).numpy()
-    np.testing.assert_allclose(curvature, y * (1 - y) / 4, rtol=1e-4, atol=1e-7)
-    p = np.array([0, 1, 0.5], np.float32)
-    costs = nn.binary_cross_entropy(p, np.array([1, 0, 1], np.float32), reduction="none")
-    np.testing.assert_allclose(costs.numpy(), [100, 100, np.log(2)], rtol=1e-6)
-
-
-def test_hard_tanh_is_flat_at_its_ends() -> None:
-    x = np.array([-2, -1, 0.5, 1, 2, np.nan], np.float32)
-    assert gx.grad(lambda x: gx.sum(nn.hard_tanh(x)))(x[:5]).tolist() == [0, 0, 1, 0, 0]
-    np.testing.assert_array_equal(nn.hard_tanh(x).numpy(), np.clip(x, -1, 1))

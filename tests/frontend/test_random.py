@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc import DTypeError, TraceError
+from graphc import DTypeError, GraphcError, ShapeError, TraceError
 from graphc.random import Generator
 
 
@@ -47,6 +47,15 @@ def test_seeds() -> None:
             Generator(bad)  # type: ignore[arg-type]
 
 
+def test_seeds_from_numpy_and_the_line_of_bad_ones() -> None:
+    expected = gx.random.bits((4,), generator=Generator(3)).tolist()
+    assert gx.random.bits((4,), generator=Generator(np.int64(3))).tolist() == expected  # type: ignore[arg-type]
+    generator = Generator()
+    for bad in (gx.random.seed, generator.seed, Generator):
+        with pytest.raises(DTypeError, match="test_random"):
+            bad(-1)
+
+
 def test_each_call_of_a_compiled_function_draws_anew() -> None:
     f = gx.compile(lambda x: x + gx.random.uniform((2,)) + gx.random.uniform((2,)))
     gx.random.seed(0)
@@ -55,7 +64,7 @@ def test_each_call_of_a_compiled_function_draws_anew() -> None:
     expected = gx.random.uniform((2,)) + gx.random.uniform((2,))
     assert first.tolist() == expected.tolist() != second.tolist()
     with pytest.raises(TraceError, match="outside of traced"):
-        gx.trace(lambda x: gx.random.seed(1) or x, np.ones(1))  # type: ignore[func-returns-value]
+        gx.trace(lambda x: gx.random.seed(1) or x, np.ones(1))
 
 
 def is_close(measured: float, expected: float, deviation: float, count: int) -> bool:
@@ -93,23 +102,43 @@ def test_randint_and_bernoulli() -> None:
         gx.random.randint(3, 3, (1,))
 
 
+def test_randint_fits_its_dtype() -> None:
+    for low, high, dtype in ((0, 1000, "int8"), (-129, 0, "int8"), (-1, 3, "uint8"), (0, 2**31 + 1, "int32")):
+        with pytest.raises(DTypeError, match="have to fit"):
+            gx.random.randint(low, high, (5,), dtype=dtype)
+    all_of_them = gx.random.randint(-128, 128, (4000,), dtype="int8").numpy()
+    assert all_of_them.min() == -128 and all_of_them.max() == 127 and -10 < all_of_them.mean() < 10
+    assert gx.random.randint(0, 256, (4000,), dtype="uint8").numpy().max() == 255
+
+
+@pytest.mark.parametrize("p", [1.5, -0.1, 2, math.nan])
+def test_probabilities_are_between_0_and_1(p: float) -> None:
+    with pytest.raises(GraphcError, match="between 0 and 1") as raised:
+        gx.random.bernoulli(p, (5,))
+    assert isinstance(raised.value, ValueError)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3,), (1, 1), (1,), (), (2, 1)])
+def test_parameters_broadcast_to_the_shape(shape: tuple[int, ...]) -> None:
+    first = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    for draw, second in ((gx.random.normal, np.full(shape, 2, np.float32)), (gx.random.uniform, first + 2)):
+        expected = first + 2 * draw((2, 3), generator=Generator(5)).numpy()
+        got = draw((2, 3), first, second, generator=Generator(5))
+        assert got.shape == (2, 3) and got.dtype is gx.float32
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert gx.random.bernoulli(np.ones(shape, np.float32), (2, 3)).tolist() == [[True] * 3] * 2
+
+
+@pytest.mark.parametrize("larger", [(2, 3), (2, 1), (1, 3), (4,)])
+def test_parameters_do_not_enlarge_the_shape(larger: tuple[int, ...]) -> None:
+    p = np.full(larger, 0.5, np.float32)
+    for draw in (gx.random.normal, gx.random.uniform):
+        with pytest.raises(ShapeError):
+            draw((3,), p)
+    with pytest.raises(ShapeError):
+        gx.random.bernoulli(p, (3,))
+
+
 @pytest.mark.parametrize("draw", [gx.random.uniform, gx.random.normal, gx.random.bits])
 def test_shapes(draw: Callable[..., gx.Tensor]) -> None:
     assert draw(()).shape == () and draw(3).shape == (3,) and draw((2, 0)).shape == (2, 0)
-
-
-def test_parameters_that_are_arrays() -> None:
-    means, widths = np.array([[0.0], [100.0]], np.float32), np.array([0.0, 1.0, 2.0], np.float32)
-    x = gx.random.normal((2, 3), means, widths).numpy()
-    assert x.dtype == np.float32 and x[:, 0].tolist() == [0, 100] and (abs(x - means) <= 7 * widths).all()
-    y = gx.random.uniform((2, 3), means, means + widths).numpy()
-    assert ((means <= y) & (y <= means + widths)).all()
-    with pytest.raises(gx.ShapeError):
-        gx.random.normal((2, 3), np.zeros(4), 1.0)
-
-
-def test_integers_fit_their_dtype() -> None:
-    assert gx.random.randint(-128, 128, (50,), dtype="int8").dtype is gx.int8
-    for low, high in ((0, 1000), (-200, 0)):
-        with pytest.raises(gx.DTypeError, match="int8"):
-            gx.random.randint(low, high, (5,), dtype="int8")
