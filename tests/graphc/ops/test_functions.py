@@ -20,8 +20,8 @@ from tests.backends.llvm.recipes import compiled, loop_text
 
 @dataclass(frozen=True)
 class Case:
-    """A function, its reference, and its largest errors in ULP: of float32 (measured over all 2³² numbers where it takes
-    one, as `-m long` does) and of float64 (over some 10⁵), rounded up."""
+    """A function, its reference, and its largest errors in ULP: of float32 (measured over all 2³² numbers where it
+    takes one, as `-m long` does) and of float64 (over some 10⁵), rounded up."""
 
     reference: Callable[..., np.ndarray]
     single: float
