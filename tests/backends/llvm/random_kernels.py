@@ -4,12 +4,14 @@ several levels, accumulating and scattering stores. What follows from a comparis
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from graphc.backends.llvm.rewrite import Rewrite
 from graphc.index import Axis, Bound, Gathered, Index, flatten
 from graphc.kernel import Apply, Const, Inside, Kernel, Load, Position, Reduce, Slot, Store
+from graphc.passes.in_place import can_update_in_place, share_slot
 from graphc.scalar import Recipe, record, to_bits
 from graphc.types import (
     DType,
@@ -100,10 +102,36 @@ def without_unused(kernel: Kernel) -> Kernel:
     return new.kernel(kernel.parallel)
 
 
-class RandomKernel:
-    """One kernel, and arrays to run it on."""
+def with_update(kernel: Kernel, rng: np.random.Generator) -> Kernel:
+    """The kernel with a store that updates its slot in place, if there can be one: a result is made to depend on what
+    the slot held, and both share memory where the schedule would let them."""
+    plain = [s for s in kernel.stores if not s.accumulate and not s.scatter]
+    pairs = [(s, t) for s in plain for t in kernel.stores if s.index.axes <= t.index.axes and not t.scatter]
+    for number in rng.permutation(len(pairs)):
+        store, changed = pairs[number]
+        slot = kernel.slots[store.slot]
+        dtype = kernel.dtypes[changed.value]
+        alike = slot.dtype.is_float == dtype.is_float and dtype.computes_as is dtype
+        if slot.dtype.is_bool or dtype.is_bool or not alike:
+            continue
+        count, old = len(kernel.values), len(kernel.slots)
+        values = [*kernel.values, Load(old, store.index, (), slot.dtype)]
+        if slot.dtype is not dtype:
+            values.append(Apply(recipe("cast", _cast, slot.dtype, dtype=dtype), (count,)))
+        values.append(Apply(recipe("weighted", _weighted, dtype, dtype), (len(values) - 1, changed.value)))
+        stores = tuple(
+            replace(s, value=len(values) - 1) if s is changed else s for s in kernel.stores
+        )
+        made = replace(kernel, slots=(*kernel.slots, slot), values=tuple(values), stores=stores)
+        if can_update_in_place(made, old, store.slot):
+            return share_slot(made, old, store.slot)[0]
+    return kernel
 
-    def __init__(self, seed: int) -> None:
+
+class RandomKernel:
+    """One kernel, and arrays to run it on. `updates`: with a slot that is updated in place, if there can be one."""
+
+    def __init__(self, seed: int, updates: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
         self.slots: list[Slot] = []
         self.written: list[Slot] = []
@@ -113,7 +141,8 @@ class RandomKernel:
         self.parallel = self._axes("i", self.rng.integers(0, 4))
         self.row = self._axes("r", self.rng.choice([0, 0, 1, 1, 2]))
         self.stores: list[Store] = []
-        self._build()
+        kernel = self._build()
+        self.kernel = with_update(kernel, self.rng) if updates else kernel
 
     def _axes(self, name: str, count: int | np.integer) -> tuple[Axis, ...]:
         sizes = [int(self.rng.choice([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 33, 40, 67])) for _ in range(count)]
@@ -254,7 +283,7 @@ class RandomKernel:
 
     # ---- the kernel ------------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
+    def _build(self) -> Kernel:
         everywhere = (*self.parallel, *self.row)
         inside = [self._load(everywhere) for _ in range(int(self.rng.integers(1, 4)))]
         outside: list[int] = []
@@ -283,7 +312,7 @@ class RandomKernel:
         kernel = Kernel(
             tuple(self.slots), self.parallel, self.row, (), tuple(self.values), tuple(self.stores)
         )
-        self.kernel = without_unused(kernel)
+        return without_unused(kernel)
 
     def _output(self, dtype: DType, axes: tuple[Axis, ...]) -> tuple[int, Index]:
         """A slot behind all that are loaded (numbers are filled in when those are known), and an index into it."""

@@ -35,8 +35,9 @@ def check(kernel: Kernel, arrays: list[np.ndarray], compiled: Compiled) -> None:
 
 
 @pytest.mark.parametrize("block", range(12))
+@pytest.mark.parametrize("updates", [False, True], ids=["fresh", "in place"])
 @pytest.mark.parametrize("eager", [False, True], ids=["usual", "eager"])
-def test_random_kernels(block: int, eager: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_kernels(block: int, eager: bool, updates: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     target = host_target()
     if eager:  # everything is worth cutting, and everything is wide
         monkeypatch.setattr(plan, "SERIAL_NS", 1.0)
@@ -47,5 +48,10 @@ def test_random_kernels(block: int, eager: bool, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(stages, "SEGMENTS_NS", 1.0)
         target = replace(target, vector_registers=2)
     for seed in range(block * 10, block * 10 + 10):
-        random = RandomKernel(seed)
+        random = RandomKernel(seed, updates)
         check(random.kernel, random.arrays(), compile_kernel(random.kernel, target))
+
+
+def test_many_random_kernels_update_in_place() -> None:
+    kernels = [RandomKernel(seed, updates=True).kernel for seed in range(120)]
+    assert sum(bool(k.loaded & k.written) for k in kernels) > 40
