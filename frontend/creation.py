@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from .tensor import Tensor, concrete
 from .variable import Variable
 
 Shape = int | Sequence[int]
+_LARGEST = sys.float_info.max
 
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
@@ -157,9 +159,7 @@ def arange(
         raise ShapeError(
             "gx.arange takes Python numbers, and a step that is not 0", got=repr((start, stop, step))
         )
-    if not all(map(math.isfinite, (start, stop, step))):
-        raise ShapeError("gx.arange takes finite numbers", got=repr((start, stop, step)))
-    count = max(0, math.ceil((stop - start) / step))
+    count = _count_steps(start, stop, step)
     floats = any(isinstance(n, float) for n in (start, stop, step))
     chosen = (float32 if floats else int64) if dtype is None else as_dtype(dtype)
     return _steps(count, start, step, chosen)
@@ -190,6 +190,20 @@ def linspace(
 def iota(count: int, dtype: DType) -> Tensor:
     """0, 1, …, count − 1."""
     return emit(ops.iota, type=TensorType(dtype, (count,)), axis=0)
+
+
+def _count_steps(start: Number, stop: Number, step: Number) -> int:
+    """⌈(stop − start) / step⌉, at least 0. Exact for whole numbers, of which a division would keep 53 bits; others are
+    divided as NumPy does."""
+    got = repr((start, stop, step))
+    if not all(-_LARGEST <= n <= _LARGEST for n in (start, stop, step)):
+        raise ShapeError("gx.arange takes finite numbers", got=got)
+    if all(n == int(n) for n in (start, stop, step)):
+        return max(0, -((int(start) - int(stop)) // int(step)))
+    steps = (stop - start) / step
+    if math.isinf(steps):
+        raise ShapeError("gx.arange can't count so many steps", got=got)
+    return max(0, math.ceil(steps))
 
 
 def _steps(count: int, start: Number, step: Number, dtype: DType) -> Tensor:

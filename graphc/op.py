@@ -68,7 +68,7 @@ class Contraction:
 
     `sizes(*types, **attrs)` are the contracted axes' sizes;
     `operands(index, contracted, *types, **attrs)` says which elements of both inputs belong to an output index
-    and an index over the contracted axes. A bound that fails contributes 0.
+    and an index over the contracted axes. An operand is 0 where one of its bounds fails, whatever it is computed from.
     """
 
     sizes: Callable[..., tuple[int, ...]]

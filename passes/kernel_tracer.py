@@ -16,7 +16,7 @@ from graphc import ops
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
 from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Value, indices, inputs
-from graphc.op import Kind, Op
+from graphc.op import Kind, Op, Piece
 from graphc.scalar import Builder, Recipe, Scalar, Step, record, to_bits
 from graphc.types import DType, bool_, int64
 
@@ -325,7 +325,7 @@ class KernelTracer:
         assert lowering is not None
         contracted = tuple(Index.of(a) for a in self.contracted) or (Index(),) * len(contracted_sizes(node))
         pieces = lowering.operands(index, contracted, *_types(node), **node.attrs)
-        a, b = (self.value(node.inputs[p.input], p.index, p.bounds) for p in pieces)
+        a, b = (self._operand(node.inputs[p.input], p) for p in pieces)
         dtype = node.dtype.computes_as
         narrow = node.dtype if dtype is not node.dtype else dtype
         if not self.contracted:  # an outer product
@@ -333,6 +333,17 @@ class KernelTracer:
             return self.apply(record("multiply", _multiply, (dtype, dtype)), a, b)
         a, b = self.converted(a, narrow), self.converted(b, narrow)
         return self.add(Dot((a, b), self.contracted, dtype))
+
+    def _operand(self, node: Node, piece: Piece) -> int:
+        """What a contraction multiplies: 0 where a bound fails. A load is so by itself; what is computed of one, or
+        chosen from several, has to be made so."""
+        number = self.value(node, piece.index, piece.bounds)
+        limits, value = tuple(b for b in piece.bounds if not b.always), self.values[number]
+        if not limits or (isinstance(value, Load) and {*limits} <= {*value.bounds}):
+            return number
+        number = self._widened(number)
+        dtype = self.values[number].dtype
+        return self.apply(_select_recipe(dtype), self.add(Inside(limits)), number, self.constant(0, dtype))
 
     # Trials
 

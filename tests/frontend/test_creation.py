@@ -18,6 +18,23 @@ def test_arange_in_the_dtype_asked_for() -> None:
         gx.arange(300, dtype="uint8")
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "step"),
+    [
+        (0, 2**62, 2**62 - 1),
+        (-(2**63), 2**63 - 1, 2**62 + 3),
+        (0, 2**60 + 1, 2**60),
+        (2**60 + 1, 0, -(2**60)),
+        (0, 3 * (2**53 + 1) + 1, 2**53 + 1),
+        (0.0, 2.0**60, 2**59),
+        (5, 5, 2**62),
+    ],
+)
+def test_arange_counts_large_steps_exactly(start: int, stop: int, step: int) -> None:
+    wanted = list(range(int(start), int(stop), int(step)))
+    assert gx.arange(start, stop, step, dtype="int64").tolist() == wanted
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_linspace_ends_with_stop(dtype: str) -> None:
     for start, stop, num in ((0.1, 0.7, 3), (0, 1, 100_000), (3, -0.3, 7)):
@@ -36,6 +53,8 @@ def test_linspace_ends_with_stop(dtype: str) -> None:
         lambda: gx.zeros(True),
         lambda: gx.zeros((gx.asarray(2),)),  # type: ignore[arg-type]
         lambda: gx.arange(0, float("inf")),
+        lambda: gx.arange(10**400),
+        lambda: gx.arange(0.0, 1e308, 1e-10),
         lambda: gx.eye(-3),
         lambda: gx.ones(2, dtype="f99"),
     ],
