@@ -83,11 +83,20 @@ def _target(x: Any, here: Frame) -> Node:
 
 
 def _check_earlier_values(loss: Tensor, wrt: Sequence[Tensor | Variable], here: Frame) -> None:
-    """A Variable's gradient is that of its current value; for a loss of an earlier one zero would be wrong."""
-    assigned = [w for w in wrt if isinstance(w, Variable) and here.earlier_values(w)]
+    """A Variable's gradient is that of its current value; for a loss of an earlier one zero would be wrong, and so it
+    would be for a loss that takes the tensor that was assigned for the Variable."""
+    assigned = [w for w in wrt if isinstance(w, Variable) and here.assigned_value(w) is not None]
+    if not assigned:
+        return
+    used = _reaching(here.node(loss))
     for variable in assigned:
-        current, earlier = here.read(variable), set(here.earlier_values(variable))
-        if _depends(here.node(loss), earlier - {current}, stop=current):
+        value = here.assigned_value(variable)
+        if value is not None and value in used and value.inputs and value.op is not ops.stop_gradient:
+            raise TraceError(
+                f"the loss used the tensor that was assigned to {variable.name}, and not {variable.name} itself",
+                hint=f"read {variable.name} after assigning, or take the gradient with respect to that tensor",
+            )
+        if not used.isdisjoint(here.earlier_values(variable)):
             raise TraceError(
                 f"the loss used the value that {variable.name} had before it was assigned; "
                 "its gradient with respect to the new value says nothing about that",
@@ -95,17 +104,32 @@ def _check_earlier_values(loss: Tensor, wrt: Sequence[Tensor | Variable], here: 
             )
 
 
-def _depends(node: Node, on: set[Node], stop: Node) -> bool:
-    """Whether the node depends on one of `on` other than through `stop`."""
-    seen, pending = {stop}, [node]
+def cut_off(loss: Tensor, wrt: Sequence[Variable], but: Sequence[Variable]) -> list[tuple[Variable, Variable]]:
+    """Pairs (w, v): the loss depends on w of `wrt` through what was assigned to the Variable v, where gradients stop.
+
+    For a `wrt` that no gradient reaches; assignments to Variables in `but` do not count.
+    """
+    here = frame()
+    used = _reaching(here.node(loss))
+    spared = {id(v) for v in but}
+    found = []
+    for variable, leaf in here.assigned_leaves():
+        if leaf in used and id(variable) not in spared:
+            before = _reaching(leaf.inputs[0])
+            found += [(w, variable) for w in wrt if here.read(w) in before]
+    return found
+
+
+def _reaching(loss: Node) -> set[Node]:
+    """The nodes from which gradients may flow to the loss: those before it, up to where gradients are stopped."""
+    seen, pending = {loss}, [loss]
     while pending:
         node = pending.pop()
-        if node in on:
-            return True
-        if node not in seen:
-            seen.add(node)
-            pending.extend(node.inputs)
-    return False
+        if node.op is not ops.stop_gradient:
+            new = [i for i in node.inputs if i not in seen]
+            seen.update(new)
+            pending.extend(new)
+    return seen
 
 
 def _differentiate(

@@ -6,6 +6,7 @@ float64 scalars, so that a rate is what was written; updates compute in the para
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -19,8 +20,8 @@ from .binary import add, divide, less, multiply, subtract
 from .context import current_frame
 from .dtypes import finfo
 from .emit import ArrayLike, as_tensor, cast
-from .gradients import reached_gradients
-from .location import user_location, with_user_line
+from .gradients import cut_off, reached_gradients
+from .location import stack_level, user_location, with_user_line
 from .nn.module import Module
 from .searching import where
 from .tensor import Tensor
@@ -94,13 +95,26 @@ class Optimizer:
         where the loss depends on no parameter at all.
         """
         found = reached_gradients(loss, self.parameters)
-        if all(g is None for g in found):
-            raise TraceError(
-                f"the loss depends on none of the {len(found)} parameters",
-                got=", ".join(self.names),
-                hint="compute it, inside the same trace, with the model that the optimizer was made for",
-            )
+        if unreached := [p for p, g in zip(self.parameters, found, strict=True) if g is None]:
+            self._tell_unreached(loss, unreached)
         self.apply(found)
+
+    def _tell_unreached(self, loss: Tensor, unreached: Sequence[Variable]) -> None:
+        """Raise TraceError where all are, warn where one is because the loss took a Variable for the value assigned."""
+        cut = cut_off(loss, unreached, self.parameters)
+        rule = f"the loss depends on none of the {len(unreached)} parameters"
+        hint = "compute it, inside the same trace, with the model that the optimizer was made for"
+        if cut:
+            name, through = next(n for n, p in self._named() if p is cut[0][0]), cut[0][1].name
+            rule = f"no gradient reaches {name}: the loss reads {through} after it was assigned, where gradients stop"
+            hint = f"compute the loss with the tensor that is assigned to {through}"
+        if len(unreached) == len(self.parameters):
+            raise TraceError(rule, got=", ".join(self.names), hint=hint)
+        if cut:
+            warnings.warn(f"{rule}; {hint}", stacklevel=stack_level())
+
+    def _named(self) -> Iterable[tuple[str, Variable]]:
+        return zip(self.names, self.parameters, strict=True)
 
     @with_user_line
     def apply(self, gradients: Sequence[ArrayLike | None]) -> None:

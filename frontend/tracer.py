@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc import ops
 from graphc.errors import TraceError
-from graphc.ir import Graph, Literal, Node
+from graphc.ir import Graph, Literal, Node, located
 from graphc.types import DType, TensorType, type_of
 
 from .location import user_location
@@ -42,19 +42,30 @@ class Guard(NamedTuple):
 
 @dataclass
 class _State:
-    """A Variable as one frame sees it: the node it had at the start, the values since, the last one being current."""
+    """A Variable as one frame sees it.
+
+    source  the node of the value that it has at the start.
+    leaves  what reads have given: the source, and one for each assigned value that was read.
+    value   what was assigned last. Reads give not this node but a leaf, so that no gradient flows from a later loss
+            into the computation of the value: steps in one trace are to give what they give in traces of their own.
+    """
 
     variable: Variable
     source: Node
-    values: list[Node]
+    leaves: list[Node]
+    value: Node | None = None
+    is_read: bool = True  # whether the last of the leaves is the current value
 
-    @property
-    def current(self) -> Node:
-        return self.values[-1]
+    def read(self) -> Node:
+        if not self.is_read:
+            assert self.value is not None
+            with located(self.value.loc):
+                self.leaves.append(ops.stop_gradient(self.value))
+            self.is_read = True
+        return self.leaves[-1]
 
-    @property
-    def is_assigned(self) -> bool:
-        return len(self.values) > 1
+    def assign(self, value: Node) -> None:
+        self.value, self.is_read = value, False
 
 
 @dataclass(frozen=True)
@@ -164,16 +175,25 @@ class Frame:
         return state
 
     def read(self, variable: Variable) -> Node:
-        """The Variable's value at this point of the trace."""
-        return self._state(variable).current
+        """The Variable's value at this point of the trace: the same node until the next `assign`."""
+        return self._state(variable).read()
 
     def assign(self, variable: Variable, value: Node) -> None:
         """Later reads give this value; it is committed when the call ends."""
-        self._state(variable).values.append(value)
+        self._state(variable).assign(value)
 
     def earlier_values(self, variable: Variable) -> Sequence[Node]:
-        """The values that the Variable had before its current one, in this frame."""
-        return self._state(variable).values[:-1]
+        """What reads of the Variable have given in this frame before its current value."""
+        state = self._state(variable)
+        return [leaf for leaf in state.leaves if leaf is not state.read()]
+
+    def assigned_leaves(self) -> list[tuple[Variable, Node]]:
+        """What reads of Variables have given after an assignment in this frame."""
+        return [(s.variable, leaf) for s in self._states.values() for leaf in s.leaves[1:]]
+
+    def assigned_value(self, variable: Variable) -> Node | None:
+        """The node that was assigned to the Variable last, in this frame."""
+        return self._state(variable).value
 
     def watch(self, owner: Any, field: str, value: object) -> None:
         """Note that the trace depends on a static field."""
@@ -187,7 +207,7 @@ class Frame:
         graph = Graph(
             inputs=tuple(self.inputs),
             variables=tuple(s.source for s in states),
-            updates=tuple(s.current if s.is_assigned else None for s in states),
+            updates=tuple(s.value for s in states),
             outputs=tuple(outputs),
         )
         return graph, tuple(s.variable for s in states)
@@ -195,18 +215,18 @@ class Frame:
     def close(self, outputs: Sequence[Node]) -> Body:
         """The closed graph of a frame that is no trace."""
         states = list(self._states.values())
-        assigned = [s for s in states if s.is_assigned]
+        assigned = [(s.variable, s.value) for s in states if s.value is not None]
         graph = Graph(
             inputs=(*self.inputs, *self._captured.values(), *(s.source for s in states)),
             variables=(),
             updates=(),
-            outputs=(*outputs, *(s.current for s in assigned)),
+            outputs=(*outputs, *(value for _, value in assigned)),
         )
         return Body(
             graph,
             tuple(self._captured),
             tuple(s.variable for s in states),
-            tuple(s.variable for s in assigned),
+            tuple(variable for variable, _ in assigned),
         )
 
 

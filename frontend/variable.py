@@ -27,7 +27,9 @@ class Variable(Operators):
     trainable  whether optimizers change it and gradients are asked for it by default.
 
     Inside a trace, reads after `assign` give the new value, and all assignments take effect together when the
-    call ends. Raises TraceError when created inside a trace.
+    call ends. What a Variable gives is a leaf to gradients, after `assign` too: none flows into the computation of the
+    value, so that several steps in one trace do what they do in calls of their own. (For a gradient through it, use the
+    tensor that is assigned.) Raises TraceError when created inside a trace.
     """
 
     __slots__ = ("__weakref__", "_snapshot", "name", "storage", "trainable")
