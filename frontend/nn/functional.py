@@ -195,7 +195,10 @@ def layer_norm(
 def dropout(
     x: ArrayLike, /, p: float = 0.5, training: bool = True, *, generator: Generator | None = None
 ) -> Tensor:
-    """While training, each element is 0 with probability p, and the others are scaled by 1 / (1 − p)."""
+    """While training, each element is 0 with probability p, and the others are scaled by 1 / (1 − p).
+
+    What is dropped is 0 and gets no gradient, also where x is infinite or NaN.
+    """
     if not 0 <= p <= 1:
         raise ValueError(f"p is a probability, between 0 and 1, not {p}")
     x = as_tensor(x)
@@ -203,5 +206,5 @@ def dropout(
         return x
     x = _float(x)
     if p == 1:
-        return multiply(x, 0.0)
+        return where(False, x, 0.0)
     return where(bernoulli(1.0 - p, x.shape, generator=generator), multiply(x, 1.0 / (1.0 - p)), 0.0)

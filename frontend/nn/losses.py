@@ -7,7 +7,18 @@ from enum import Enum
 from graphc import ops
 from graphc.errors import DTypeError, ShapeError, option
 
-from ..binary import add, divide, equal, less, maximum, multiply, not_equal, subtract
+from ..binary import (
+    add,
+    divide,
+    equal,
+    greater,
+    less,
+    logical_and,
+    maximum,
+    multiply,
+    not_equal,
+    subtract,
+)
 from ..dtypes import finfo
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation
 from ..gradients import stop_gradient
@@ -15,8 +26,8 @@ from ..reductions import mean, sum
 from ..searching import take, where
 from ..shapes import moveaxis
 from ..tensor import Tensor
-from ..unary import abs, log, log1p, negative, square
-from .functional import log_softmax, softplus
+from ..unary import abs, exp, isinf, log, log1p, negative, square
+from .functional import log_softmax
 
 
 class Reduction(Enum):
@@ -51,6 +62,13 @@ def _pair(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Tensor, Tenso
     return x, cast(y, x.dtype)
 
 
+def _weighed(weights: Tensor, costs: Tensor) -> Tensor:
+    """weights · costs, but 0 where a weight of 0 meets an infinite cost: what has no chance, or does not count, costs
+    nothing, and no gradient flows there."""
+    free = logical_and(equal(weights, 0), isinf(costs))
+    return multiply(weights, where(free, 0.0, costs))
+
+
 @operation
 def cross_entropy(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int | None = None,
@@ -64,6 +82,9 @@ def cross_entropy(
     ignore_index     targets of this class number cost nothing, and don't count in the mean.
     label_smoothing  the share of each target that is spread over all classes equally.
     Class numbers outside, negative ones too, raise IndexError at run time.
+
+    A class that cannot be, with a logit of −inf, costs nothing where its target probability, or its weight, is 0, and
+    gets no gradient; a target that gives it a chance costs inf.
     """
     x, y = as_tensor(input), as_tensor(target)
     if axis not in (-1, x.ndim - 1):
@@ -100,9 +121,9 @@ def _with_classes(
     costs = negative(_picked(scores, chosen))
     weights = None if weight is None else take(weight, chosen)
     if weights is not None:
-        costs = multiply(costs, weights)
+        costs = _weighed(weights, costs)
     if smoothing:
-        per_class = scores if weight is None else multiply(scores, weight)
+        per_class = scores if weight is None else _weighed(weight, scores)
         costs = subtract(multiply(costs, 1.0 - smoothing), multiply(mean(per_class, axis=-1), smoothing))
     if counted is not None:
         costs = where(counted, costs, 0.0)
@@ -145,8 +166,8 @@ def _with_probabilities(
     y = cast(y, scores.dtype)
     if smoothing:
         y = add(multiply(y, 1.0 - smoothing), smoothing / scores.shape[-1])
-    weighted = scores if weight is None else multiply(scores, weight)
-    return _reduced(negative(sum(multiply(weighted, y), axis=-1)), reduction)
+    weights = y if weight is None else multiply(y, weight)
+    return _reduced(negative(sum(_weighed(weights, scores), axis=-1)), reduction)
 
 
 @operation
@@ -176,13 +197,18 @@ def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Ten
 
 @operation
 def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """|input − target| − beta/2, and its square over 2 · beta where it is less than beta."""
+    """|input − target| − beta/2, and its square over 2 · beta where it is less than beta.
+
+    Infinite distances cost inf with a slope of ±1.
+    """
     x, y = _pair(input, target, "smooth_l1_loss")
     distance = abs(subtract(x, y))
     if beta == 0:
         return _reduced(distance, reduction)
-    near = divide(square(distance), 2.0 * beta)
-    return _reduced(where(less(distance, beta), near, subtract(distance, beta / 2)), reduction)
+    near = less(distance, beta)
+    inside = where(near, distance, 0.0)  # the slope of a square that overflows would be NaN where it is not taken
+    costs = where(near, divide(square(inside), 2.0 * beta), subtract(distance, beta / 2))
+    return _reduced(costs, reduction)
 
 
 @operation
@@ -193,10 +219,17 @@ def huber_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", del
 
 @operation
 def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """−log of the probability that sigmoid gives the right answer; targets are probabilities of "yes"."""
+    """−log of the probability that sigmoid gives the right answer; targets are probabilities of "yes".
+
+    The gradient is sigmoid(input) − target. Both are exact also where the answer is nearly certain: an infinite logit
+    costs 0 where the target agrees, and inf where it gives the other answer any chance.
+    """
     x, y = _pair(input, target, "binary_cross_entropy_with_logits")
-    costs = subtract(softplus(x), multiply(x, y))
-    return _reduced(costs, reduction)
+    # Both sides of 0 alike: `against` is the logit of the less likely answer, `other` that answer's probability.
+    likely = greater(x, 0)
+    against = where(likely, negative(x), x)
+    other = where(likely, subtract(1.0, y), y)
+    return _reduced(subtract(log1p(exp(against)), _weighed(other, against)), reduction)
 
 
 @operation
@@ -222,7 +255,11 @@ def _binary_costs(x: Tensor, y: Tensor) -> Tensor:
 
 @operation
 def kl_div(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """target · (log(target) − input), for log-probabilities as input; 0 where the target is 0."""
+    """target · (log(target) − input), for log-probabilities as input.
+
+    0 where the target is 0, whatever the input: −inf too. There the gradient with respect to the input is 0, and the
+    one with respect to the target, which would be −inf, leaves the logarithm out.
+    """
     x, y = _pair(input, target, "kl_div")
     safe = where(equal(y, 0), 1.0, y)
-    return _reduced(multiply(y, subtract(log(safe), x)), reduction)
+    return _reduced(_weighed(y, subtract(log(safe), x)), reduction)
