@@ -6,7 +6,7 @@ The functions are imported below the class, since they need it; `frontend/__init
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ShapeError
@@ -15,6 +15,8 @@ from graphc.types import TensorType
 from .location import with_user_line
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .tensor import Tensor
 
 
@@ -22,9 +24,6 @@ class Operators:
     """What Tensor and Variable have in common: a type, operators, indexing, and a few methods for convenience."""
 
     __slots__ = ()
-
-    # NumPy must not try `array * tensor` itself, element by element; it returns NotImplemented and ours runs.
-    __array_ufunc__ = None
 
     # Compared element by element, hashed by identity, as in PyTorch.
     __hash__ = object.__hash__
@@ -67,6 +66,14 @@ class Operators:
         import graphc
 
         return graphc
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return interop.call_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        return interop.call_function(function, args, options)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -195,4 +202,4 @@ class Operators:
         return binary.greater_equal(self, other)
 
 
-from . import binary, indexing, linalg, shapes, unary  # noqa: E402 - see above
+from . import binary, indexing, interop, linalg, shapes, unary  # noqa: E402 - see above

@@ -28,7 +28,12 @@ class NumberKind(Enum):
 
 @dataclass(frozen=True)
 class DType:
-    """An element type. There is one instance per type; compare with `is` or `==`."""
+    """An element type. There is one instance per type; compare with `is` or `==`.
+
+    It equals whatever names it where a dtype is asked for: "float32", np.float32, np.dtype("float32"). It hashes as
+    its name does; NumPy's dtypes and scalar types hash differently from one another, so no hash could suit them all,
+    and a dict is to be keyed by one kind of them.
+    """
 
     name: str
     kind: NumberKind
@@ -41,7 +46,27 @@ class DType:
         return hash(self.name)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, DType) and other.name == self.name)
+        if isinstance(other, DType):
+            return self.name == other.name
+        if isinstance(other, str):
+            return self.name == other
+        if isinstance(other, type) and other in _PYTHON_TYPES:
+            return self is _PYTHON_TYPES[other]
+        if isinstance(other, np.dtype) or (isinstance(other, type) and issubclass(other, np.generic)):
+            return bool(self.numpy == other)
+        return NotImplemented
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return as_dtype, (self.name,)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's dtype, where NumPy before 2.4 looks for it: `np.zeros(2, x.dtype)`."""
+        return self.numpy
+
+    @property
+    def __numpy_dtype__(self) -> np.dtype:
+        return self.numpy
 
     @property
     def is_float(self) -> bool:
@@ -118,6 +143,8 @@ DTYPES: dict[str, DType] = {
 
 DTypeLike: TypeAlias = "DType | str | np.dtype | type"
 
+_PYTHON_TYPES: dict[type, DType] = {bool: bool_, int: int64, float: float32}
+
 
 def as_dtype(x: DTypeLike) -> DType:
     """The `DType` that `x` names: a DType, its name, a NumPy dtype or scalar type, or `bool`, `int`, `float`.
@@ -126,10 +153,10 @@ def as_dtype(x: DTypeLike) -> DType:
     """
     if isinstance(x, DType):
         return x
-    if x is float:
-        return float32
+    if isinstance(x, type) and x in _PYTHON_TYPES:
+        return _PYTHON_TYPES[x]
     try:
-        name = x if isinstance(x, str) else np.dtype(x).name
+        name = x if isinstance(x, str) else "" if x is None else np.dtype(x).name
     except TypeError:
         name = str(x)
     found = DTYPES.get(name)
