@@ -103,6 +103,25 @@ def float_dtype(*xs: Any) -> DType:
     return common if common.is_float else common_dtype((common,), (0.0,))
 
 
+def wide(x: ArrayLike) -> Tensor:
+    """As a tensor of the float dtype to compute in: 16-bit floats as float32, whose range sums and counts fit."""
+    x = as_tensor(x)
+    return cast(x, float_dtype(x).computes_as)
+
+
+def rounded_once(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """For a function of floats in several steps: it computes with `wide` values, and what it gives is rounded to the
+    float dtype of its first argument. So nothing on the way passes through the range of 16 bits, fused or not."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        result = function(*args, **kwargs)
+        own = float_dtype(args[0] if args else next(iter(kwargs.values())))
+        return cast(result, own) if own.computes_as is result.dtype else result
+
+    return call
+
+
 def require(dtype: DType, legal: bool, function: str, what: str) -> None:
     """Raise DTypeError unless the dtype is one of those that the function takes."""
     if not legal:

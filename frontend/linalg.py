@@ -15,13 +15,14 @@ from .emit import (
     broadcast_shape,
     cast,
     emit,
-    float_dtype,
     normal_axis,
     operands,
     operation,
+    rounded_once,
     stretch,
     whole,
     wholes,
+    wide,
 )
 from .reductions import accumulator, sum
 from .shapes import expand_dims, matrix_transpose, moveaxis, permute_dims, squeeze
@@ -89,9 +90,9 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     left, right = normal_axis(axis, a.ndim), normal_axis(axis, b.ndim)
     if a.shape[left] != b.shape[right]:
         raise _mismatch("vecdot needs axes of equal sizes", a, b)
-    wide = accumulator(a)
-    a, b = moveaxis(cast(a, wide), left, -1), moveaxis(cast(b, wide), right, -1)
-    return sum(multiply(a, b), axis=-1)
+    own = accumulator(a)
+    a, b = (moveaxis(cast(x, own.computes_as), axis, -1) for x, axis in ((a, left), (b, right)))
+    return cast(sum(multiply(a, b), axis=-1), own)
 
 
 @operation
@@ -127,12 +128,12 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
 
 
 @operation
+@rounded_once
 def vector_norm(
     x: ArrayLike, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Tensor:
     """The Euclidean norm over these axes. Integers give float32."""
-    x = as_tensor(x)
-    x = cast(x, float_dtype(x))
+    x = wide(x)
     return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
 
 
@@ -159,6 +160,9 @@ def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
         )
     if len(xs) == 1:
         return _arranged(_summed(xs[0], terms[0], set(result)), result)
+    own = xs[0].dtype
+    if any(c not in result and inputs.count(c) == 1 for c in inputs):  # sums before the product are not its result
+        xs = [cast(x, own.computes_as) for x in xs]
     (a, s), (b, t) = (
         _summed(x, term, set(result) | set(other))
         for x, term, other in zip(xs, terms, terms[::-1], strict=True)
@@ -175,7 +179,7 @@ def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
         batch=(tuple(s.index(c) for c in batch), tuple(t.index(c) for c in batch)),
     )
     letters = "".join([*batch, *(c for c in s if c not in t), *(c for c in t if c not in s)])
-    return _arranged((product, letters), result)
+    return _arranged((cast(product, own), letters), result)
 
 
 def _summed(x: Tensor, letters: str, kept: set[str]) -> tuple[Tensor, str]:

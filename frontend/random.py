@@ -17,7 +17,7 @@ from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, u
 from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
 from .context import current_frame
 from .creation import Shape, as_shape, iota
-from .emit import ArrayLike, as_tensor, broadcast_shape, cast, emit, is_number, operation, stretch
+from .emit import ArrayLike, as_tensor, broadcast_shape, cast, emit, is_number, operation, stretch, wide
 from .location import with_user_line
 from .shapes import reshape, stack
 from .tensor import Tensor
@@ -128,11 +128,12 @@ def uniform(
     """
     chosen, sizes = _float(dtype), as_shape(shape)
     _check_broadcasts(sizes, "uniform", low, high)
-    x = reshape(cast(_fractions(sizes, chosen, generator), chosen), sizes)
+    x = reshape(_fractions(sizes, chosen, generator), sizes)
     if isinstance(low, float | int) and isinstance(high, float | int):
         x = multiply(x, float(high) - float(low)) if high - low != 1 else x
         x = add(x, float(low)) if low else x
     else:
+        low, high = wide(low), wide(high)  # their distance may pass the range of 16 bits
         x = add(multiply(x, subtract(high, low)), low)
     return cast(x, chosen)
 

@@ -10,7 +10,7 @@ from graphc.op import Op
 from graphc.types import DType, DTypeLike, as_dtype, bool_, int64, uint64
 
 from .binary import divide, not_equal, subtract
-from .emit import ArrayLike, as_tensor, cast, emit, float_dtype, normal_axes, operation
+from .emit import ArrayLike, as_tensor, cast, emit, normal_axes, operation, rounded_once, wide
 from .searching import where
 from .shapes import reshape
 from .tensor import Tensor
@@ -103,17 +103,18 @@ def argmin(x: ArrayLike, /, *, axis: int | None = None, keepdims: bool = False) 
 
 
 @operation
+@rounded_once
 def mean(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean; of integers in float32."""
-    x = as_tensor(x)
-    x = cast(x, float_dtype(x))
+    x = wide(x)
     return divide(_reduce(ops.sum, x, axis, keepdims), float(_count(x, axis)))
 
 
 @operation
+@rounded_once
 def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The variance: squared distances from the mean, summed and divided by their number − correction."""
-    x = as_tensor(x)
+    x = wide(x)
     distances = subtract(x, mean(x, axis=axis, keepdims=True))
     divisor = float(_count(x, axis) - correction)
     # Too few elements for the correction divide by 0, as in NumPy: a variance is never negative.
@@ -121,9 +122,10 @@ def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims
 
 
 @operation
+@rounded_once
 def std(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The standard deviation: the square root of the variance."""
-    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+    return sqrt(var(wide(x), axis=axis, correction=correction, keepdims=keepdims))
 
 
 def _count(x: Tensor, axis: Axis) -> int:
@@ -131,10 +133,10 @@ def _count(x: Tensor, axis: Axis) -> int:
 
 
 @operation
+@rounded_once
 def logsumexp(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow: the largest element is taken out first."""
-    x = as_tensor(x)
-    x = cast(x, float_dtype(x))
+    x = wide(x)
     largest = shift_for_exp(x, axis)
     total = _reduce(ops.sum, exp(subtract(x, largest)), axis, keepdims=True)
     result = log(total) + largest

@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from graphc.errors import CompileError, UnsupportedError
 from graphc.ir import Node, located, topological_order
 from graphc.op import Kind
-from graphc.ops import add
+from graphc.ops import add, converted
 from graphc.types import TensorType
 
 
@@ -35,10 +35,10 @@ def differentiate(
             cotangent.add(output, g)
     targets = set(wrt)
     for node in reversed(active):
-        flowed = cotangent.of(node)
-        if flowed is None or not any(i in active for i in node.inputs):
-            continue
         with located(node.loc):
+            flowed = cotangent.of(node)
+            if flowed is None or not any(i in active for i in node.inputs):
+                continue
             _pass_on(node, flowed, cotangent, active)
         if node not in targets:
             cotangent.forget(node)
@@ -64,29 +64,46 @@ def _carries_gradients(node: Node) -> bool:
 
 
 class _Cotangents:
-    """What has flowed to each node so far; for a node with several results, to each of them."""
+    """What has flowed to each node so far; for a node with several results, to each of them.
+
+    What several users of a 16-bit float give it is summed in float32, and rounded when it is asked for.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Node, Node | list[Node | None]] = {}
 
     def of(self, node: Node) -> Node | tuple[Node | None, ...] | None:
         g = self._known.get(node)
+        if isinstance(g, list):
+            types = node.type.items  # type: ignore[union-attr]
+            g = [x and converted(x, t.dtype) for x, t in zip(g, types, strict=True)]
+        elif g is not None:
+            g = converted(g, node.dtype)
+        if g is not None:
+            self._known[node] = g
         return tuple(g) if isinstance(g, list) else g
 
     def add(self, node: Node, g: Node) -> None:
         known = self._known.get(node)
         assert not isinstance(known, list)
-        self._known[node] = g if known is None else add(known, g)
+        self._known[node] = _added(known, g)
 
     def add_item(self, node: Node, index: int, g: Node) -> None:
         assert not isinstance(node.type, TensorType)
         items = self._known.setdefault(node, [None] * len(node.type.items))
         assert isinstance(items, list)
         known = items[index]
-        items[index] = g if known is None else add(known, g)
+        items[index] = _added(known, g)
 
     def forget(self, node: Node) -> None:
         self._known.pop(node)
+
+
+def _added(known: Node | None, g: Node) -> Node:
+    if known is None:
+        return g
+    wide = g.dtype.computes_as
+    return add(converted(known, wide), converted(g, wide))
 
 
 def _tensor(g: Node | tuple[Node | None, ...] | None) -> Node | None:

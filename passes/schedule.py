@@ -21,6 +21,7 @@ from .build_kernel import slot_name
 from .fuse import FusedKernel, fuse
 from .in_place import can_update_in_place, share_slot
 from .plan_memory import Life, plan_memory, rounded
+from .scatter import wide_scatters
 from .split_prepare import split_prepare
 
 
@@ -47,6 +48,7 @@ class _Task:
 
 def schedule(graph: Graph) -> Schedule:
     """Plan a whole graph."""
+    graph = wide_scatters(graph)
     prepare, main = split_prepare(graph)
     planner = _Planner(graph)
     planner.plan_prepare(prepare, main)

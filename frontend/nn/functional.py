@@ -21,7 +21,7 @@ from ..binary import (
     subtract,
 )
 from ..creation import as_shape
-from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation
+from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation, rounded_once, wide
 from ..gradients import stop_gradient
 from ..random import Generator, bernoulli
 from ..reductions import max, mean, sum
@@ -31,10 +31,6 @@ from ..tensor import Tensor
 from ..unary import abs, erf, exp, expm1, log, negative, reciprocal, rsqrt, square
 from ..unary import sigmoid as sigmoid
 from ..unary import tanh as tanh
-
-
-def _float(x: ArrayLike) -> Tensor:
-    return cast(as_tensor(x), float_dtype(x))
 
 
 @operation
@@ -54,19 +50,21 @@ def relu6(x: ArrayLike, /) -> Tensor:
 @operation
 def leaky_relu(x: ArrayLike, /, negative_slope: float = 0.01) -> Tensor:
     """x, and negative_slope · x below 0."""
-    x = _float(x)
+    x = cast(as_tensor(x), float_dtype(x))
     return where(greater(x, 0), x, multiply(x, negative_slope))
 
 
 @operation
+@rounded_once
 def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
     """x, and alpha · (exp(x) − 1) below 0."""
-    x = _float(x)
+    x = wide(x)
     below = where(greater(x, 0), 0.0, x)  # expm1 would overflow above, and inf · 0 in the gradient be NaN
     return where(greater(x, 0), x, multiply(expm1(below), alpha))
 
 
 @operation
+@rounded_once
 def selu(x: ArrayLike, /) -> Tensor:
     """The self-normalizing elu of Klambauer and others, 2017."""
     alpha, scale = 1.6732632423543772, 1.0507009873554805
@@ -74,10 +72,11 @@ def selu(x: ArrayLike, /) -> Tensor:
 
 
 @operation
+@rounded_once
 def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
     """x · Φ(x), Φ the normal distribution; with approximate="tanh", Hendrycks and Gimpel's approximation of it,
     x/2 · (1 + tanh u) = x · sigmoid(2u)."""
-    x = _float(x)
+    x = wide(x)
     if approximate == "none":
         return multiply(multiply(x, 0.5), add(erf(multiply(x, math.sqrt(0.5))), 1.0))
     if approximate != "tanh":
@@ -87,23 +86,26 @@ def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
 
 
 @operation
+@rounded_once
 def silu(x: ArrayLike, /) -> Tensor:
     """x · sigmoid(x)."""
-    x = _float(x)
+    x = wide(x)
     return multiply(x, sigmoid(x))
 
 
 @operation
+@rounded_once
 def mish(x: ArrayLike, /) -> Tensor:
     """x · tanh(softplus(x))."""
-    x = _float(x)
+    x = wide(x)
     return multiply(x, tanh(softplus(x)))
 
 
 @operation
+@rounded_once
 def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta · x)) / beta, without overflow."""
-    x = _float(x)
+    x = wide(x)
     result = logaddexp(
         multiply(x, beta) if beta != 1 else x, 0.0
     )  # not with |x|, whose gradient at 0 is none
@@ -111,28 +113,32 @@ def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
 
 
 @operation
+@rounded_once
 def log_sigmoid(x: ArrayLike, /) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return negative(softplus(negative(_float(x))))
+    return negative(softplus(negative(wide(x))))
 
 
 @operation
+@rounded_once
 def softsign(x: ArrayLike, /) -> Tensor:
     """x / (1 + |x|)."""
-    x = _float(x)
+    x = wide(x)
     return divide(x, add(abs(x), 1.0))
 
 
 @operation
+@rounded_once
 def hard_sigmoid(x: ArrayLike, /) -> Tensor:
     """0 below −3, 1 above 3, x / 6 + 1/2 between."""
-    return divide(relu6(add(_float(x), 3.0)), 6.0)
+    return divide(relu6(add(wide(x), 3.0)), 6.0)
 
 
 @operation
+@rounded_once
 def hard_swish(x: ArrayLike, /) -> Tensor:
     """x · hard_sigmoid(x)."""
-    x = _float(x)
+    x = wide(x)
     return multiply(x, hard_sigmoid(x))
 
 
@@ -151,18 +157,20 @@ def glu(x: ArrayLike, /, axis: int = -1) -> Tensor:
 
 
 @operation
+@rounded_once
 def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis. The largest element is taken out first, so nothing overflows."""
-    x = _float(x)
+    x = wide(x)
     weights = exp(subtract(x, stop_gradient(max(x, axis=axis, keepdims=True))))
     # The sum is at least 1, so its reciprocal is safe; one division a row instead of one an element.
     return multiply(weights, reciprocal(sum(weights, axis=axis, keepdims=True)))
 
 
 @operation
+@rounded_once
 def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """log(softmax(x)), exact also where softmax rounds to 0."""
-    x = _float(x)
+    x = wide(x)
     shifted = subtract(x, stop_gradient(max(x, axis=axis, keepdims=True)))
     return subtract(shifted, log(sum(exp(shifted), axis=axis, keepdims=True)))
 
@@ -178,17 +186,18 @@ def layer_norm(
     bias: ArrayLike | None = None, eps: float = 1e-5,
 ) -> Tensor:  # fmt: skip
     """(x − mean) / sqrt(variance + eps) over the last axes, then · weight + bias (Ba and others, 2016)."""
-    x = _float(x)
+    own = float_dtype(x, *(p for p in (weight, bias) if p is not None))
+    x = as_tensor(x)
     shape = last_sizes(normalized_shape)
     if x.shape[len(x.shape) - len(shape) :] != shape:
         from graphc.errors import ShapeError
 
         raise ShapeError(f"layer_norm over {shape} takes inputs whose last axes are these", got=str(x.type))
-    axes = tuple(range(-len(shape), 0))
+    x, axes = wide(x), tuple(range(-len(shape), 0))
     centered = subtract(x, mean(x, axis=axes, keepdims=True))
     result = multiply(centered, rsqrt(add(mean(square(centered), axis=axes, keepdims=True), eps)))
     result = result if weight is None else multiply(result, weight)
-    return result if bias is None else add(result, bias)
+    return cast(result if bias is None else add(result, bias), own)
 
 
 @operation
@@ -204,7 +213,7 @@ def dropout(
     x = as_tensor(x)
     if not training or p == 0:
         return x
-    x = _float(x)
+    x = cast(x, float_dtype(x))
     if p == 1:
         return where(False, x, 0.0)
     return where(bernoulli(1.0 - p, x.shape, generator=generator), multiply(x, 1.0 / (1.0 - p)), 0.0)

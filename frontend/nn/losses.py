@@ -20,7 +20,7 @@ from ..binary import (
     subtract,
 )
 from ..dtypes import finfo
-from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation
+from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation, rounded_once, wide
 from ..gradients import stop_gradient
 from ..reductions import mean, sum
 from ..searching import take, where
@@ -49,8 +49,8 @@ def _reduced(costs: Tensor, reduction: str) -> Tensor:
 
 
 def _pair(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Tensor, Tensor]:
-    """Both as floats of the input's dtype. Raises ShapeError unless their shapes are equal: broadcasting a target
-    against an input is hardly ever meant."""
+    """Both as floats of the dtype that the input computes in. Raises ShapeError unless their shapes are equal:
+    broadcasting a target against an input is hardly ever meant."""
     x, y = as_tensor(input), as_tensor(target)
     if x.shape != y.shape:
         raise ShapeError(
@@ -58,7 +58,7 @@ def _pair(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Tensor, Tenso
             got=f"{x.type} and {y.type}",
             hint="reshape one of them",
         )
-    x = cast(x, float_dtype(x))
+    x = wide(x)
     return x, cast(y, x.dtype)
 
 
@@ -70,6 +70,7 @@ def _weighed(weights: Tensor, costs: Tensor) -> Tensor:
 
 
 @operation
+@rounded_once
 def cross_entropy(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int | None = None,
     reduction: str = "mean", label_smoothing: float = 0.0, axis: int = -1,
@@ -90,7 +91,7 @@ def cross_entropy(
     if axis not in (-1, x.ndim - 1):
         x = moveaxis(x, axis, -1)
         y = moveaxis(y, axis, -1) if y.ndim == x.ndim else y
-    scores = log_softmax(x)
+    scores = log_softmax(wide(x))
     weights = None if weight is None else _class_weights(scores, weight)
     if y.dtype.is_float:
         return _with_probabilities(scores, y, weights, ignore_index, reduction, label_smoothing)
@@ -171,6 +172,7 @@ def _with_probabilities(
 
 
 @operation
+@rounded_once
 def nll_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """−input at the target's class, for log-probabilities with the classes along the last axis.
 
@@ -182,6 +184,7 @@ def nll_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Te
 
 
 @operation
+@rounded_once
 def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """(input − target)²."""
     x, y = _pair(input, target, "mse_loss")
@@ -189,6 +192,7 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Te
 
 
 @operation
+@rounded_once
 def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """|input − target|."""
     x, y = _pair(input, target, "l1_loss")
@@ -196,6 +200,7 @@ def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Ten
 
 
 @operation
+@rounded_once
 def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """|input − target| − beta/2, and its square over 2 · beta where it is less than beta.
 
@@ -212,12 +217,14 @@ def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean",
 
 
 @operation
+@rounded_once
 def huber_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """delta · smooth_l1_loss with beta = delta."""
-    return multiply(smooth_l1_loss(input, target, reduction, delta), delta)
+    return multiply(smooth_l1_loss(wide(input), target, reduction, delta), delta)
 
 
 @operation
+@rounded_once
 def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """−log of the probability that sigmoid gives the right answer; targets are probabilities of "yes".
 
@@ -233,13 +240,14 @@ def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduct
 
 
 @operation
+@rounded_once
 def binary_cross_entropy(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """The same for probabilities; their logarithms are at least −100, as in PyTorch.
 
     So is the gradient: (p − y) / max(p · (1 − p), 1e-12), finite also where a probability is 0 or 1.
     """
     x, y = _pair(input, target, "binary_cross_entropy")
-    smallest = max(1e-12, finfo(x.dtype).smallest_normal)  # float16 has no 1e-12
+    smallest = max(1e-12, finfo(float_dtype(input)).smallest_normal)  # float16 has no 1e-12
     at_end = less(multiply(x, subtract(1.0, x)), smallest)
     # The costs at the ends have the right value and the slope that is wanted, but no logarithms to differentiate.
     fixed = stop_gradient(x)
@@ -254,6 +262,7 @@ def _binary_costs(x: Tensor, y: Tensor) -> Tensor:
 
 
 @operation
+@rounded_once
 def kl_div(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """target · (log(target) − input), for log-probabilities as input.
 

@@ -95,6 +95,7 @@ from .transcendental import (
 )
 from .values import (
     array_constant,
+    converted,
     full,
     full_like,
     masked,

@@ -61,6 +61,11 @@ def unreduced(x: Node, shape: tuple[int, ...], axes: Sequence[int]) -> Node:
     return ops.broadcast(x, shape=shape, dims=tuple(a for a in range(len(shape)) if a not in axes))
 
 
+def converted(x: Node, dtype: DType) -> Node:
+    """`cast`, but x itself where it has that dtype."""
+    return x if x.dtype is dtype else ops.cast(x, dtype=dtype)
+
+
 def permuted(x: Node, axes: tuple[int, ...]) -> Node:
     """`permute`, but x itself where no axis moves."""
     return x if axes == tuple(range(len(axes))) else ops.permute(x, axes=axes)

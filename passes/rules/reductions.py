@@ -14,6 +14,7 @@ from graphc.ops import (
     argmax,
     argmin,
     broadcast,
+    converted,
     full,
     full_like,
     max,
@@ -26,7 +27,7 @@ from graphc.ops import (
     reshaped,
     sum,
 )
-from graphc.types import int32
+from graphc.types import float16, int32
 
 from ..rewrite import Exactness, Rule, rule, tensor
 
@@ -151,18 +152,20 @@ def _apart(node: Node) -> tuple[Node, int] | None:
         lambda: sum(broadcast(tensor(4, 5), shape=(5, 3, 4), dims=(2, 0)), axes=(0, 1)),
         lambda: sum(broadcast(tensor(4, dtype=int32), shape=(3, 4), dims=(1,)), axes=(0,)),
         lambda: sum(full_like(tensor(4, 5), 3), axes=(1,)),
+        lambda: sum(broadcast(tensor(4, dtype=float16), shape=(70_000, 4), dims=(1,)), axes=(0,)),
     ],
     exactness=Exactness.ROUNDING,
 )
 def sum_of_broadcast(node: Node) -> Node | None:
-    """n equal terms are n times the term. Integers wrap around, the factor with them."""
+    """n equal terms are n times the term. Integers wrap around, the factor with them; 16-bit floats may not hold it."""
     apart = _apart(node)
     if apart is None:
         return None
     once, count = apart
     if node.dtype.is_integer:
         count = int(np.array(count, np.int64).astype(node.dtype.numpy))
-    return multiply(once, full_like(once, count))
+    wide = converted(once, node.dtype.computes_as)
+    return converted(multiply(wide, full_like(wide, count)), node.dtype)
 
 
 @rule(
