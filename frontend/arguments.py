@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.errors import ShapeError, TraceError
 from graphc.types import TensorType, type_of
 
@@ -179,6 +180,14 @@ def parameter_count(function: Callable[..., Any]) -> int | None:
     return None if signature is None else len(signature.parameters)
 
 
+def declaration(function: Callable[..., Any], specs: Sequence[Any]) -> str:
+    """The declared inputs with their names: `x: float32[batch, 3], y: anything`."""
+    return ", ".join(
+        f"{parameter_name(function, i)}: {'anything' if s is None else brief(s) if not isinstance(s, Spec) else s}"
+        for i, s in enumerate(specs)
+    )
+
+
 def check_specs(function: Callable[..., Any], args: Sequence[Any], specs: Sequence[Any]) -> None:
     """Compare the positional arguments of a call with their specs, each a Spec, a pytree of them, or None for anything.
 
@@ -186,7 +195,8 @@ def check_specs(function: Callable[..., Any], args: Sequence[Any], specs: Sequen
     """
     if len(args) < len(specs):
         raise ShapeError(
-            "there is a spec for each argument", got=f"{len(args)} arguments for {len(specs)} specs"
+            "there is a spec for each argument",
+            got=f"{len(args)} argument{'s'[: len(args) != 1]} for {declaration(function, specs)}",
         )
     sizes: dict[str | None, int] = {}
     for i, (arg, wanted) in enumerate(zip(args, specs, strict=False)):

@@ -219,8 +219,8 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
     once. So one call is one program, however many ops the function is written with. Errors get the user's line.
     """
 
-    @functools.wraps(function)
     @with_user_line
+    @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if current_frame() is not None:
             return function(*args, **kwargs)

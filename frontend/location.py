@@ -1,50 +1,118 @@
-"""The user's line: the innermost frame of the Python stack that runs none of graphc's own modules."""
+"""Where graphc ends and the user's code begins: the user's line, and errors that show no more than it.
+
+The user's line is that of the innermost frame of the Python stack that runs none of graphc's own modules.
+"""
 
 from __future__ import annotations
 
 import functools
 import sys
 from collections.abc import Callable
+from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
-from graphc.errors import GraphcError, Location
+from graphc.errors import CompileError, GraphcError, Location
+
+from .context import current_settings
+from .signatures import check_call
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def is_ours(frame: FrameType) -> bool:
+    """Whether it runs a module of graphc's. These are known by their `__name__`, never by path: the source folders
+    lie outside of the package and are seen through symlinks."""
+    return _package(frame) == "graphc"
+
+
+def _package(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame of the user's code."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_ours(frame):
+        frame = frame.f_back
+    return frame
+
+
 def user_location() -> Location | None:
-    """Where the user's code called into graphc.
-
-    Our own frames are known by their module's `__name__`, never by path: the source folders lie outside of the
-    package and are seen through symlinks.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name != "graphc" and not name.startswith("graphc."):
-            return Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
-
-
-def with_user_line(function: Callable[P, R]) -> Callable[P, R]:
-    """For functions that users call: errors raised inside name the line of that call, unless they know one already."""
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except GraphcError as error:
-            error.at(user_location())
-            raise
-
-    return call
+    """Where the user's code called into graphc."""
+    frame = user_frame()
+    return frame and Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
 def stack_level() -> int:
     """How far up the stack of whoever asks the user's frame is: the `stacklevel` of a warning."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "graphc":
+    while frame.f_back is not None and is_ours(frame):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def with_user_line(function: Callable[P, R]) -> Callable[P, R]:
+    """For functions that users call: errors name the line of that call, unless they know one already, and show none
+    of our frames; a call that does not fit the signature raises ArgumentError."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            try:
+                return function(*args, **kwargs)
+            except TypeError:
+                check_call(function, args, kwargs)
+                raise
+        except Exception as error:
+            present(error)
+            raise
+
+    return call
+
+
+# What graphc calls: an error in there is ours if it was us who called.
+_LIBRARIES = frozenset({"numpy", "ml_dtypes", "optree", "llvmlite", "triton", "contextlib", "functools"})
+
+
+def present(error: Exception) -> None:
+    """What is done to an error before it is raised again, by a bare `raise`, where the user's code called: it gets
+    the user's line, and loses our frames unless GRAPHC_TRACEBACK=full.
+
+    A bare `raise` adds no entry for its own frame, so the one who calls this is not shown either. Faults of our own
+    keep all their frames.
+    """
+    if isinstance(error, GraphcError):
+        error.at(user_location())
+    if current_settings().traceback == "full" or _is_our_fault(error):
+        return
+    told: BaseException | None = error
+    while told is not None:  # with what it came from
+        told.__traceback__ = _shown(told.__traceback__)
+        told = told.__cause__ or (None if told.__suppress_context__ else told.__context__)
+
+
+def _is_our_fault(error: Exception) -> bool:
+    if isinstance(error, GraphcError):
+        return isinstance(error, CompileError)
+    innermost = True
+    entry = error.__traceback__
+    while entry is not None:
+        if _package(entry.tb_frame) not in _LIBRARIES:
+            innermost = is_ours(entry.tb_frame)
+        entry = entry.tb_next
+    return innermost and not isinstance(error, OSError)
+
+
+def _shown(entry: TracebackType | None) -> TracebackType | None:
+    """The traceback without our frames."""
+    kept = []
+    while entry is not None:
+        if not is_ours(entry.tb_frame):
+            kept.append(entry)
+        entry = entry.tb_next
+    result = None
+    for entry in reversed(kept):
+        result = TracebackType(result, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return result

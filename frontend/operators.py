@@ -13,6 +13,7 @@ from graphc.errors import ShapeError
 from graphc.types import TensorType
 
 from .location import with_user_line
+from .words import Place, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,12 @@ class Operators:
     @abstractmethod
     def type(self) -> TensorType:
         """dtype and shape."""
+
+    if not TYPE_CHECKING:
+
+        @with_user_line
+        def __getattr__(self, name: str) -> Any:
+            unknown(Place.TENSOR, name, f"a {type(self).__name__}", dir(type(self)))
 
     @property
     def ndim(self) -> int:

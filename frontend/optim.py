@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from .searching import where
 from .tensor import Tensor
 from .unary import abs, sqrt, square
 from .variable import Variable
+from .words import Place, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable]
 
@@ -76,6 +77,12 @@ class Optimizer:
     """
 
     lr = hyperparameter()
+
+    if not TYPE_CHECKING:
+
+        @with_user_line
+        def __getattr__(self, name: str) -> Any:
+            unknown(Place.OPTIMIZER, name, type(self).__name__, [*vars(self), *dir(type(self))])
 
     @with_user_line
     def __init__(self, parameters: Parameters, lr: float) -> None:
@@ -193,6 +200,7 @@ class SGD(Optimizer):
     dampening = hyperparameter()
     weight_decay = hyperparameter()
 
+    @with_user_line
     def __init__(
         self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
         weight_decay: float = 0.0, nesterov: bool = False,
@@ -245,6 +253,7 @@ class Adam(Optimizer):
     eps = hyperparameter()
     weight_decay = hyperparameter()
 
+    @with_user_line
     def __init__(
         self, parameters: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8, weight_decay: float = 0.0,
@@ -286,6 +295,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p shrinks by lr · weight_decay · p."""
 
+    @with_user_line
     def __init__(
         self, parameters: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8, weight_decay: float = 1e-2,

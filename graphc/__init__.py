@@ -8,6 +8,7 @@ The array functions carry the names and signatures of the Python array API stand
 # ruff: noqa: F401, I001 - every name is here to be imported from here, by subject
 
 from math import e, inf, nan, pi
+from typing import TYPE_CHECKING
 
 from .types import (
     DType,
@@ -27,6 +28,7 @@ from .types import (
 )
 from .types import bool_ as bool
 from .errors import (
+    ArgumentError,
     CompileError,
     DTypeError,
     GraphcError,
@@ -35,6 +37,7 @@ from .errors import (
     PackageError,
     ShapeError,
     TraceError,
+    UnknownNameError,
     UnsupportedError,
 )
 from .ir import Graph
@@ -178,5 +181,9 @@ from .benchmark import bench
 from .compile import compile, load, thread_count
 from .executable import Executable
 from . import linalg, nn, optim, random
+from .frontend.words import Place as _Place, unknown_in as _unknown_in
 
 newaxis = None
+
+if not TYPE_CHECKING:  # for which every name would be there
+    __getattr__ = _unknown_in(_Place.GX)

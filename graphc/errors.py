@@ -87,6 +87,18 @@ class GraphcIndexError(GraphcError, IndexError):
     """An index outside its axis: of a gather or scatter at run time, or a number known while tracing."""
 
 
+class ArgumentError(GraphcError, TypeError):
+    """A call that does not fit: arguments that are missing, unknown, or of a wrong kind."""
+
+
+class UnknownNameError(GraphcError, AttributeError):
+    """A name that graphc does not have; the hint leads on to what it has instead."""
+
+
+class UnknownImportError(GraphcError, ImportError):
+    """The same, met in `from graphc.nn import Name`."""
+
+
 class OptionError(GraphcError, ValueError):
     """A name that is none of the legal ones, which the message lists."""
 

@@ -18,10 +18,19 @@ from typing import TYPE_CHECKING, Any
 from .compile import Compilation, Stage
 from .driver import call_lock, trace_lock
 from .errors import TraceError, UnsupportedError, option
-from .frontend.arguments import Arguments, bound_arguments, check_specs, is_same_static, parameter_count
+from .frontend.arguments import (
+    Arguments,
+    bound_arguments,
+    check_specs,
+    declaration,
+    is_same_static,
+    parameter_count,
+)
 from .frontend.context import Context, current_context
-from .frontend.location import stack_level, with_user_line
+from .frontend.location import present, stack_level, with_user_line
+from .frontend.signatures import check_call
 from .frontend.trace import trace_call
+from .frontend.words import Place, unknown
 from .ir import Graph
 from .settings import Settings
 from .specialization import MISS, FastCall, Specialization
@@ -62,22 +71,30 @@ class Executable:
         self._warned: set[int] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        context = current_context()
-        made_for, fast_calls = self._recent
-        if context is made_for and not kwargs:
-            for fast_call in fast_calls:
-                result = fast_call(args)
-                if result is not MISS:
-                    if fast_call is not fast_calls[0]:
-                        self._remember(context, fast_call)
-                    return result
-        if context.frame is not None:
-            if self.inputs is not None:
-                self._check_inlined(args, kwargs)
-            return self.function(*args, **kwargs)
-        return self._call(context, args, kwargs)
+        try:
+            context = current_context()
+            made_for, fast_calls = self._recent
+            if context is made_for and not kwargs:
+                for fast_call in fast_calls:
+                    result = fast_call(args)
+                    if result is not MISS:
+                        if fast_call is not fast_calls[0]:
+                            self._remember(context, fast_call)
+                        return result
+            if context.frame is not None:
+                return self._inlined(args, kwargs)
+            return self._call(context, args, kwargs)
+        except Exception as error:
+            present(error)
+            raise
 
-    @with_user_line
+    def _inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call inside a trace. Raises ShapeError or DTypeError where it is not as the specs say."""
+        if self.inputs is not None:
+            check_specs(self.function, bound_arguments(self.function, args, kwargs)[0], self.inputs)
+        check_call(self.function, args, kwargs)
+        return self.function(*args, **kwargs)
+
     def _call(self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The slow way, which ends in a fast call for arguments like these."""
         arguments = Arguments.of(self.function, args, kwargs)
@@ -86,12 +103,6 @@ class Executable:
         with call_lock:
             self._remember(context, found.fast_call)
         return found(arguments.arrays)
-
-    @with_user_line
-    def _check_inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise ShapeError or DTypeError where a call inside a trace is not as the specs say."""
-        assert self.inputs is not None
-        check_specs(self.function, bound_arguments(self.function, args, kwargs)[0], self.inputs)
 
     def _remember(self, context: Context, fast_call: FastCall) -> None:
         """Ask this one first from now on."""
@@ -102,6 +113,12 @@ class Executable:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A compiled function in a class is a method."""
         return self if instance is None else BoundExecutable(self, instance)
+
+    if not TYPE_CHECKING:
+
+        @with_user_line
+        def __getattr__(self, name: str) -> Any:
+            unknown(Place.FUNCTION, name, "a compiled function", dir(type(self)))
 
     def __repr__(self) -> str:
         return f"<compiled {self.__qualname__}, {len(self.specializations)} specializations>"
@@ -200,8 +217,11 @@ class Executable:
         for known in group:
             if known.holds():
                 return known
+        args, kwargs = arguments.example
+        declared = None if self.inputs is None else declaration(self.function, self.inputs)
+        check_call(self.function, args, kwargs, f"its inputs are declared as {declared}" if declared else "")
         if self.inputs is not None:
-            check_specs(self.function, arguments.example[0], self.inputs)
+            check_specs(self.function, args, self.inputs)
         self._tell_why(arguments, group, settings)
         trace = trace_call(self.function, arguments)
         compilation = Compilation(trace.graph, settings)

@@ -1,5 +1,7 @@
 """`graphc.nn`: layers, activations, losses, initializers (in `nn.init`), and parameters in files."""
 
+from typing import TYPE_CHECKING
+
 from .frontend.nn import init
 from .frontend.nn.activations import (
     ELU,
@@ -59,6 +61,7 @@ from .frontend.nn.losses import (
 )
 from .frontend.nn.module import Module, static
 from .frontend.parameters import load_parameters, save_parameters
+from .frontend.words import Place, unknown_in
 
 __all__ = [
     "ELU", "GELU", "GLU", "SELU", "Dropout", "Flatten", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity",
@@ -69,3 +72,6 @@ __all__ = [
     "load_parameters", "log_sigmoid", "log_softmax", "mish", "mse_loss", "nll_loss", "parameter", "relu", "relu6",
     "save_parameters", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "static", "tanh",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # for which every name would be there
+    __getattr__ = unknown_in(Place.NN)

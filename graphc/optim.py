@@ -1,5 +1,11 @@
 """`graphc.optim`: optimizers."""
 
+from typing import TYPE_CHECKING
+
 from .frontend.optim import SGD, Adam, AdamW, Optimizer
+from .frontend.words import Place, unknown_in
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+
+if not TYPE_CHECKING:  # for which every name would be there
+    __getattr__ = unknown_in(Place.OPTIM)

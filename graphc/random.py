@@ -1,5 +1,11 @@
 """`gx.random`: seeds, generators and distributions."""
 
+from typing import TYPE_CHECKING
+
 from .frontend.random import Generator, bernoulli, bits, normal, randint, seed, uniform
+from .frontend.words import Place, unknown_in
 
 __all__ = ["Generator", "bernoulli", "bits", "normal", "randint", "seed", "uniform"]
+
+if not TYPE_CHECKING:  # for which every name would be there
+    __getattr__ = unknown_in(Place.RANDOM)

@@ -29,7 +29,8 @@ class SettingsError(GraphcError, ValueError):
 class Settings:
     """All settings. `check`: GRAPHC_CHECK=0|1|2. `dump`: stages to print, GRAPHC_DUMP=fuse,llvm-ir.
     `time`: print compile times, GRAPHC_TIME=1. `log`: topics, GRAPHC_LOG=retrace. `threads`: GRAPHC_THREADS,
-    0 for as many as the process may use. `cache`: GRAPHC_CACHE=0|1. `cache_dir`: GRAPHC_CACHE_DIR."""
+    0 for as many as the process may use. `cache`: GRAPHC_CACHE=0|1. `cache_dir`: GRAPHC_CACHE_DIR.
+    `traceback`: GRAPHC_TRACEBACK=user|full, whether errors show graphc's own frames."""
 
     check: Check = Check.NONE
     dump: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Settings:
     cache: bool = True
     cache_dir: str = ""
     backend: str = "llvm"
+    traceback: str = "user"
     fast_codegen: bool = field(default=False, metadata={"code": True})
 
     @property
@@ -66,6 +68,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "dump": ("graph", "passes", "fuse", "schedule", "llvm-ir", "asm", "triton", "ptx"),
     "log": ("retrace", "cache"),
     "backend": BACKENDS,
+    "traceback": ("user", "full"),
 }
 
 
@@ -75,7 +78,7 @@ def _parse(variable: str, name: str, text: str) -> object:
         words = frozenset(w.strip() for w in text.split(",") if w.strip())
         _require(words <= set(_WORDS[name]), variable, text, "a comma-separated list of " + ", ".join(_WORDS[name]))
         return words
-    if name == "backend":
+    if name in ("backend", "traceback"):
         _require(text in _WORDS[name], variable, text, " or ".join(_WORDS[name]))
         return text
     if name == "check":

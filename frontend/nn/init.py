@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphc.errors import ShapeError
 from graphc.types import TensorType
@@ -18,6 +18,7 @@ from ..context import using
 from ..creation import full
 from ..random import Generator
 from ..tensor import Tensor
+from ..words import Place, unknown_in
 
 Initializer: TypeAlias = Callable[[TensorType, Generator | None], Tensor]
 
@@ -91,3 +92,7 @@ def _scaled_normal(deviation: Callable[[int, int], float]) -> Initializer:
 def _computed(make: Callable[[], Tensor]) -> Tensor:
     with using(backend="reference"):
         return make()
+
+
+if not TYPE_CHECKING:  # for which every name would be there
+    __getattr__ = unknown_in(Place.INIT)

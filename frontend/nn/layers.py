@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc import ops
-from graphc.errors import ShapeError
+from graphc.brief import brief
+from graphc.errors import ArgumentError, ShapeError
 from graphc.types import DTypeLike, TensorType, as_dtype
 
 from ..creation import as_shape
@@ -117,7 +118,15 @@ class Dropout(Module):
 class Sequential(Module):
     """One after the other: modules, or any functions of one argument."""
 
+    @with_user_line
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        for layer in layers:
+            if not callable(layer):
+                raise ArgumentError(
+                    "Sequential takes modules and functions, one by one",
+                    got=brief(layer),
+                    hint="nn.Sequential(*layers) for a list of them",
+                )
         self.layers = list(layers)
 
     def forward(self, x: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from reprlib import recursive_repr
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from graphc.errors import DTypeError, GraphcError, ShapeError
 
@@ -17,8 +17,10 @@ from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
 from ..location import with_user_line
 from ..parameters import load_parameters, save_parameters
+from ..signatures import check_call
 from ..tensor import Tensor
 from ..variable import Variable
+from ..words import Place, unknown
 
 T = TypeVar("T")
 
@@ -73,8 +75,21 @@ class Module:
         """What calling the module computes."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
+    @with_user_line
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except TypeError:
+            check_call(self.forward, args, kwargs)
+            raise
+
+    if not TYPE_CHECKING:
+
+        @with_user_line
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property of the user's, whose own error this is about
+                return object.__getattribute__(self, name)
+            unknown(Place.MODULE, name, type(self).__name__, [*vars(self), *dir(type(self))])
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Variable) and value.name == "variable":

@@ -1,0 +1,83 @@
+"""Calls and the signatures they should fit: an ArgumentError that shows the signature where they don't.
+
+Knows the argument names of other frameworks, and what they are called here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphc.errors import ArgumentError
+
+# For each word that people try, what it may be called here: the first that the function has.
+RENAMED: dict[str, tuple[str, ...]] = {
+    "dim": ("axis", "axes", "start_axis"), "dims": ("axes", "axis", "shape"), "axis": ("axes",), "axes": ("axis",),
+    "keepdim": ("keepdims",), "ddof": ("correction",), "unbiased": ("correction",), "size": ("shape",),
+    "learning_rate": ("lr",), "params": ("parameters",), "b1": ("betas",), "b2": ("betas",), "beta1": ("betas",),
+    "beta2": ("betas",), "epsilon": ("eps",), "min": ("min_val",), "max": ("max_val",), "a_min": ("min",),
+    "a_max": ("max",), "start_dim": ("start_axis",), "end_dim": ("end_axis",), "use_bias": ("bias",),
+    "units": ("out_features",), "features": ("out_features",), "rate": ("p",), "labels": ("target",),
+    "logits": ("input",), "targets": ("target",), "repeats": ("repetitions",), "scale": ("std",), "loc": ("mean",),
+}  # fmt: skip
+
+# Options that have no like here.
+REMARKS = {
+    "out": "results are new tensors", "inplace": "tensors are immutable: take the result",
+    "requires_grad": "nothing needs marking: ask for gradients with gx.grad, or optimizer.minimize(loss)",
+    "device": "there are no devices: gx.using(backend=...) says where work is done",
+    "size_average": "reduction= is 'mean', 'sum' or 'none'", "reduce": "reduction= is 'mean', 'sum' or 'none'",
+    "amsgrad": "this version has no AMSGrad", "foreach": "all updates are one program anyway",
+    "fused": "all updates are one program anyway", "maximize": "minimize(-loss)",
+    "fullgraph": "a function is one graph always", "dynamic": "sizes are static: one trace for each",
+    "mode": "there are no modes", "static_argnums": "Python numbers, strings and flags are static by themselves",
+    "static_argnames": "Python numbers, strings and flags are static by themselves",
+    "donate_argnums": "state that changes is a gx.Variable, updated in place", "jit_compile": "that is what it does",
+    "order": "arrays are C-contiguous", "seed": "gx.random.seed(n), or generator=gx.random.Generator(n)",
+    "key": "generator=gx.random.Generator(seed)", "rngs": "generator=gx.random.Generator(seed)",
+}  # fmt: skip
+
+_UNKNOWN = re.compile(r"got an unexpected keyword argument '(\w+)'")
+
+
+def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], note: str = "") -> None:
+    """Raise ArgumentError unless the call fits the function's signature. `note` goes below, in the place of a hint."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one of C's, of which Python does not know
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return
+    is_method = next(iter(signature.parameters), "") == "self"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    name = name.removesuffix(".__init__").rpartition(">.")[2]
+    unknown = _UNKNOWN.search(problem)
+    raise ArgumentError(
+        f"{name} takes {_text(signature, is_method)}",
+        got=problem.replace("missing a required argument: ", "no ").removeprefix("got "),
+        hint=note or (_replacement(unknown[1], signature) if unknown else None),
+    ) from None
+
+
+def _text(signature: inspect.Signature, is_method: bool) -> str:
+    """The parameters without their annotations: "(x, /, *, axis=None)"."""
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(inspect.Signature(plain[1:] if is_method else plain)).replace("(/, ", "(")
+
+
+def _replacement(name: str, signature: inspect.Signature) -> str | None:
+    from difflib import get_close_matches
+
+    known = list(signature.parameters)
+    found = next((new for new in RENAMED.get(name, ()) if new in known and new != name), None)
+    if found is None and name in REMARKS:
+        return REMARKS[name]
+    if found is None:
+        found = next(iter(get_close_matches(name, known, 1)), None)
+    return found and f"{found}="
