@@ -194,6 +194,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool 
     """A function that gives the gradients of a loss; see `value_and_grad`. With `has_aux`, (gradients, the rest)."""
     both = value_and_grad(function, argnums, has_aux=has_aux)
 
+    @with_user_line
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         value, found = both(*args, **kwargs)
@@ -228,6 +229,7 @@ def _anywhere(traced: Function, function: Function, numbers: Sequence[int]) -> F
     """`traced` where a trace is going on; elsewhere compiled, with Python numbers to differentiate made arrays."""
     compiled: list[Function] = []
 
+    @with_user_line
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = bound_arguments(function, args, kwargs)

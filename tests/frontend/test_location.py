@@ -24,7 +24,12 @@ GRADIENT = "gx.value_and_grad(lambda x: x)(np.ones(3))"
 
 @pytest.mark.parametrize(
     ("source", "kind", "depth"),
-    [(IN_A_TRACE, "ShapeError", 3), (OF_THE_USER, "KeyError", 3), (EAGER, "ShapeError", 1), (GRADIENT, "ShapeError", 1)],
+    [
+        (IN_A_TRACE, "ShapeError", 3),
+        (OF_THE_USER, "KeyError", 3),
+        (EAGER, "ShapeError", 1),
+        (GRADIENT, "ShapeError", 1),
+    ],
 )
 def test_only_the_users_frames_are_shown(source: str, kind: str, depth: int) -> None:
     found = seen(source)
