@@ -69,8 +69,9 @@ class ObjectCalls(Protocol):
 class Linkable(Protocol):
     """A program that can leave the process."""
 
-    def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
-        """Write an executable file that needs no Python. `variables`: the values it starts with, in order."""
+    def link(self, path: Path, variables: Sequence[np.ndarray], outputs: Sequence[str]) -> None:
+        """Write an executable file that needs no Python. `variables`: the values it starts with, in order. `outputs`:
+        what to call them, in order."""
         ...
 
 

@@ -36,3 +36,14 @@ def paths(tree: Any) -> list[tuple[Any, ...]]:
     import optree
 
     return list(optree.tree_paths(tree))
+
+
+def written_order(tree: Any) -> list[tuple[int, tuple[Any, ...]]]:
+    """The leaves' numbers, and the keys that lead to them, in the order in which the tree is written: that of `leaves`
+    sorts the keys of dicts."""
+    import optree
+
+    numbers = unflatten(tree, range(len(leaves(tree))))
+    with optree.dict_insertion_ordered(True, namespace="graphc"):
+        paths, found, _ = optree.tree_flatten_with_path(numbers, namespace="graphc")
+    return list(zip(found, paths, strict=True))

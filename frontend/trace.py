@@ -25,7 +25,7 @@ from .variable import Variable
 
 @dataclass(frozen=True)
 class Result:
-    """The structure of what the function returned: which leaves are outputs, and what the others are."""
+    """The structure of what the function returned: which leaves are outputs, in order, and what the others are."""
 
     tree: Any
     outputs: tuple[int, ...]
@@ -39,6 +39,13 @@ class Result:
         if self.tree is None:
             return lambda arrays: None
         return lambda arrays: self.filled([concrete(a) for a in arrays])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each output: the keys that lead to it in dicts, joined, or "output" and the numbers."""
+        paths = dict(pytree.written_order(self.tree))
+        found = (".".join(map(str, paths[place] or (0,))) for place in self.outputs)
+        return tuple(f"output{name}" if name[:1].isdigit() else name for name in found)
 
     def filled(self, values: Sequence[Any]) -> Any:
         """The structure with these in place of the outputs."""
@@ -81,7 +88,8 @@ def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]
         nodes = [frame.node(as_tensor(x)) for x in result]
         return (_placeholder,) * len(nodes), tuple(range(len(nodes))), nodes
     leaves = pytree.leaves(result)
-    places = [i for i, x in enumerate(leaves) if isinstance(x, Tensor | Variable) or is_foreign_array(x)]
+    order = [i for i, _ in pytree.written_order(result)]
+    places = [i for i in order if isinstance(leaves[i], Tensor | Variable) or is_foreign_array(leaves[i])]
     nodes = [frame.node(as_tensor(leaves[i])) for i in places]
     for i in places:
         leaves[i] = _placeholder

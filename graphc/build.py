@@ -94,4 +94,4 @@ def _build_program(found: Specialization, name: str, path: Path) -> None:
             f"the {settings.backend} backend makes no standalone programs", hint='compile with backend="llvm"'
         )
     with call_lock:
-        program.link(path, [v.storage.array for v in found.variables])
+        program.link(path, [v.storage.array for v in found.variables], found.result.names)

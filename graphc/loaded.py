@@ -258,7 +258,8 @@ def _example(manifest: Manifest) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _result(manifest: Manifest) -> tuple[Result, tuple[TensorType, ...]]:
     """The structure of the result, and the types of its arrays."""
     leaves = pytree.leaves(decode_tree(manifest.result, lambda t: t))
-    places = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType))
+    order = [i for i, _ in pytree.written_order(decode_tree(manifest.result, lambda t: t))]
+    places = tuple(i for i in order if isinstance(leaves[i], TensorType))
     placeholder = concrete(np.zeros((), np.bool_))
     return Result(decode_tree(manifest.result, lambda t: placeholder), places), tuple(leaves[i] for i in places)
 

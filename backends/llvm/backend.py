@@ -88,11 +88,11 @@ class LLVMProgram:
     def take_apart(self) -> Parts:
         return take_apart(self.built.detached, self.target)
 
-    def link(self, path: Path, variables: Sequence[np.ndarray]) -> None:
+    def link(self, path: Path, variables: Sequence[np.ndarray], outputs: Sequence[str]) -> None:
         """Write a standalone program of a function that updates no variable; prepared work is done here and now.
         Raises UnsupportedError where there is no C compiler."""
         bound = self.bind([Storage(v, type_of(v)) for v in variables])
-        link_program(path, settle(self.built, bound.contents), self.target, self.cache)
+        link_program(path, settle(self.built, bound.contents), self.target, self.cache, outputs=outputs)
 
 
 @lru_cache(maxsize=1)

@@ -47,11 +47,13 @@ def link_program(
     cache: ObjectCache,
     variables: Sequence[np.ndarray] = (),
     compiler: str | None = None,
+    outputs: Sequence[str] = (),
 ) -> None:
     """Write an executable to `path`, replacing what is there once it is complete.
 
     `variables`: initial values of the VARIABLE buffers by position; each run of the program starts from them.
     `compiler`: the C compiler; None for the one that suits the target. `cache` keeps the runtime and the command line.
+    `outputs`: their names, by position, if they have some.
     Raises UnsupportedError where there is no compiler or the data are too large, CompileError if linking fails.
     """
     size = sum(a.nbytes for a in (*program.constants, *variables))
@@ -61,7 +63,7 @@ def link_program(
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.absolute().parent) as folder:
         work = Path(folder)
         (work / "native.h").write_text(native_header())
-        (work / "model.c").write_text(model_source(program, target, variables))
+        (work / "model.c").write_text(model_source(program, target, variables, outputs))
         _write_data(work / "constants.bin", program.constants)
         _write_data(work / "variables.bin", variables)
         objects = (*_command_line(work, compiler, cache), runtime_object(target, cache), *program.objects.values())
@@ -133,7 +135,9 @@ def native_header() -> str:
     return "\n".join(lines) + "\n"
 
 
-def model_source(program: NativeProgram, target: Target, variables: Sequence[np.ndarray]) -> str:
+def model_source(
+    program: NativeProgram, target: Target, variables: Sequence[np.ndarray], outputs: Sequence[str] = ()
+) -> str:
     """The tables of a program, in C. It includes constants.bin and variables.bin, which `_write_data` writes."""
     numbers = {symbol: number for number, symbol in enumerate(program.symbols)}
     places = {
@@ -145,7 +149,7 @@ def model_source(program: NativeProgram, target: Target, variables: Sequence[np.
     return Template(_MODEL).substitute(
         functions="\n".join(f"void f{n}(void) __asm__({c_string(s)});" for s, n in numbers.items()),
         inputs=_tensors(program.in_space(Space.INPUT), "input"),
-        outputs=_tensors(program.in_space(Space.OUTPUT), "output"),
+        outputs=_tensors(program.in_space(Space.OUTPUT), "output", outputs),
         prepare=_tasks("prepare", program.prepare, numbers),
         steps=_tasks("steps", program.tasks, numbers),
         places="\n".join(_places(name, found) for name, found in places.items()),
@@ -188,13 +192,14 @@ def _tasks(name: str, tasks: Sequence[TaskSpec], numbers: dict[str, int]) -> str
     )
 
 
-def _tensors(buffers: Sequence[Buffer], name: str) -> str:
+def _tensors(buffers: Sequence[Buffer], name: str, names: Sequence[str] = ()) -> str:
     rows = []
     for b in buffers:
         numpy = b.type.dtype.numpy
         shape = f"(const int64_t[]){{{', '.join(map(str, b.type.shape)) or '0'}}}"
-        names = (b.name.replace(" ", "_") or f"{name}{b.position}", b.type.dtype.name, numpy.str)
-        rows.append(f"{{{', '.join(map(c_string, names))}, {b.type.ndim}, {shape}, {b.type.nbytes}, {b.number}}}")
+        own = names[b.position] if names else b.name or f"{name}{b.position}"
+        texts = (own.replace(" ", "_").replace("/", "_"), b.type.dtype.name, numpy.str)
+        rows.append(f"{{{', '.join(map(c_string, texts))}, {b.type.ndim}, {shape}, {b.type.nbytes}, {b.number}}}")
     return (
         f"static const struct tensor {name}s[] = {{\n    {_lines(rows)}}};\n"
         f"#define {name.upper()}S {{{len(rows)}, {name}s}}"

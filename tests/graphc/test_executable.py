@@ -15,7 +15,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn
-from graphc.frontend import context
+from graphc.frontend import context, pytree
 from graphc.settings import Settings
 from graphc.specialization import MISS
 
@@ -125,6 +125,38 @@ def test_programs(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((3, 2), np.float32))
     subprocess.run([tmp_path / "scale", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], check=True)
     assert np.load(tmp_path / "y.npy").tolist() == [[1, 2]] * 3
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_a_returned_dict_keeps_its_names_and_order(tmp_path: Path) -> None:
+    def f(x: gx.Tensor) -> dict[str, Any]:
+        return {"z": x + 1, "a": {"second": x + 2, "first": [x + 3, (x + 4, "text")]}, "m": None, "b c": x + 5}
+
+    names = ["z", "a.second", "a.first.0", "a.first.1.0", "b_c"]
+    compiled = gx.compile(f, backend="llvm", inputs=[gx.spec((2,))])
+    x = np.zeros(2, np.float32)
+    compiled.build(tmp_path / "f")
+    compiled.build(tmp_path / "f.gxp", kind="package")
+    for result in (compiled(x), gx.load(tmp_path / "f.gxp")(x), gx.compile(gx.load(tmp_path / "f.gxp"))(x)):
+        assert list(result) == ["z", "a", "m", "b c"] and list(result["a"]) == ["second", "first"]
+        a = result["a"]
+        values = [result["z"], a["second"], a["first"][0], a["first"][1][0], result["b c"]]
+        assert [v.tolist() for v in values] == [[i, i] for i in range(1, 6)]
+    shown = subprocess.run([tmp_path / "f", "--help"], check=True, capture_output=True, text=True).stdout
+    assert " ".join(f"-o {name}.npy" for name in names) in shown
+    np.save(tmp_path / "x.npy", x)
+    files = [tmp_path / f"{name}.npy" for name in names]
+    subprocess.run([tmp_path / "f", tmp_path / "x.npy", *(a for f in files for a in ("-o", f))], check=True)
+    assert [np.load(f).tolist() for f in files] == [[i, i] for i in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("result", "names"),
+    [(1, ["output0"]), ((1, 1), ["output0", "output1"]), ([{"a": 1}], ["output0.a"]), ({"a": (1, 1)}, ["a.0", "a.1"])],
+)
+def test_names_of_results(result: Any, names: list[str]) -> None:
+    f = gx.compile(lambda x: pytree.unflatten(result, [x + n for n in pytree.leaves(result)]))
+    assert list(f.specialize(X).result.names) == names
 
 
 def test_what_can_not_be_built(tmp_path: Path) -> None:
