@@ -105,7 +105,7 @@ def _describe(leaf: Any) -> tuple[Any, np.ndarray | None]:
                 "a symbolic tensor can't be an argument outside of its trace",
                 got=repr(leaf),
             )
-        return leaf.type, leaf._array
+        return leaf.type, leaf._packed()
     if isinstance(leaf, Spec):
         return leaf.resolve(None, {}), None
     if not isinstance(leaf, Variable) and is_foreign_array(leaf):

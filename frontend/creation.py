@@ -68,7 +68,8 @@ def asarray(obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = 
     if current_frame() is not None:
         return as_tensor(native_array(obj, wanted))
     array = native_array(obj, wanted)
-    return concrete(aligned_copy(array) if array is obj or not array.flags.owndata else array)
+    made_here = isinstance(obj, list | tuple | np.generic) or is_number(obj)
+    return concrete(array if made_here else aligned_copy(array))
 
 
 def from_dlpack(x: Any, /) -> Tensor:

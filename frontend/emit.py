@@ -1,7 +1,7 @@
-"""Making nodes from tensors: what every array function is written with.
+"""Applying ops to tensors: what every array function is written with.
 
 Operands come in as anything array-like and leave as tensors of one dtype and shape, since the graph has neither
-promotion nor broadcasting. `operation` runs a function that meets concrete values at once, as one small graph.
+promotion nor broadcasting. In a trace an op becomes a node; outside of one it is evaluated at once, by its reference.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from graphc import ops
-from graphc.driver import call_lock, driver
 from graphc.errors import CompileError, DTypeError, ShapeError
+from graphc.evaluate import apply
 from graphc.ir import Node, make_node
 from graphc.op import Op
+from graphc.storage import aligned_copy
 from graphc.types import DType, TensorType
 
-from .context import current_frame, current_settings, entered
+from .context import current_frame
 from .exchange import native_array
 from .location import user_location, with_user_line
 from .promotion import Number, common_dtype, in_range
-from .tensor import Tensor, concrete, symbolic
-from .tracer import Frame, FrameKind
+from .tensor import Borrowed, Tensor, borrowed, concrete, symbolic
+from .tracer import Frame, leaked
 from .variable import Variable
 
 ArrayLike: TypeAlias = (
@@ -36,25 +37,62 @@ R = TypeVar("R")
 
 
 def frame() -> Frame:
-    """The frame that is being traced; array functions always have one."""
+    """The frame that is being traced, for functions that mean something only there."""
     found = current_frame()
     if found is None:
-        raise CompileError("an array function ran without @operation, so nothing receives its nodes")
+        raise CompileError("nodes are made in a trace only")
     return found
 
 
 def emit(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
-    """Apply an op to tensors, at the user's line."""
-    here = frame()
-    return symbolic(make_node(op, [here.node(i) for i in inputs], attrs, user_location()), here)
+    """Apply an op to tensors: as a node, at the user's line, or at once where nothing is traced."""
+    here = current_frame()
+    if here is not None:
+        return symbolic(make_node(op, [here.node(i) for i in inputs], attrs, user_location()), here)
+    arrays = [_elements(x) for x in inputs]
+    return _holding(apply(op, op.infer(*[x.type for x in inputs], **attrs), arrays, attrs), inputs)
 
 
 def emit_items(op: Op, inputs: Sequence[Tensor], **attrs: Any) -> tuple[Tensor, ...]:
     """Apply an op with several results."""
-    here, where = frame(), user_location()
+    here, where = current_frame(), user_location()
+    if here is None:
+        arrays = [_elements(x) for x in inputs]
+        results = apply(op, op.infer(*[x.type for x in inputs], **attrs), arrays, attrs)
+        return tuple(_holding(r, inputs) for r in results)
     node = make_node(op, [here.node(i) for i in inputs], attrs, where)
     count = len(node.type.items)  # type: ignore[union-attr]
     return tuple(symbolic(make_node(ops.item, [node], {"index": i}, where), here) for i in range(count))
+
+
+def elementwise(op: Op, *inputs: Tensor) -> Tensor:
+    """Apply an elementwise op of graphc's to tensors that broadcast; at once, that is the reference's business."""
+    if current_frame() is not None:
+        return emit(op, *broadcast(*inputs))
+    arrays = [_elements(x) for x in inputs]
+    shape = arrays[0].shape
+    for array in arrays:
+        if array.shape != shape:
+            shape = broadcast_shape(*(a.shape for a in arrays))
+            break
+    type_ = op.infer(*[TensorType(x.dtype, shape) for x in inputs])
+    return _holding(apply(op, type_, arrays, {}), inputs)
+
+
+def _elements(x: Tensor) -> np.ndarray:
+    """The elements of a concrete tensor. Raises TraceError for a symbolic one, whose trace has ended."""
+    if x._node is not None:
+        raise leaked(x._node)
+    return x._array
+
+
+def _holding(array: np.ndarray, inputs: Sequence[Tensor]) -> Tensor:
+    """A tensor over a result, which may be a view of an input, and then is borrowed if that is."""
+    if array.base is not None:
+        for x in inputs:
+            if type(x) is Borrowed and np.may_share_memory(array, x._array):
+                return borrowed(array)
+    return concrete(array)
 
 
 def wrap(node: Node) -> Tensor:
@@ -71,24 +109,35 @@ def is_number(x: object) -> bool:
 
 
 def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
-    """A tensor of the current frame: from a tensor, Variable, array, or Python number (of the given dtype)."""
+    """A tensor to work with: from a tensor, Variable, array, or Python number (of the given dtype)."""
     if isinstance(x, Tensor):
         return x
     if isinstance(x, Variable):
         return x.value
+    here = current_frame()
     if is_number(x):
         chosen = dtype or common_dtype((), (x,))
-        return wrap(frame().scalar(in_range(x, chosen), chosen))
-    return wrap(frame().constant(native_array(x, dtype)))
+        value = in_range(x, chosen)
+        return concrete(np.asarray(value, chosen.numpy)) if here is None else wrap(here.scalar(value, chosen))
+    array = native_array(x, dtype)
+    return borrowed(array) if here is None else wrap(here.constant(array))
 
 
 def operands(*xs: Any, dtype: DType | None = None) -> tuple[Tensor, ...]:
     """The operands as tensors of their common dtype (or of `dtype`), each still of its own shape."""
-    strong = {i: as_tensor(x) for i, x in enumerate(xs) if not is_number(x)}
     if not xs:
         raise ShapeError("expected at least one array")
-    common = dtype or common_dtype((t.dtype for t in strong.values()), (x for x in xs if is_number(x)))
-    return tuple(cast(strong[i], common) if i in strong else as_tensor(x, common) for i, x in enumerate(xs))
+    tensors = [None if is_number(x) else as_tensor(x) for x in xs]
+    common = dtype or common_dtype(
+        [t.dtype for t in tensors if t is not None],
+        [x for x, t in zip(xs, tensors, strict=True) if t is None],
+    )
+    return tuple(
+        [
+            as_tensor(x, common) if t is None else t if t.dtype is common else cast(t, common)
+            for x, t in zip(xs, tensors, strict=True)
+        ]
+    )
 
 
 def cast(x: Tensor, dtype: DType) -> Tensor:
@@ -166,8 +215,7 @@ def broadcast(*xs: Tensor) -> tuple[Tensor, ...]:
 
 def filled(value: Number, type_: TensorType) -> Tensor:
     """A tensor of one repeated number."""
-    scalar = wrap(frame().scalar(in_range(value, type_.dtype), type_.dtype))
-    return stretch(scalar, type_.shape)
+    return stretch(as_tensor(value, type_.dtype), type_.shape)
 
 
 def whole(value: Any, rule: str) -> int:
@@ -209,40 +257,24 @@ def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     return tuple(result)
 
 
-# Concrete values
+# Functions for users
 
 
 def operation(function: Callable[P, R]) -> Callable[P, R]:
-    """An array function: adds nodes to the trace it is called in, or runs at once where there is none.
-
-    Then the nodes it makes are a graph of their own, with all values it meets as inputs; equal graphs are compiled
-    once. So one call is one program, however many ops the function is written with. Errors get the user's line.
-    """
+    """An array function. Its errors get the user's line, and no result shares memory that someone may write to."""
 
     @with_user_line
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if current_frame() is not None:
-            return function(*args, **kwargs)
-        return _run_now(functools.partial(function, *args, **kwargs))
+        result = function(*args, **kwargs)
+        return result if type(result) is Tensor else _owned(result)
 
     return call
 
 
-def _run_now(function: Callable[[], Any]) -> Any:
-    here = Frame(FrameKind.EAGER)
-    with entered(here):
-        result = function()
-        several = isinstance(result, tuple | list)
-        results = list(result) if several else [result]
-        pending = [i for i, r in enumerate(results) if isinstance(r, Tensor) and r.is_symbolic]
-        body = here.close([here.node(results[i]) for i in pending])
-    if body.graph.outputs:
-        with call_lock:
-            state = [v.storage.array for v in body.variables]
-            arrays = driver().execute(body.graph, [*here.arrays, *state], current_settings())
-            for variable, array in zip(body.assigned, arrays[len(pending) :], strict=True):
-                variable.storage.write(array)
-        for i, array in zip(pending, arrays, strict=False):
-            results[i] = concrete(array)
-    return type(result)(results) if several else results[0]
+def _owned(result: Any) -> Any:
+    if isinstance(result, Borrowed):
+        return concrete(aligned_copy(result._array))
+    if type(result) is tuple or type(result) is list:
+        return type(result)(map(_owned, result))
+    return result

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from graphc import ops
+from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
 from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, uint64
 
@@ -47,9 +48,10 @@ class Generator:
 
     def _next_key(self) -> tuple[Tensor, Tensor]:
         """The key of the next use. Inside a trace or an operation only."""
-        state = self.state.value
-        low, high, used = state[0], state[1], state[2]
-        self.state.assign(stack([low, high, add(used, 1)]))
+        with call_lock:
+            state = self.state.value
+            low, high, used = state[0], state[1], state[2]
+            self.state.assign(stack([low, high, add(used, 1)]))
         first, second = (emit(ops.philox, low, high, used, as_tensor(word, uint32)) for word in (0, 1))
         return first, second
 

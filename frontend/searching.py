@@ -12,6 +12,7 @@ from .emit import (
     as_tensor,
     broadcast,
     cast,
+    elementwise,
     emit,
     is_number,
     normal_axis,
@@ -30,7 +31,7 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 where the condition holds, x2 elsewhere. Both sides are computed."""
     mask = as_tensor(condition)
     require(mask.dtype, mask.dtype.is_bool, "where", "a bool condition: compare first, as in x != 0")
-    return emit(ops.select, *broadcast(mask, *operands(x1, x2)))
+    return elementwise(ops.select, mask, *operands(x1, x2))
 
 
 @operation

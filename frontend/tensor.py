@@ -12,7 +12,8 @@ import numpy as np
 
 from graphc.errors import TraceError
 from graphc.ir import Node
-from graphc.types import DType, DTypeLike, TensorType, bfloat16, type_of
+from graphc.storage import aligned_copy
+from graphc.types import DType, DTypeLike, TensorType, bfloat16, dtype_of, type_of
 
 from .location import user_location
 from .operators import Operators
@@ -22,7 +23,8 @@ from .tracer import Frame
 class Tensor(Operators):
     """An immutable array. `gx.Tensor(value, dtype)` is `gx.asarray(value, dtype=dtype)`.
 
-    Concrete: `_array` holds the elements, C-contiguous, and nobody writes to it.
+    Concrete: `_array` holds the elements, and nobody writes to it. It may be a view of another tensor's elements with
+    any strides, until `_packed` is asked for.
     Symbolic: `_node` stands for it in the graph of `_frame`.
     """
 
@@ -44,11 +46,15 @@ class Tensor(Operators):
 
     @property
     def dtype(self) -> DType:
-        return self.type.dtype
+        return dtype_of(self._array) if self._node is None else self._node.tensor_type.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.type.shape
+        return self._array.shape if self._node is None else self._node.tensor_type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     @property
     def is_symbolic(self) -> bool:
@@ -64,6 +70,12 @@ class Tensor(Operators):
                 where=user_location(),
                 hint=instead,
             )
+        return self._packed()
+
+    def _packed(self) -> np.ndarray:
+        """The elements of a concrete tensor, C-contiguous from now on."""
+        if not self._array.flags.c_contiguous:
+            self._array = aligned_copy(self._array)
         return self._array
 
     def numpy(self) -> np.ndarray:
@@ -160,9 +172,24 @@ _new: Final = object.__new__
 
 
 def concrete(array: np.ndarray) -> Tensor:
-    """A tensor over an array that is C-contiguous and that nobody will write to."""
+    """A tensor over an array that nobody will write to."""
     tensor = _new(Tensor)
     tensor._array = array
+    tensor._node = None
+    return tensor
+
+
+class Borrowed(Tensor):
+    """A concrete tensor over memory that its owner may write to: an operand, or a view of one. It exists only within an
+    array function, whose result is a copy."""
+
+    __slots__ = ()
+
+
+def borrowed(array: np.ndarray) -> Borrowed:
+    """A tensor over a view of the array, so that what shares its memory is known by having a base."""
+    tensor = _new(Borrowed)
+    tensor._array = array.view(np.ndarray)
     tensor._node = None
     return tensor
 

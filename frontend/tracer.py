@@ -17,7 +17,7 @@ import numpy as np
 from graphc import ops
 from graphc.errors import TraceError
 from graphc.ir import Graph, Literal, Node, located
-from graphc.types import DType, TensorType, type_of
+from graphc.types import DType, TensorType
 
 from .location import user_location
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 class FrameKind(Enum):
     TRACE = "trace"  # a user's function: concrete values are constants
-    EAGER = "eager"  # one operation on concrete values: they are inputs, so that equal work is compiled once
     BODY = "body"  # a control op's sub-graph
 
 
@@ -70,7 +69,7 @@ class _State:
 
 @dataclass(frozen=True)
 class Body:
-    """A closed graph, of a control op or of an operation on concrete values.
+    """The closed graph of a control op.
 
     Its inputs are the frame's own, then `captured` (nodes of the parent frame), then one for each of `variables`;
     its outputs are the results, then the new value of each of `assigned`.
@@ -89,7 +88,6 @@ class Frame:
         self.kind = kind
         self.parent = parent
         self.inputs: list[Node] = []
-        self.arrays: list[np.ndarray] = []  # EAGER: the inputs' values
         self.guards: dict[tuple[int, str], Guard] = {}
         self._states: dict[int, _State] = {}  # by id of the Variable, which the state keeps alive
         self._captured: dict[Node, Node] = {}  # BODY: the parent's node → our input
@@ -117,42 +115,28 @@ class Frame:
         if tensor._frame is self:
             return tensor._node
         if self.parent is None:
-            raise TraceError(
-                "a symbolic tensor means something only inside the function whose trace made it",
-                got=f"a {tensor._node.type} made at {tensor._node.loc}",
-                where=user_location(),
-                hint="return it from the traced function, or keep it in a gx.Variable with .assign",
-            )
+            raise leaked(tensor._node)
         return self._capture(self.parent.node(tensor))
 
     def constant(self, array: np.ndarray) -> Node:
         """A constant; the array is copied once in a trace, however often it is used."""
-        return self._concrete(array, lambda: _frozen(array) if self.root.kind is FrameKind.TRACE else array)
+        return self._concrete(array, lambda: _frozen(array))
 
     def scalar(self, value: bool | int | float, dtype: DType) -> Node:
-        """A rank-0 constant. An eager operation takes it as an input, so that `x * 0.1` and `x * 0.2` share code."""
-        if self.kind is FrameKind.EAGER:
-            return self._bound_input(np.asarray(value, dtype.numpy))
+        """A rank-0 constant."""
         return ops.scalar_constant(value, dtype)
 
     def _concrete(self, key: object, elements: Callable[[], np.ndarray]) -> Node:
         """The node for a concrete value, one for each however often it is met."""
         known = self._constants.get(id(key))
         if known is None:
-            if self.kind is FrameKind.EAGER:
-                node = self._bound_input(elements())
-            elif self.kind is FrameKind.BODY:
+            if self.kind is FrameKind.BODY:
                 assert self.parent is not None
                 node = self._capture(self.parent._concrete(key, elements))
             else:
                 node = ops.constant(value=Literal(elements()))
             known = self._constants[id(key)] = (key, node)
         return known[1]
-
-    def _bound_input(self, array: np.ndarray) -> Node:
-        node = self.input(type_of(array), f"x{len(self.inputs)}")
-        self.arrays.append(array)
-        return node
 
     def _capture(self, outer: Node) -> Node:
         inner = self._captured.get(outer)
@@ -213,7 +197,7 @@ class Frame:
         return graph, tuple(s.variable for s in states)
 
     def close(self, outputs: Sequence[Node]) -> Body:
-        """The closed graph of a frame that is no trace."""
+        """The closed graph of a body."""
         states = list(self._states.values())
         assigned = [(s.variable, s.value) for s in states if s.value is not None]
         graph = Graph(
@@ -228,6 +212,16 @@ class Frame:
             tuple(s.variable for s in states),
             tuple(variable for variable, _ in assigned),
         )
+
+
+def leaked(node: Node) -> TraceError:
+    """What there is to say of a symbolic tensor that is used where its node means nothing."""
+    return TraceError(
+        "a symbolic tensor means something only inside the function whose trace made it",
+        got=f"a {node.type} made at {node.loc}",
+        where=user_location(),
+        hint="return it from the traced function, or keep it in a gx.Variable with .assign",
+    )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

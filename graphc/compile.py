@@ -1,6 +1,6 @@
 """The whole pipeline on one screen: function → trace → graph → passes → schedule → backend → program.
 
-It also installs the driver, through which the frontend differentiates, and runs concrete operations.
+It also installs the driver, through which the frontend differentiates.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from . import driver as hook
 from . import ops
@@ -25,10 +22,10 @@ from .errors import TraceError, UnsupportedError
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
 from .settings import Check, Settings
-from .text import canonical_hash, traced_hash
+from .text import traced_hash
 
 if TYPE_CHECKING:
-    from .backends.backend import Backend, BoundProgram, Program
+    from .backends.backend import Backend, Program
     from .executable import Executable
     from .loaded import Loaded
     from .report import Report
@@ -233,10 +230,6 @@ def thread_count() -> int:
 class _Driver:
     """The frontend's hook into passes and backends."""
 
-    def execute(self, graph: Graph, arrays: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
-        """Run one concrete operation's graph. Programs are kept, keyed by the graph's structure."""
-        return _program(_Keyed(canonical_hash(graph), graph), settings)(arrays)
-
     def differentiate(
         self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
     ) -> list[Node | None]:
@@ -247,19 +240,6 @@ class _Driver:
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = compile(function)
         return compiled
-
-
-@dataclass(frozen=True)
-class _Keyed:
-    """A graph that is equal to others of the same structure."""
-
-    key: str
-    graph: Graph = field(compare=False)
-
-
-@lru_cache(maxsize=4096)
-def _program(keyed: _Keyed, settings: Settings) -> BoundProgram:
-    return Compilation(keyed.graph, replace(settings, dump=frozenset(), time=False)).program.bind(())
 
 
 hook.install(_Driver())

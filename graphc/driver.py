@@ -1,7 +1,7 @@
 """The hook through which the frontend has work done by parts that it must not import.
 
-The frontend makes graphs; gradients need a pass, and concrete values need a compiler and a backend. `compile.py`
-knows them all and installs itself here, once, when `graphc` is imported.
+The frontend makes graphs; gradients need a pass, and those of concrete values a compiler. `compile.py` knows them all
+and installs itself here, once, when `graphc` is imported.
 """
 
 from __future__ import annotations
@@ -11,19 +11,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from .errors import CompileError
-from .ir import Graph, Node
-from .settings import Settings
+from .ir import Node
 
 
 class Driver(Protocol):
     """What the frontend asks for."""
-
-    def execute(self, graph: Graph, arrays: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
-        """Run a graph without variables, traced from one concrete operation; equal graphs are compiled once.
-        The caller holds the call lock."""
 
     def differentiate(
         self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]

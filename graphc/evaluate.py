@@ -12,25 +12,33 @@ from typing import Any
 import numpy as np
 
 from .errors import CompileError, GraphcError
-from .ir import Graph, Node
-from .types import TensorType, TupleType
+from .ir import Attrs, Graph, Node
+from .op import Op
+from .types import TensorType, TupleType, Type
+
+
+def apply(op: Op, type_: Type, inputs: Sequence[Any], attrs: Attrs) -> Any:
+    """What the op gives for these arrays: an array of the type that its rule gave, or a tuple of them.
+
+    16-bit floats are widened to float32 before an op sees them, and the result is rounded. It may be a view of an
+    input. Nothing is warned of, whatever NumPy is told to do about floating-point errors.
+    Raises GraphcIndexError where an index lies outside its axis.
+    """
+    if op.reference is None:
+        raise CompileError(f"{op.name} has no value of its own")
+    wide = [_widened(x) for x in inputs]
+    with np.errstate(all="ignore"):
+        result = op.reference(*wide, **attrs)
+        if type(type_) is TensorType:
+            return _stored(result, type_, op)
+        assert isinstance(type_, TupleType)
+        return tuple(_stored(r, t, op) for r, t in zip(result, type_.items, strict=True))
 
 
 def evaluate(node: Node, inputs: Sequence[Any]) -> Any:
-    """The value of one node: an array of its type, or a tuple of them.
-
-    16-bit floats are widened to float32 before an op sees them, and the result is rounded.
-    Raises GraphcIndexError, with the node's line, where an index lies outside its axis.
-    """
-    if node.op.reference is None:
-        raise CompileError(f"{node.op.name} has no value of its own").at(node.loc)
-    wide = [_widened(x) for x in inputs]
+    """The value of one node, as `apply` gives it; errors have the node's line."""
     try:
-        with np.errstate(all="ignore"):
-            result = node.op.reference(*wide, **node.attrs)
-            if isinstance(node.type, TupleType):
-                return tuple(_stored(r, t, node) for r, t in zip(result, node.type.items, strict=True))
-            return _stored(result, node.type, node)
+        return apply(node.op, node.type, inputs, node.attrs)
     except GraphcError as error:
         raise error.at(node.loc) from None
 
@@ -38,19 +46,17 @@ def evaluate(node: Node, inputs: Sequence[Any]) -> Any:
 def _widened(x: Any) -> Any:
     if isinstance(x, tuple):
         return x
-    narrow_float = x.dtype.itemsize == 2 and x.dtype.kind not in "iu"
-    return x.astype(np.float32) if narrow_float else x
+    dtype = x.dtype
+    return x.astype(np.float32) if dtype.itemsize == 2 and dtype.kind not in "iu" else x
 
 
-def _stored(result: Any, type_: TensorType, node: Node) -> np.ndarray:
+def _stored(result: Any, type_: TensorType, op: Op) -> np.ndarray:
     """The result as the type says. Only the rounding to a 16-bit float changes a dtype."""
     array = np.asarray(result)
-    dtype = type_.dtype
-    if array.shape != type_.shape or array.dtype not in (dtype.numpy, dtype.computes_as.numpy):
-        got = f"{array.dtype}{list(array.shape)} for {type_}"
-        raise CompileError(
-            f"the reference of {node.op.name} does not give the type its rule promises", got=got
-        )
+    found, dtype = array.dtype, type_.dtype
+    if array.shape != type_.shape or (found is not dtype.numpy and found not in (dtype.numpy, dtype.computes_as.numpy)):
+        got = f"{found}{list(array.shape)} for {type_}"
+        raise CompileError(f"the reference of {op.name} does not give the type its rule promises", got=got)
     return array.astype(dtype.numpy, copy=False)
 
 

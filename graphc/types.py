@@ -213,6 +213,11 @@ def type_of(array: np.ndarray) -> TensorType:
     return TensorType(_dtype_of(array.dtype), array.shape)
 
 
+def dtype_of(array: np.ndarray) -> DType:
+    """The dtype of an array. Raises DTypeError for elements that graphc does not have."""
+    return _dtype_of(array.dtype)
+
+
 @lru_cache(maxsize=256)
 def _dtype_of(dtype: np.dtype) -> DType:
     return as_dtype(dtype)

@@ -13,7 +13,7 @@ from graphc.frontend.tensor import Tensor, symbolic
 from graphc.frontend.tracer import Body, Frame, FrameKind
 from graphc.ir import Graph
 from graphc.op import Kind, Op
-from graphc.types import TensorType, TupleType
+from graphc.types import TupleType
 from graphc.verify import verify
 
 X = np.arange(3, dtype=np.float32)
@@ -180,18 +180,6 @@ def test_gradients_inside_a_body_of_what_it_captures() -> None:
         return once(lambda p: (gx.gradients(gx.sum(p * y * y), y),), x)[0]
 
     assert gx.compile(f)(X).tolist() == (2 * X * 2 * X).tolist()
-
-
-def test_one_operation_on_concrete_values_is_one_graph() -> None:
-    frame = Frame(FrameKind.EAGER)
-    with entered(frame):
-        result = gx.mean(gx.asarray(X) * 0.5)
-    graph = frame.close([frame.node(result)]).graph
-    verify(graph)
-    assert not graph.variables and len(graph.inputs) == len(frame.arrays) == 3  # x, 0.5, the count
-    assert all(
-        i.type == TensorType(gx.float32, a.shape) for i, a in zip(graph.inputs, frame.arrays, strict=True)
-    )
 
 
 def test_trace_inside_a_trace_is_an_error() -> None:
