@@ -1,7 +1,9 @@
-"""Indexing: x[...] as in NumPy, but for bool masks (whose result has no static shape) and for assignment."""
+"""Indexing: x[...] as in NumPy, but for masks that are not known while tracing, and for assignment."""
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import Any, NamedTuple
 
@@ -9,33 +11,39 @@ import numpy as np
 
 from graphc import ops
 from graphc.errors import DTypeError, GraphcIndexError, ShapeError, TraceError
+from graphc.types import bool_
 
 from .emit import as_tensor, broadcast, emit, operation
-from .exchange import is_foreign_array
+from .exchange import is_foreign_array, native_array
 from .location import with_user_line
 from .searching import as_indices, positions
-from .shapes import moveaxis, reshape
+from .shapes import expand_dims, moveaxis, reshape
 from .tensor import Tensor
 from .variable import Variable
 
 
 class _Selection(NamedTuple):
-    """What is done along one axis of x, or None for a new axis: a slice, an int, or an array of positions."""
+    """What is done along one axis of x: a slice, an int, or an array of positions; None is a new axis, numbered −1."""
 
     item: Any
     axis: int
 
+    @property
+    def is_advanced(self) -> bool:
+        """Whether it is an array of positions, or an int, which counts as one where there is any."""
+        return isinstance(self.item, int | Tensor)
+
 
 @operation
 def index(x: Any, key: Any) -> Tensor:
-    """x[key], for ints, slices, `...`, None, and integer arrays or lists.
+    """x[key], for ints, slices, `...`, None, integer arrays or lists, and bool masks whose elements are known: in a
+    trace those are NumPy arrays, lists and concrete tensors.
 
     Both ints outside the axis, while tracing, and positions in arrays, at run time, raise IndexError.
     """
-    x = as_tensor(x)
-    selections = _selections(key, x)
-    if any(_is_array(s.item) for s in selections):
-        return _gather(x, selections)
+    x, selections, is_apart = _selections(key, as_tensor(x))
+    if any(isinstance(s.item, Tensor) for s in selections):
+        return _gather(x, selections, is_apart)
     return _basic(x, selections)
 
 
@@ -48,10 +56,15 @@ def reject_assignment(x: Any, key: Any, value: Any) -> None:
     )
 
 
-def _selections(key: Any, x: Tensor) -> list[_Selection]:
-    """One selection for each axis of x, and one with axis −1 for each new axis, in the order they are written."""
-    items = list(key) if isinstance(key, tuple) else [key]
-    used = sum(i is not None and i is not Ellipsis for i in items)
+def _selections(key: Any, x: Tensor) -> tuple[Tensor, list[_Selection], bool]:
+    """One selection for each axis of x, and one for each new axis, in the order they are written; and whether anything
+    stands between arrays of positions, if only a `...` that stands for no axis.
+
+    x itself gets an axis of size 1 for each mask of rank 0, from which that takes one element or none.
+    """
+    items = [part for i in (key if isinstance(key, tuple) else (key,)) for part in _parts(i)]
+    scalar_masks = sum(isinstance(i, _ScalarMask) for i in items)
+    used = sum(i is not None and i is not Ellipsis for i in items) - scalar_masks
     dots = sum(i is Ellipsis for i in items)
     if used > x.ndim or dots > 1:
         raise ShapeError(
@@ -59,46 +72,89 @@ def _selections(key: Any, x: Tensor) -> list[_Selection]:
         )
     if not dots:
         items.append(Ellipsis)
-    result, axis = [], 0
+    result: list[_Selection] = []
+    axis, rest = 0, x.ndim - used
     for item in items:
         if isinstance(item, EllipsisType):
-            for _ in range(x.ndim - used):
-                result.append(_Selection(slice(None), axis))
-                axis += 1
+            result += [_Selection(slice(None), axis + i) for i in range(rest)]
+            axis += rest
         elif item is None:
             result.append(_Selection(None, -1))
         else:
-            result.append(_Selection(_plain(item), axis))
+            if isinstance(item, _ScalarMask):
+                x = expand_dims(x, axis)
+            elif isinstance(item, _MaskAxis) and item.size != x.shape[axis]:
+                raise GraphcIndexError(
+                    f"a mask is as large as the axes it selects from: {item.size} elements for axis {axis}",
+                    got=str(x.type),
+                )
+            positions = item.positions if isinstance(item, _ScalarMask | _MaskAxis) else item
+            result.append(_Selection(positions, axis))
             axis += 1
-    return result
+    advanced = [isinstance(i, int | Tensor | _ScalarMask | _MaskAxis) for i in items]
+    first = advanced.index(True) if any(advanced) else 0
+    return x, result, not all(advanced[first : first + sum(advanced)])
 
 
-def _plain(item: Any) -> Any:
-    """The index as an int, a slice, or a tensor of positions. Raises DTypeError for what is none of them."""
+class _ScalarMask(NamedTuple):
+    """A mask of rank 0 selects from an axis of size 1 that is made for it."""
+
+    positions: Tensor
+
+
+class _MaskAxis(NamedTuple):
+    """Where a mask is true, along one of its axes, which has `size` elements."""
+
+    positions: Tensor
+    size: int
+
+
+def _parts(item: Any) -> Sequence[Any]:
+    """What an index says about the axes it belongs to, one after the other: an int, a slice, `...`, None, positions,
+    or the axes of a mask. Raises DTypeError for what is none of them."""
+    if item is None or isinstance(item, slice | EllipsisType) or type(item) is int:
+        return (item,)
     if isinstance(item, bool | np.bool_):
-        raise _mask_error(item)
-    if isinstance(item, int | slice):
-        return item
-    if isinstance(item, np.integer):
-        return int(item)
-    if isinstance(item, Tensor | Variable | list) or is_foreign_array(item):
-        tensor = as_indices(item)
-        if tensor.dtype.is_bool:
-            raise _mask_error(item)
-        return tensor
-    raise DTypeError("an index is an int, a slice, `...`, None, or an integer array", got=repr(item))
+        return _mask_parts(np.asarray(item))
+    if isinstance(item, int | np.integer):
+        return (int(item),)
+    if not (isinstance(item, Tensor | Variable | list) or is_foreign_array(item)):
+        raise DTypeError(
+            "an index is an int, a slice, `...`, None, an integer array, or a mask", got=_text(item)
+        )
+    known = _known_mask(item)
+    return (as_indices(item),) if known is None else _mask_parts(known)
 
 
-def _mask_error(mask: Any) -> DTypeError:
-    return DTypeError(
-        "a bool mask selects an unknown number of elements, and shapes are static",
-        got=_text(mask),
-        hint="use gx.where(mask, x, other), or multiply by the mask before a reduction",
-    )
+def _known_mask(item: Any) -> np.ndarray | None:
+    """The elements of a mask, or None for an array that is none. Raises DTypeError for a symbolic mask."""
+    if isinstance(item, Tensor | Variable):
+        if not item.dtype.is_bool:
+            return None
+        if isinstance(item, Variable) or item.is_symbolic:
+            raise DTypeError(
+                "a mask that is not known while tracing selects an unknown number of elements, and shapes are static",
+                got=_text(item),
+                hint="use gx.where(mask, x, other), or multiply by the mask before a reduction",
+            )
+        return item._array
+    if isinstance(item, list) and not _holds_bools(item):
+        return None
+    array = native_array(item)
+    return array if array.dtype == np.bool_ else None
 
 
-def _is_array(item: Any) -> bool:
-    return isinstance(item, Tensor)
+def _holds_bools(item: Any) -> bool:
+    """Whether the first element of nested lists is a bool; then all are, or it is no mask."""
+    while isinstance(item, list | tuple) and item:
+        item = item[0]
+    return isinstance(item, bool | np.bool_) or getattr(item, "dtype", None) in (np.bool_, bool_)
+
+
+def _mask_parts(mask: np.ndarray) -> Sequence[_ScalarMask | _MaskAxis]:
+    if not mask.ndim:
+        return (_ScalarMask(as_tensor(np.zeros(int(mask), np.int64))),)
+    return [_MaskAxis(as_tensor(p), size) for p, size in zip(np.nonzero(mask), mask.shape, strict=True)]
 
 
 def _basic(x: Tensor, selections: list[_Selection]) -> Tensor:
@@ -137,22 +193,19 @@ def _range(s: _Selection, x: Tensor) -> tuple[int, int, int]:
     return start, max(start, stop) if step > 0 else min(start, stop), step
 
 
-def _gather(x: Tensor, selections: list[_Selection]) -> Tensor:
+def _gather(x: Tensor, selections: list[_Selection], is_apart: bool) -> Tensor:
     """Arrays of positions: slices first, then one gather, then the gathered axes to the place NumPy gives them.
 
     With arrays present ints count as arrays. Their axes stand where the first array is, or in front of all others
-    where slices or None come between the arrays.
+    where anything else stands between the arrays.
     """
-    is_advanced = [isinstance(s.item, int | Tensor) for s in selections]
-    rest = [_Selection(slice(None), s.axis) if a else s for s, a in zip(selections, is_advanced, strict=True)]
+    rest = [_Selection(slice(None), s.axis) if s.is_advanced else s for s in selections]
     x = _basic(x, [s for s in rest if s.axis >= 0])
-    advanced = [s for s, a in zip(selections, is_advanced, strict=True) if a]
+    advanced = [s for s in selections if s.is_advanced]
     indices = broadcast(*(positions(_checked(s, x), x.shape[s.axis]) for s in advanced))
     found = emit(ops.gather, x, *indices, axes=tuple(s.axis for s in advanced))
-    first = is_advanced.index(True)
-    adjacent = all(is_advanced[first : first + len(advanced)])
     n = indices[0].ndim
-    place = first if adjacent else 0
+    place = 0 if is_apart else next(i for i, s in enumerate(selections) if s.is_advanced)
     # `found` has the gathered axes first, then the sliced ones; the new axes are inserted when all are in place.
     before = sum(s.axis >= 0 for s in selections[:place])
     found = moveaxis(found, list(range(n)), list(range(before, before + n))) if before and n else found
@@ -160,7 +213,7 @@ def _gather(x: Tensor, selections: list[_Selection]) -> Tensor:
     for i, s in enumerate(selections):
         if i == place:
             sizes += list(indices[0].shape)
-        if not is_advanced[i]:
+        if not s.is_advanced:
             sizes.append(1 if s.axis < 0 else next(sliced))
     return reshape(found, sizes)
 
@@ -173,7 +226,12 @@ def _checked(s: _Selection, x: Tensor) -> Tensor:
 
 
 def _text(key: Any) -> str:
-    return str(key.type) if isinstance(key, Tensor | Variable) else repr(key)
+    """An index as it is written, but arrays by their types and long ones in short."""
+    if isinstance(key, tuple):
+        return f"({', '.join(map(_text, key))})"
+    if isinstance(key, Tensor | Variable):
+        return str(key.type)
+    return f"{key.dtype}{list(key.shape)}" if isinstance(key, np.ndarray) else reprlib.repr(key)
 
 
 __all__ = ["index", "reject_assignment"]

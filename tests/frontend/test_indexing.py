@@ -1,5 +1,7 @@
-"""x[...] against NumPy's."""
+"""x[...] against NumPy's: a table of the cases that are easily got wrong, and random indices of all kinds."""
 
+import math
+import random
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,13 @@ KEYS: list[Any] = [
     (slice(None), 1, slice(None), I), (J, I), (slice(None), J, I), (..., I), (slice(None), None, I), (I % 2, None, I),
     (I % 2, ..., I, 0), (slice(None, None, -1), I, slice(None, None, 2)), (slice(None), np.array(1)),
     (slice(None), np.array([1, 2], np.uint8)), np.zeros((0,), np.int64),
+    (0, 1, ..., 2, I), (0, slice(None), I, ..., I), (0, I, slice(None), ..., I), (0, ..., 1, I, I), (0, 1, I, I, ...),
+    (0, ..., slice(None), I, I), (I % 2, ..., I, I, 0), (I % 2, I, I, I, ...), (I % 2, I, ..., I, I),
+    (..., I % 2, I, I, I), True, False, (True, ..., I), (0, True, I), (I, True)[1:], (True, None, False),
+    (slice(None), True, slice(None), I),
+    X > 30, X < 0, [True, False], (slice(None), [True, False, True]), (X[:, :, 0, 0] > 20, 1), (0, X[0] > 30),
+    (slice(None), X[0, :, :, 0] > 40, I), (I[:1] % 2, X[0, :, :, 0] > 900, 0), ([False, True], slice(None), I, ...),
+    (0, ..., X[0, 0, 0] > 1), ([True, False], ..., [True, True, False], 0, 0), np.bool_(True),
 ]  # fmt: skip
 
 
@@ -30,6 +39,77 @@ def test_against_numpy(key: Any) -> None:
     for got in (gx.asarray(X)[key], gx.compile(lambda x: x[key])(X)):
         np.testing.assert_array_equal(got.numpy(), expected)
         assert got.shape == expected.shape
+
+
+class _Random:
+    """Random indices into an array of this shape, as NumPy takes them."""
+
+    def __init__(self, seed: int) -> None:
+        self.pick = random.Random(seed)
+        self.shape = tuple(self.pick.choice((0, 1, 2, 3, 4)) for _ in range(self.pick.randint(0, 4)))
+        self.broadcast = tuple(self.pick.choice((1, 2, 3)) for _ in range(self.pick.randint(0, 2)))
+
+    def key(self) -> tuple[Any, ...]:
+        items, axis = [], 0
+        while axis < len(self.shape) and self.pick.random() < 0.9:
+            item, taken = self._item(axis)
+            items.append(item)
+            axis += taken
+        while self.pick.random() < 0.3:
+            items.insert(self.pick.randint(0, len(items)), self.pick.choice((None, None, True)))
+        if self.pick.random() < 0.5:
+            left = self.pick.randint(0, len(items))
+            if not any(isinstance(i, np.ndarray) and i.dtype == bool for i in items[left:]) or axis == len(self.shape):
+                items.insert(left, ...)
+        return tuple(items)
+
+    def _item(self, axis: int) -> tuple[Any, int]:
+        size, pick = self.shape[axis], self.pick
+        kind = pick.randint(0, 4)
+        if kind == 0 and size:
+            return pick.randint(-size, size - 1), 1
+        if kind == 1:
+            start, stop = (pick.choice((None, pick.randint(-6, 6))) for _ in range(2))
+            return slice(start, stop, pick.choice((None, 1, 2, 3, -1, -2))), 1
+        if kind == 2 and size:
+            places = [pick.randint(-size, size - 1) for _ in range(math.prod(self.broadcast))]
+            return np.array(places, np.int64).reshape(self.broadcast), 1
+        if kind == 3:
+            rank = pick.randint(1, min(2, len(self.shape) - axis))
+            return np.array([pick.random() < 0.5 for _ in range(math.prod(self.shape[axis : axis + rank]))],
+                            bool).reshape(self.shape[axis : axis + rank]), rank  # fmt: skip
+        return slice(None), 1
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_random_keys_against_numpy(seed: int) -> None:
+    made = _Random(seed)
+    x = np.arange(math.prod(made.shape), dtype=np.int32).reshape(made.shape)
+    key = made.key()
+    try:
+        expected = x[key]
+    except IndexError:  # arrays of positions that do not broadcast
+        with pytest.raises((IndexError, ShapeError)), gx.using(backend="reference"):
+            gx.asarray(x)[key]
+        return
+    with gx.using(backend="reference"):
+        for got in (gx.asarray(x)[key], gx.compile(lambda x: x[key])(x)):
+            assert got.shape == expected.shape
+            np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_masks_of_all_kinds() -> None:
+    mask, x = X[:, :, 0, 0] > 20, gx.asarray(X)
+    for same in (mask, gx.asarray(mask), mask.tolist(), np.asfortranarray(mask)):
+        np.testing.assert_array_equal(x[same].numpy(), X[mask])
+    gradient = gx.grad(lambda x: gx.sum(x[mask]))(X)
+    np.testing.assert_array_equal(gradient.numpy(), np.broadcast_to(mask[..., None, None], X.shape))
+
+
+@pytest.mark.parametrize("key", [np.ones(3, bool), (0, np.ones((3, 2), bool)), [True, True, False]])
+def test_masks_of_other_sizes(key: Any) -> None:
+    with pytest.raises(IndexError, match="mask is as large"):
+        gx.asarray(X)[key]
 
 
 def test_symbolic_positions() -> None:
@@ -67,12 +147,13 @@ def test_shape_errors(key: Any) -> None:
         gx.asarray(X)[key]
 
 
-@pytest.mark.parametrize("key", [True, X > 3, "a", 1.5, np.array([1.0]), [True, False]])
+@pytest.mark.parametrize("key", ["a", 1.5, np.array([1.0]), [1.5], 1j, {}])
 def test_keys_that_are_none(key: Any) -> None:
     with pytest.raises(DTypeError):
         gx.asarray(X)[key]
 
 
-def test_masks_name_the_alternative() -> None:
-    with pytest.raises(DTypeError, match=r"gx\.where"):
-        gx.asarray(X)[X > 3]
+def test_symbolic_masks_name_the_alternative() -> None:
+    for key in (lambda x: x > 3, lambda x: (0, x[0] > 3), lambda x: x[0, 0, 0, 0] > 3):
+        with pytest.raises(DTypeError, match=r"gx\.where"):
+            gx.trace(lambda x, key=key: x[key(x)], X)
