@@ -11,7 +11,7 @@ import inspect
 import struct
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -85,14 +85,15 @@ class Arguments:
         """What the user calls a leaf: the parameter's name, and the way into it: batch['image'][0]."""
         return self.names[number]
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The names of all leaves."""
+        positional = parameter_names(self.function, len(self.example[0]))
         if self.is_flat:
-            return [parameter_name(self.function, i) for i in range(len(self.leaves))]
+            return positional
         result = []
         for place, first, *rest in pytree.paths(self.example):
-            root = parameter_name(self.function, first) if place == 0 else first
+            root = positional[first] if place == 0 else first
             result.append(root + "".join(f"[{step!r}]" for step in rest))
         return result
 
@@ -162,16 +163,18 @@ def bound_arguments(
     return bound.args, bound.kwargs
 
 
-def parameter_name(function: Callable[..., Any], position: int) -> str:
-    """The name of the parameter that a positional argument goes to."""
+def parameter_names(function: Callable[..., Any], count: int) -> list[str]:
+    """The names of the parameters that so many positional arguments go to."""
     signature = _signature(function)
-    parameters = list(signature.parameters.values()) if signature else []
-    for i, parameter in enumerate(parameters):
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and position >= i:
-            return f"{parameter.name}{position - i}"
-        if i == position:
-            return parameter.name
-    return f"argument{position}"
+    names: list[str] = []
+    for parameter in signature.parameters.values() if signature else ():
+        if len(names) == count:
+            break
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}{i}" for i in range(count - len(names))]
+        else:
+            names.append(parameter.name)
+    return names + [f"argument{i}" for i in range(len(names), count)]
 
 
 def parameter_count(function: Callable[..., Any]) -> int | None:
@@ -199,10 +202,9 @@ def check_specs(function: Callable[..., Any], args: Sequence[Any], specs: Sequen
             got=f"{len(args)} argument{'s'[: len(args) != 1]} for {declaration(function, specs)}",
         )
     sizes: dict[str | None, int] = {}
-    for i, (arg, wanted) in enumerate(zip(args, specs, strict=False)):
+    for name, arg, wanted in zip(parameter_names(function, len(specs)), args, specs, strict=False):
         if wanted is None:
             continue
-        name = parameter_name(function, i)
         for leaf, one in _pairs(arg, wanted, name):
             found = leaf.type if isinstance(leaf, Tensor | Variable) else _describe(leaf)[0]
             if not isinstance(found, TensorType):

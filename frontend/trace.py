@@ -70,8 +70,8 @@ def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
     frame = Frame()
     with entered(frame):
         leaves = [
-            symbolic(frame.input(leaf, arguments.name(i)), frame) if isinstance(leaf, TensorType) else leaf
-            for i, leaf in enumerate(arguments.leaves)
+            symbolic(frame.input(leaf, name), frame) if isinstance(leaf, TensorType) else leaf
+            for name, leaf in zip(arguments.names, arguments.leaves, strict=True)
         ]
         args, kwargs = arguments.rebuild(leaves)
         result = function(*args, **kwargs)

@@ -216,12 +216,12 @@ class Kernel:
         parts = [print_kernel(self, named=False), *map(str, dict.fromkeys(recipes)), str(constants)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    @property
+    @cached_property
     def written(self) -> frozenset[int]:
         """The slots that are stored to."""
         return frozenset(s.slot for s in self.stores)
 
-    @property
+    @cached_property
     def loaded(self) -> frozenset[int]:
         """The slots that are loaded from."""
         return frozenset(v.slot for v in self.values if isinstance(v, Load))

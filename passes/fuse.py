@@ -7,25 +7,25 @@ absorbed by every reader. Then groups that read the same large buffer, and small
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from graphc import ops
-from graphc.index import Axis, axes_size
+from graphc.index import Axis
 from graphc.ir import Graph, Node
 from graphc.kernel import Apply, Kernel
 from graphc.op import Kind
 
 from .build_kernel import build_kernel, find_split, store_of
+from .groups import Group, in_order
 from .kernel_tracer import Cut, Domain, KernelTracer, contracted_sizes, describe, scalar_recipe
+from .merge import merge
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
 LARGE_SUM = (
     1 << 14
 )  # a sum over everything of more elements is shared by threads, so nothing can use it in its kernel
-SHARED_BYTES = 1 << 12  # groups merge to save reading at least this much twice
-SMALL = 1 << 10  # groups of at most this many elements merge to save a kernel
 MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 MOST_VALUES = 400  # members that read each other at many indices are computed again for each
@@ -39,72 +39,6 @@ class FusedKernel:
     slots: tuple[Node, ...]
     nodes: tuple[Node, ...]
     reasons: tuple[str, ...]
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes that will share a kernel."""
-
-    domain: Domain
-    tracer: KernelTracer
-    members: list[Node] = field(default_factory=list)
-    absorbed: set[Node] = field(default_factory=set)
-    needs: set[Group] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)
-
-    @staticmethod
-    def over(domain: Domain) -> Group:
-        return Group(domain, KernelTracer(domain, set()))
-
-    @property
-    def size(self) -> int:
-        return axes_size(self.tracer.axes)
-
-    @property
-    def contracts(self) -> bool:
-        return bool(self.domain.contracted)
-
-    @property
-    def scatters(self) -> bool:
-        """Whether it is a scatter, which has no other members."""
-        return bool(self.members) and self.members[0].op.push is not None
-
-    def loads(self) -> set[Node]:
-        return {n for n in self.tracer.slots if n not in self.tracer.members}
-
-    def depends_on(self, other: Group) -> bool:
-        """Whether it must run after `other`, directly or through others."""
-        seen: set[Group] = set()
-        pending = [self]
-        while pending:
-            group = pending.pop()
-            if group is other:
-                return True
-            for g in group.needs:
-                if g not in seen:
-                    seen.add(g)
-                    pending.append(g)
-        return False
-
-
-@dataclass(frozen=True)
-class _Traits:
-    """What decides whether a group gains by merging: the large tensors that it touches, its size if that is small."""
-
-    large: frozenset[Node]
-    small: int | None
-
-    @staticmethod
-    def of(group: Group) -> _Traits:
-        touched = (*group.loads(), *group.members)
-        size = group.size
-        return _Traits(
-            frozenset(n for n in touched if n.tensor_type.nbytes >= SHARED_BYTES),
-            size if size <= SMALL and not group.contracts else None,
-        )
-
-    def gains_with(self, other: _Traits) -> bool:
-        return not self.large.isdisjoint(other.large) or (self.small is not None and self.small == other.small)
 
 
 def fuse(graph: Graph) -> tuple[FusedKernel, ...]:
@@ -125,6 +59,7 @@ class _Fusion:
         self.number = {n: i for i, n in enumerate(graph.nodes)}
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
+        self._largest_readers: dict[int, dict[Node, int]] = {}
         self._absorbable: dict[Node, bool] = {}
         self._behind: dict[Node, frozenset[Node]] = {}  # of an absorbable node: the stored nodes behind it
         self._pieces: dict[Node, int] = {}  # of an absorbable node: how many loads an element of it may take
@@ -162,10 +97,10 @@ class _Fusion:
         return frozenset().union(*(self._sources(i) for i in node.inputs))
 
     def place_all(self) -> None:
-        for node in self.graph.nodes:
-            if node.op.kind is Kind.SOURCE or self.is_absorbable(node) or node.tensor_type.size == 0:
-                continue
-            self.place(node)
+        absorbable = [self.is_absorbable(node) for node in self.graph.nodes]  # in this order it is no deep recursion
+        for node, vanishes in zip(self.graph.nodes, absorbable, strict=True):
+            if node.op.kind is not Kind.SOURCE and not vanishes and node.tensor_type.size:
+                self.place(node)
 
     def surroundings(self, node: Node) -> tuple[set[Group], set[Node]]:
         """The groups that a node reads from, and the absorbable nodes in between."""
@@ -185,7 +120,7 @@ class _Fusion:
         """Join the latest producer that takes the node, or start a group."""
         producers, absorbed = self.surroundings(node)
         reasons = []
-        for group in sorted(producers, key=self.groups.index, reverse=True):
+        for group in sorted(producers, key=lambda g: g.number, reverse=True):
             others = producers - {group}
             try:
                 if any(o.depends_on(group) for o in others):
@@ -194,11 +129,11 @@ class _Fusion:
             except Cut as cut:
                 reasons.append(str(cut))
                 continue
-            group.needs |= others
+            group.require(others)
             self.owner[node] = group
             return
         group = self.start(node, absorbed)
-        group.needs = set(producers)
+        group.require(producers)
         group.reasons = reasons
         self.owner[node] = group
         self.groups.append(group)
@@ -210,7 +145,7 @@ class _Fusion:
             domain = Domain.over(node.shape, sizes if any(size != 1 for size in sizes) else ())
         else:
             domain = Domain.over(node.inputs[0].shape if node.op.kind is Kind.REDUCTION else node.shape)
-        group = Group.over(domain)
+        group = Group.over(domain, len(self.groups))
         if node.op.push is None:
             self.join(group, node, absorbed)
         else:
@@ -274,22 +209,21 @@ class _Fusion:
         store_of(tracer, node)  # raises Cut where it is no sum, or its axes cross the row's
 
     def _is_spread_again(self, node: Node) -> bool:
-        """Whether something of the reduced tensor's size reads the result."""
-        size = node.inputs[0].tensor_type.size
-        pending, seen = [node], {node}
+        """Whether something of the reduced tensor's size reads the result, maybe through others of the result's."""
+        width = node.tensor_type.size
+        found = self._largest_readers.setdefault(width, {})
+        pending = [node]
         while pending:
-            for user in self.graph.users[pending.pop()]:
-                if user in seen:
-                    continue
-                seen.add(user)
-                if not self.is_absorbable(user):
-                    if user.tensor_type.size >= size:
-                        return True
-                    if user.tensor_type.size == node.tensor_type.size:
-                        pending.append(user)
-                else:
-                    pending.append(user)
-        return False
+            last = pending[-1]
+            users = self.graph.users[last]
+            through = [u for u in users if self.is_absorbable(u) or u.tensor_type.size == width]
+            if waiting := [u for u in through if u not in found]:
+                pending += waiting
+                continue
+            sizes = [u.tensor_type.size for u in users if not self.is_absorbable(u)]
+            found[last] = max([*sizes, *(found[u] for u in through)], default=0)
+            pending.pop()
+        return found[node] >= node.inputs[0].tensor_type.size
 
     def _resolve_reshapes(self, group: Group, node: Node) -> None:
         """Split axes so that the reduced and the kept dimensions of the reduction's input lie on different axes."""
@@ -315,46 +249,15 @@ class _Fusion:
     # Merging
 
     def merge_all(self) -> None:
-        """Merge pairs of groups until no pair is left that gains by it and can be one kernel. Earlier pairs go first,
-        and no pair is tried twice."""
-        traits = {g: _Traits.of(g) for g in self.groups if not g.scatters}
-        waiting = self._pairs(traits)
-        while waiting:
-            a, b = waiting.pop()
-            merged = self._merged(a, b)
-            if merged is None:
-                continue
-            self._replace(a, b, merged)
-            del traits[a], traits[b]
-            mine = traits[merged] = _Traits.of(merged)
-            order = {g: i for i, g in enumerate(self.groups)}
-            waiting = [p for p in waiting if a not in p and b not in p]
-            waiting += [
-                (g, merged) if order[g] < order[merged] else (merged, g)
-                for g, other in traits.items()
-                if g is not merged and mine.gains_with(other)
-            ]
-            waiting.sort(key=lambda p: (order[p[0]], order[p[1]]), reverse=True)
-
-    def _pairs(self, traits: Mapping[Group, _Traits]) -> list[tuple[Group, Group]]:
-        """Pairs that gain by being one kernel, the earlier group first in a pair, the last pair first."""
-        order = {g: i for i, g in enumerate(self.groups)}
-        alike: dict[object, list[Group]] = {}
-        for group, trait in traits.items():
-            for key in (*trait.large, *(() if trait.small is None else (trait.small,))):
-                alike.setdefault(key, []).append(group)
-        pairs = {
-            (a, b) for groups in alike.values() for a, b in itertools.combinations(groups, 2)
-        }  # the table is in the order of groups
-        return sorted(pairs, key=lambda p: (order[p[0]], order[p[1]]), reverse=True)
+        self.groups = merge(in_order(self.groups), self._merged)
 
     def _merged(self, a: Group, b: Group) -> Group | None:
         """Both as one group, or None. Members join anew, in topological order."""
-        if (a.contracts and b.contracts) or _is_too_large(a, b) or self._path_between(a, b):
+        if _is_too_large(a, b):
             return None
         wide = max((a, b), key=lambda g: (g.contracts, g.size))
         unsplit = Domain.over(wide.domain.dims, wide.domain.contracted)
-        group = Group.over(unsplit)
+        group = Group.over(unsplit, b.number)
         members = sorted({*a.members, *b.members}, key=self.number.__getitem__)
         if wide.contracts:  # the contraction comes first: an epilogue can't start before it
             members.sort(key=lambda n: n.op.kind is not Kind.CONTRACTION)
@@ -364,39 +267,22 @@ class _Fusion:
         except Cut as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
             return None
-        group.needs = (a.needs | b.needs) - {a, b}
+        group.needs, group.users = (a.needs | b.needs) - {a, b}, (a.users | b.users) - {a, b}
         group.reasons = a.reasons + b.reasons
         return group
-
-    def _path_between(self, a: Group, b: Group) -> bool:
-        """Whether a third group must run between the two."""
-        return any(g is not a and g.depends_on(a) for g in b.needs) or any(
-            g is not b and g.depends_on(b) for g in a.needs
-        )
-
-    def _replace(self, a: Group, b: Group, merged: Group) -> None:
-        place = max(self.groups.index(a), self.groups.index(b))
-        self.groups[place] = merged
-        self.groups = [g for g in self.groups if g is not a and g is not b]
-        for node in merged.members:
-            self.owner[node] = merged
-        for group in self.groups:
-            if group.needs & {a, b}:
-                group.needs = (group.needs - {a, b}) | {merged}
 
     # Finishing
 
     def finish(self) -> tuple[FusedKernel, ...]:
         loaded = {n for g in self.groups for n in self._reads(g)}
-        kernels: list[tuple[Group, FusedKernel]] = []
+        lowered: list[tuple[Group, list[FusedKernel]]] = []
         for group in self.groups:
             stored = [n for n in group.members if n in self.results or n in loaded]
-            for kernel, slots in self._lower(group, stored):
-                nodes = tuple(sorted({*group.members, *group.absorbed}, key=self.number.__getitem__))
-                kernels.append(
-                    (group, FusedKernel(kernel, slots, nodes, tuple(dict.fromkeys(group.reasons))))
-                )
-        return tuple(k for _, k in self._in_order(kernels))
+            nodes = tuple(sorted({*group.members, *group.absorbed}, key=self.number.__getitem__))
+            reasons = tuple(dict.fromkeys(group.reasons))
+            kernels = [FusedKernel(k, slots, nodes, reasons) for k, slots in self._lower(group, stored)]
+            lowered.append((group, kernels))
+        return tuple(self._in_order(lowered))
 
     def _reads(self, group: Group) -> set[Node]:
         """The nodes that a group loads."""
@@ -420,21 +306,28 @@ class _Fusion:
         parts = [[n for n in stored if n in full], [n for n in stored if n not in full]]
         return [build_kernel(group.domain, members, group.absorbed, part) for part in parts]
 
-    def _in_order(self, kernels: Sequence[tuple[Group, FusedKernel]]) -> list[tuple[Group, FusedKernel]]:
+    def _in_order(self, lowered: Sequence[tuple[Group, list[FusedKernel]]]) -> list[FusedKernel]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that
         readers of the old value go before it and it can be written in place, and after all indices were checked."""
         updates = {u for u in self.graph.updates if u is not None}
-        waiting = list(kernels)
-        done: set[Group] = set()
-        order: list[tuple[Group, FusedKernel]] = []
-        while waiting:
-            ready = [k for k in waiting if k[0].needs <= done]
-            later = [bool(updates & set(g.members)) * (1 if fused.kernel.gathers else 2) for g, fused in ready]
-            chosen = ready[later.index(min(later))]
-            for item in [k for k in waiting if k[0] is chosen[0]]:  # a scatter has two kernels, kept in order
-                order.append(item)
-                waiting.remove(item)
-            done.add(chosen[0])
+
+        def urgency(place: int) -> tuple[int, int]:
+            group, kernels = lowered[place]
+            late = not updates.isdisjoint(group.members)
+            return late * (1 if any(k.kernel.gathers for k in kernels) else 2), place
+
+        places = {group: place for place, (group, _) in enumerate(lowered)}
+        waiting = [len(group.needs) for group, _ in lowered]
+        ready = [urgency(place) for place, count in enumerate(waiting) if not count]
+        heapify(ready)
+        order: list[FusedKernel] = []
+        while ready:
+            group, kernels = lowered[heappop(ready)[1]]
+            order += kernels  # a scatter has two kernels, kept in order
+            for place in (places[user] for user in group.users):
+                waiting[place] -= 1
+                if not waiting[place]:
+                    heappush(ready, urgency(place))
         return order
 
 

@@ -90,8 +90,7 @@ class _Planner:
         """The prepare graph's outputs are the main graph's inputs beyond the caller's. Both share the variables."""
         for node in prepare.outputs:
             self.place(node, Space.PREPARED)
-        for node in main.inputs[len(self.inputs) :]:
-            source = prepare.outputs[main.inputs.index(node) - len(self.inputs)]
+        for node, source in zip(main.inputs[len(self.inputs) :], prepare.outputs, strict=True):
             self.places[node] = self.places[source]
         for fused in fuse(prepare):
             places = [self.place(n, Space.PREPARED) for n in fused.slots]
@@ -115,17 +114,14 @@ class _Planner:
         late: list[_Task],
     ) -> None:
         """Give each variable's new value the variable's own memory where that is safe, else copy it at the end."""
+        uses = _Uses(kernels)
         changed = {
             variable: new
             for variable, new in zip(graph.variables, graph.updates, strict=True)
             if new is not None and new is not variable and new.tensor_type.size
         }
         for variable, new in changed.items():
-            if (
-                new in computed
-                and new not in self.places
-                and self._safe_in_place(graph, kernels, variable, new)
-            ):
+            if new in computed and new not in self.places and uses.safe_in_place(variable, new):
                 self.places[new] = self.places[variable]
         for variable, new in changed.items():
             own = self.places[variable]
@@ -137,21 +133,6 @@ class _Planner:
                 late.append(copy_task(saved, own, new))
             elif self.place(new) is not own:
                 late.append(copy_task(self.place(new), own, new))
-
-    def _safe_in_place(self, graph: Graph, kernels: Sequence[FusedKernel], variable: Node, new: Node) -> bool:
-        """Also not where a bad index may show in this kernel or a later one: then no variable may have changed."""
-        writers = [i for i, k in enumerate(kernels) if new in _stored(k)]
-        if len(writers) != 1:  # a scatter writes its base first
-            return False
-        (writer,) = writers
-        if any(k.kernel.gathers for k in kernels[writer:]):
-            return False
-        if any(variable in _loaded(k) for k in kernels[writer + 1 :]):
-            return False
-        fused = kernels[writer]
-        if variable not in _loaded(fused):
-            return True
-        return can_update_in_place(fused.kernel, fused.slots.index(variable), fused.slots.index(new))
 
     def _place_outputs(
         self, graph: Graph, computed: set[Node], early: list[_Task], late: list[_Task]
@@ -215,6 +196,37 @@ class _Planner:
             place.offset = size
             size += rounded(place.type.nbytes)
         return size
+
+
+class _Uses:
+    """Which kernels, by number, store and load each node, and which is the last that gathers."""
+
+    def __init__(self, kernels: Sequence[FusedKernel]) -> None:
+        self.kernels = kernels
+        self.writers: dict[Node, list[int]] = {}
+        self.last_load: dict[Node, int] = {}
+        self.last_gather = -1
+        for number, fused in enumerate(kernels):
+            for node in _stored(fused):
+                self.writers.setdefault(node, []).append(number)
+            for node in _loaded(fused):
+                self.last_load[node] = number
+            if fused.kernel.gathers:
+                self.last_gather = number
+
+    def safe_in_place(self, variable: Node, new: Node) -> bool:
+        """Whether a variable's new value may be written over the old one. Not where a bad index may show in this
+        kernel or a later one: then no variable may have changed."""
+        writers, last_load = self.writers[new], self.last_load.get(variable, -1)
+        if len(writers) != 1:  # a scatter writes its base first
+            return False
+        (writer,) = writers
+        if self.last_gather >= writer or last_load > writer:
+            return False
+        fused = self.kernels[writer]
+        if last_load < writer:
+            return True
+        return can_update_in_place(fused.kernel, fused.slots.index(variable), fused.slots.index(new))
 
 
 def _stored(fused: FusedKernel) -> set[Node]:

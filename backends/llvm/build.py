@@ -18,6 +18,7 @@ from graphc.storage import ALIGNMENT
 from graphc.types import TensorType, as_dtype
 
 from . import jit
+from .barriers import Access, barriers
 from .cache import ObjectCache, cache_key
 from .kernel_code import NativeKernel, NativeTask
 from .native import NativeProgram, TaskSpec
@@ -226,35 +227,15 @@ class _Builder:
         return BuiltProgram(native, origins, prepare_origins, tuple(updated))
 
     def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
-        """With a barrier before each task that must wait for an earlier one, unless one thread does both."""
-        result = []
-        since: list[_Row] = []
-        for row in rows:
-            barrier = any(
-                self._waits(row, before) and not (before.task.serial and row.task.serial) for before in since
+        waits = barriers(self._access(row) for row in rows)
+        return tuple(
+            TaskSpec(
+                row.task.symbol, row.buffers, row.task.units, row.task.grain, row.task.serial, barrier,
+                str(row.origin.where or ""),
             )
-            since = [row] if barrier else [*since, row]
-            task, where = row.task, str(row.origin.where or "")
-            result.append(
-                TaskSpec(task.symbol, row.buffers, task.units, task.grain, task.serial, barrier, where)
-            )
-        return tuple(result)
+            for row, barrier in zip(rows, waits, strict=True)
+        )  # fmt: skip
 
-    def _waits(self, row: _Row, before: _Row) -> bool:
-        """Whether they meet on memory; or a bad index, which keeps all variables as they are, has to be known first."""
-        updates = any(self.buffers[b].space is Space.VARIABLE for b in row.written)
-        return (updates and before.gathers) or self._meet(before, row)
-
-    def _meet(self, a: _Row, b: _Row) -> bool:
-        """Whether one writes what the other touches."""
-        return any(self._overlap(x, y) for x in a.written for y in b.buffers) or any(
-            self._overlap(x, y) for x in a.buffers for y in b.written
-        )
-
-    def _overlap(self, a: int, b: int) -> bool:
-        if a == b:
-            return True
-        x, y = self.buffers[a], self.buffers[b]
-        if x.space is not y.space or x.space not in (Space.ARENA, Space.PREPARED):
-            return False
-        return x.offset < y.offset + y.type.nbytes and y.offset < x.offset + x.type.nbytes
+    def _access(self, row: _Row) -> Access:
+        buffers, written = (tuple(self.buffers[b] for b in group) for group in (row.buffers, row.written))
+        return Access(buffers, written, row.task.serial, row.gathers)

@@ -129,3 +129,11 @@ def test_deep_graphs(make: Callable[[Node], Node]) -> None:
         x = make(x)
     found = fuse(graphs.graph([source], [ops.sum(x, axes=(0,))]))
     assert len(found) <= 12
+
+
+def test_a_long_chain_of_reductions() -> None:
+    """What a result is spread to is known without deep recursion, and without walking to the end each time."""
+    x = source = graphs.source((4, 4))
+    for _ in range(300):
+        x = graphs.softmax(x, 1)
+    assert len(fuse(graphs.graph([source], [x]))) <= 8
