@@ -186,8 +186,8 @@ def parameter_count(function: Callable[..., Any]) -> int | None:
 def declaration(function: Callable[..., Any], specs: Sequence[Any]) -> str:
     """The declared inputs with their names: `x: float32[batch, 3], y: anything`."""
     return ", ".join(
-        f"{parameter_name(function, i)}: {'anything' if s is None else brief(s) if not isinstance(s, Spec) else s}"
-        for i, s in enumerate(specs)
+        f"{name}: {'anything' if s is None else brief(s) if not isinstance(s, Spec) else s}"
+        for name, s in zip(parameter_names(function, len(specs)), specs, strict=True)
     )
 
 
