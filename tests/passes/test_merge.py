@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,7 +12,7 @@ from graphc.passes.groups import Group, bits, in_order
 from graphc.passes.kernel_tracer import Domain
 
 
-def make(count: int, needs: dict[int, Sequence[int]]) -> list[Group]:
+def make(count: int, needs: Mapping[int, Sequence[int]]) -> list[Group]:
     """Small groups of one size; `needs` in any order of numbers."""
     groups = [Group.over(Domain.over((4,)), n) for n in range(count)]
     for number, others in needs.items():

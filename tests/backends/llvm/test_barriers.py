@@ -25,7 +25,8 @@ def by_pairs(tasks: list[Access]) -> list[bool]:
         meets = (task.updates and before.gathers) or any(overlap(a, b) for a, b in pairs)
         return meets and not (task.serial and before.serial)
 
-    result, since = [], []
+    result: list[bool] = []
+    since: list[Access] = []
     for task in tasks:
         result.append(any(waits(task, before) for before in since))
         since = [task] if result[-1] else [*since, task]
