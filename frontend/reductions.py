@@ -10,11 +10,10 @@ from graphc.op import Op
 from graphc.types import DType, DTypeLike, as_dtype, bool_, int64, uint64
 
 from .binary import divide, not_equal, subtract
-from .emit import ArrayLike, as_tensor, cast, emit, normal_axes, operation, rounded_once, wide
-from .searching import where
+from .emit import ArrayLike, as_tensor, broadcast, cast, emit, normal_axes, operation, rounded_once, wide
 from .shapes import reshape
 from .tensor import Tensor
-from .unary import exp, isfinite, log, sqrt, square
+from .unary import exp, log, sqrt, square
 
 Axis = int | Sequence[int] | None
 
@@ -135,22 +134,27 @@ def _count(x: Tensor, axis: Axis) -> int:
 @operation
 @rounded_once
 def logsumexp(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))), without overflow: the largest element is taken out first."""
+    """log(sum(exp(x))), without overflow: the largest element is taken out first.
+
+    The gradient is softmax(x). Infinite elements that are the largest share it, also where all are −inf.
+    """
     x = wide(x)
-    largest = shift_for_exp(x, axis)
-    total = _reduce(ops.sum, exp(subtract(x, largest)), axis, keepdims=True)
-    result = log(total) + largest
+    shifted, largest = below_largest(x, axis)
+    result = log(_reduce(ops.sum, exp(shifted), axis, keepdims=True)) + largest
     axes = normal_axes(axis, x.ndim)
     return result if keepdims else reshape(result, [s for a, s in enumerate(x.shape) if a not in axes])
 
 
-def shift_for_exp(x: Tensor, axis: Axis) -> Tensor:
-    """What to subtract before exp: the largest element along the axes, kept as axes of size 1, or 0 where that is
-    infinite (inf − inf would be NaN). A constant for gradients, since the result does not depend on it."""
+def below_largest(x: Tensor, axis: Axis) -> tuple[Tensor, Tensor]:
+    """(x − m, m) for the largest element m along the axes, kept as axes of size 1: what exp is applied to.
+
+    Elements that are m are 0, infinite ones too: inf − inf would be NaN. m is a constant for gradients, since the
+    results of those who use it do not depend on it.
+    """
     from .gradients import stop_gradient
 
     largest = stop_gradient(_reduce(ops.max, x, axis, keepdims=True))
-    return where(isfinite(largest), largest, 0.0)
+    return emit(ops.difference, *broadcast(x, largest)), largest
 
 
 __all__ = [

@@ -22,9 +22,8 @@ from ..binary import (
 )
 from ..creation import as_shape
 from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation, rounded_once, wide
-from ..gradients import stop_gradient
 from ..random import Generator, bernoulli
-from ..reductions import max, mean, sum
+from ..reductions import below_largest, mean, sum
 from ..searching import where
 from ..shapes import split
 from ..tensor import Tensor
@@ -159,9 +158,12 @@ def glu(x: ArrayLike, /, axis: int = -1) -> Tensor:
 @operation
 @rounded_once
 def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along an axis. The largest element is taken out first, so nothing overflows."""
-    x = wide(x)
-    weights = exp(subtract(x, stop_gradient(max(x, axis=axis, keepdims=True))))
+    """exp(x) / sum(exp(x)) along an axis. The largest element is taken out first, so nothing overflows.
+
+    −inf gives 0. Where the largest element is infinite, all that equal it share evenly: [inf, 0] gives [1, 0], and a
+    row of −inf alone, where every element is masked, gives 1/n each.
+    """
+    weights = exp(below_largest(wide(x), axis)[0])
     # The sum is at least 1, so its reciprocal is safe; one division a row instead of one an element.
     return multiply(weights, reciprocal(sum(weights, axis=axis, keepdims=True)))
 
@@ -169,9 +171,8 @@ def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
 @operation
 @rounded_once
 def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
-    """log(softmax(x)), exact also where softmax rounds to 0."""
-    x = wide(x)
-    shifted = subtract(x, stop_gradient(max(x, axis=axis, keepdims=True)))
+    """log(softmax(x)), exact also where softmax rounds to 0; infinite elements as in softmax."""
+    shifted, _ = below_largest(wide(x), axis)
     return subtract(shifted, log(sum(exp(shifted), axis=axis, keepdims=True)))
 
 

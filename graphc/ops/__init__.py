@@ -14,6 +14,7 @@ from .arithmetic import (
     cbrt,
     ceil,
     copysign,
+    difference,
     divide,
     floor,
     floor_divide,

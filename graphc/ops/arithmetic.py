@@ -1,10 +1,13 @@
 """Elementwise arithmetic: sums and products, division, powers, signs, extremes, rounding.
 
-Integers wrap around. All gradients are with respect to floats; at a point where a function has a kink the rule
-says which subgradient it takes.
+Integers wrap around. All gradients are with respect to floats. At a kink a rule takes the subgradient 0, or what its
+comment says; at infinity and at the ends of a domain it gives the limit, where there is one. Where the value is NaN
+the gradient means nothing.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from ..ir import Node
 from ..op import Kind, Op
 from . import functions, rules
 from .rules import ANY, FLOATS, NUMBERS, no_gradient
+from .signs import is_never_negative
 from .values import masked, ones_like, scaled, zeros_like
 
 add: Op = Op(
@@ -40,6 +44,21 @@ multiply: Op = Op(
     reference=np.multiply,
     vjp=lambda g, y, a, b: (multiply(g, b), multiply(g, a)),
     scalar=lambda s, a, b: a * b,
+)
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(a == b, np.zeros_like(a), a - b)
+
+
+# a − b, but 0 also where both are the same infinity: how far numbers are below the largest of them.
+difference: Op = Op(
+    "difference",
+    Kind.ELEMENTWISE,
+    infer=rules.binary("difference", FLOATS),
+    reference=_difference,
+    vjp=lambda g, y, a, b: (g, negative(g)),
+    scalar=lambda s, a, b: s.select(s.eq(a, b), 0, a - b),
 )
 
 divide: Op = Op(
@@ -103,18 +122,22 @@ def _power(x: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def _power_vjp(g: Node, y: Node, x: Node, n: Node) -> tuple[Node, Node]:
-    """n·xⁿ⁻¹, which is 0 for n = 0 also where x is 0; and xⁿ·log x, which is 0 at x = 0 for n ≥ 0.
+    """n·xⁿ⁻¹, which is 0 for n = 0 also where x is 0; and xⁿ·log x, which is 0 where xⁿ is, and for 0⁰.
 
-    The exponent and the base are replaced before the function that would not be finite is applied, so that
-    second derivatives stay finite as well.
+    At x = 0 and n < 1 the slope is infinite, but 0 for an x that is never negative, as for `sqrt`. The exponent and
+    the base are replaced before the function that would not be finite is applied, so that second derivatives stay
+    finite as well.
     """
+    at_zero = ops.equal(x, zeros_like(x))
     constant = ops.equal(n, zeros_like(n))
-    slope = multiply(n, power(x, ops.select(constant, ones_like(n), subtract(n, ones_like(n)))))
-    at_zero = ops.logical_and(ops.equal(x, zeros_like(x)), ops.greater_equal(n, zeros_like(n)))
-    log = ops.log(ops.select(at_zero, ones_like(x), x))
+    flat = ops.logical_or(constant, at_zero) if is_never_negative(x) else constant
+    one_less = power(x, ops.select(flat, ones_like(n), subtract(n, ones_like(n))))
+    flat = ops.logical_or(flat, ops.equal(one_less, zeros_like(n)))  # also where n is infinite
+    vanishes = ops.logical_or(ops.equal(y, zeros_like(y)), ops.logical_and(at_zero, constant))
+    log = ops.log(ops.select(vanishes, ones_like(x), x))
     return (
-        multiply(g, ops.select(constant, zeros_like(x), slope)),
-        multiply(g, ops.select(at_zero, zeros_like(x), multiply(y, log))),
+        multiply(g, ops.select(flat, zeros_like(x), multiply(n, one_less))),
+        multiply(g, ops.select(vanishes, zeros_like(x), multiply(y, log))),
     )
 
 
@@ -136,16 +159,26 @@ square: Op = Op(
     scalar=functions.square,
 )
 
-# Infinite at 0, as the derivative is.
+
+def _steep_at_zero(y: Node, x: Node) -> Node:
+    """y, a root of x, as a divisor: infinite at 0 instead of 0 where x is never negative, so that the quotient is 0."""
+    return (
+        ops.select(ops.equal(y, zeros_like(y)), ops.full_like(y, math.inf), y) if is_never_negative(x) else y
+    )
+
+
+# The slope at ±0 is ±inf, as the derivative is; but 0 for an x that is never negative by its making, like a sum of
+# squares: √(x²) is |x|, whose subgradient at 0 is 0.
 sqrt: Op = Op(
     "sqrt",
     Kind.ELEMENTWISE,
     infer=rules.unary("sqrt", FLOATS),
     reference=np.sqrt,
-    vjp=lambda g, y, x: (divide(scaled(g, 0.5), y),),
+    vjp=lambda g, y, x: (divide(scaled(g, 0.5), _steep_at_zero(y, x)),),
     scalar=lambda s, x: s.sqrt(x),
 )
 
+# The slope at ±0 is ∓inf.
 rsqrt: Op = Op(
     "rsqrt",
     Kind.ELEMENTWISE,
@@ -155,12 +188,13 @@ rsqrt: Op = Op(
     scalar=functions.rsqrt,
 )
 
+# The slope at 0 is infinite, or 0 as for `sqrt`.
 cbrt: Op = Op(
     "cbrt",
     Kind.ELEMENTWISE,
     infer=rules.unary("cbrt", FLOATS),
     reference=np.cbrt,
-    vjp=lambda g, y, x: (divide(scaled(g, 1 / 3), square(y)),),
+    vjp=lambda g, y, x: (divide(scaled(g, 1 / 3), square(_steep_at_zero(y, x))),),
     scalar=functions.cbrt,
 )
 
@@ -174,10 +208,29 @@ reciprocal: Op = Op(
 )
 
 
+def unit_vector(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    """(a/y, b/y) for y = hypot(a, b); a and b are 0 at the origin.
+
+    Where y is infinite, numbers count as 0 beside infinities, which are all alike, and as they are beside each other:
+    the direction of two numbers so large that only their hypotenuse is not finite is known.
+    """
+    infinite = ops.isinf(y)
+    any_infinite = ops.logical_or(ops.isinf(a), ops.isinf(b))
+
+    def component(x: Node) -> Node:
+        beside = ops.select(ops.isinf(x), sign(x), zeros_like(x))
+        return ops.select(infinite, ops.select(any_infinite, beside, scaled(x, 0.25)), x)
+
+    a, b = component(a), component(b)
+    length = ops.select(infinite, hypot(a, b), y)
+    length = ops.select(ops.equal(length, zeros_like(y)), ones_like(y), length)
+    return divide(a, length), divide(b, length)
+
+
 def _hypot_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
-    """a/y and b/y; 0 at the origin."""
-    length = ops.select(ops.equal(y, zeros_like(y)), ones_like(y), y)
-    return multiply(g, divide(a, length)), multiply(g, divide(b, length))
+    """a/y and b/y; 0 at the origin, and ±1 of an infinite one beside a number."""
+    left, right = unit_vector(y, a, b)
+    return multiply(g, left), multiply(g, right)
 
 
 hypot: Op = Op(

@@ -1,4 +1,7 @@
-"""Elementwise exponentials, logarithms, trigonometric and hyperbolic functions, and erf. Floats only."""
+"""Elementwise exponentials, logarithms, trigonometric and hyperbolic functions, and erf. Floats only.
+
+Gradients are limits at infinity and at the ends of a domain. Where the value is NaN the gradient means nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from .. import ops
 from ..ir import Node
 from ..op import Kind, Op
 from . import functions, rules
+from .arithmetic import unit_vector
 from .rules import FLOATS
 from .values import ones_like, scaled, zeros_like
 
@@ -31,12 +35,13 @@ exp2: Op = Op(
     scalar=lambda s, x: s.exp2(x),
 )
 
+# The slope is not y + 1, which is 0 from −17 on.
 expm1: Op = Op(
     "expm1",
     Kind.ELEMENTWISE,
     infer=rules.unary("expm1", FLOATS),
     reference=np.expm1,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.add(y, ones_like(y))),),
+    vjp=lambda g, y, x: (ops.multiply(g, exp(x)),),
     scalar=functions.expm1,
 )
 
@@ -79,8 +84,7 @@ log1p: Op = Op(
 
 def _logaddexp_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     """The softmax of (a, b); half each where both are the same infinity."""
-    same_infinity = ops.logical_and(ops.equal(a, b), ops.isinf(a))
-    difference = ops.select(same_infinity, zeros_like(a), ops.subtract(a, b))
+    difference = ops.difference(a, b)
     return ops.multiply(g, sigmoid(difference)), ops.multiply(g, sigmoid(ops.negative(difference)))
 
 
@@ -99,6 +103,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x < 0, e, np.ones_like(x)) / (1 + e)
 
 
+# The slope is taken from y: where that has rounded to 1, it is 0.
 sigmoid: Op = Op(
     "sigmoid",
     Kind.ELEMENTWISE,
@@ -119,6 +124,11 @@ def _one_minus_square(x: Node) -> Node:
 
 def _one_plus_square(x: Node) -> Node:
     return ops.add(ones_like(x), ops.square(x))
+
+
+def _slant(x: Node) -> Node:
+    """1 / √(1 + x²), also where x² overflows."""
+    return ops.reciprocal(ops.hypot(ones_like(x), x))
 
 
 sin: Op = Op(
@@ -171,14 +181,20 @@ atan: Op = Op(
     Kind.ELEMENTWISE,
     infer=rules.unary("atan", FLOATS),
     reference=np.arctan,
-    vjp=lambda g, y, x: (ops.divide(g, _one_plus_square(x)),),
+    vjp=lambda g, y, x: (ops.multiply(g, ops.square(_slant(x))),),
     scalar=functions.atan,
 )
 
 
 def _atan2_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
-    scale = ops.divide(g, ops.add(ops.square(a), ops.square(b)))
-    return ops.multiply(scale, b), ops.negative(ops.multiply(scale, a))
+    """b/r² and −a/r²; 0 at the origin, as in PyTorch, where the angle is none."""
+    length = ops.hypot(a, b)
+    left, right = unit_vector(length, a, b)
+    length = ops.select(ops.equal(length, zeros_like(length)), ones_like(length), length)
+    return (
+        ops.divide(ops.multiply(g, right), length),
+        ops.negative(ops.divide(ops.multiply(g, left), length)),
+    )
 
 
 atan2: Op = Op(
@@ -212,6 +228,7 @@ cosh: Op = Op(
     scalar=functions.cosh,
 )
 
+# The slope is taken from y: where that has rounded to ±1, it is 0.
 tanh: Op = Op(
     "tanh",
     Kind.ELEMENTWISE,
@@ -226,16 +243,23 @@ asinh: Op = Op(
     Kind.ELEMENTWISE,
     infer=rules.unary("asinh", FLOATS),
     reference=np.arcsinh,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.rsqrt(_one_plus_square(x))),),
+    vjp=lambda g, y, x: (ops.multiply(g, _slant(x)),),
     scalar=functions.asinh,
 )
+
+
+def _acosh_slope(x: Node) -> Node:
+    """1 / √((x − 1)(x + 1)), also where x² overflows."""
+    one = ones_like(x)
+    return ops.multiply(ops.rsqrt(ops.subtract(x, one)), ops.rsqrt(ops.add(x, one)))
+
 
 acosh: Op = Op(
     "acosh",
     Kind.ELEMENTWISE,
     infer=rules.unary("acosh", FLOATS),
     reference=np.arccosh,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.rsqrt(ops.negative(_one_minus_square(x)))),),
+    vjp=lambda g, y, x: (ops.multiply(g, _acosh_slope(x)),),
     scalar=functions.acosh,
 )
 

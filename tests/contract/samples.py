@@ -302,6 +302,7 @@ _UNARY = [
 _BINARY = [
     "add",
     "subtract",
+    "difference",
     "multiply",
     "divide",
     "floor_divide",

@@ -225,7 +225,7 @@ def draw(m: Maker, op: Op) -> Node | None:
     """A node of that op, or None where nothing suitable was found."""
     sampler = SAMPLERS.get(op.name) or BY_KIND.get(op.kind)
     assert sampler is not None, f"op {op.name} is {op.kind.value}: give the fuzzer a sampler for its attrs"
-    for _ in range(8):
+    for _ in range(32):
         try:
             node = sampler(m, op)
         except GraphcError:

@@ -23,7 +23,7 @@ from .slopes import check_slopes
 
 assert ops.dot_general.contraction is not None
 _contraction = ops.dot_general.contraction
-ROUNDS = 16  # seeds in which an op is drawn for sure; most faults show in the first
+ROUNDS = 32  # seeds in which an op is drawn for sure; most faults show in the first
 
 
 @dataclass(frozen=True)
