@@ -31,7 +31,7 @@ def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 @operation
 def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """The largest whole number ≤ x1 / x2; an integer divided by 0 gives 0."""
+    """The largest whole number ≤ x1 / x2. An integer divided by 0 gives 0; where a float is infinite, it is x1 / x2."""
     return elementwise(ops.floor_divide, *operands(x1, x2))
 
 

@@ -81,8 +81,14 @@ negative: Op = Op(
 
 
 def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """NumPy's, which gives 0 for an integer divided by 0 and wraps MIN // −1."""
-    return np.floor_divide(a, b)
+    """NumPy's, which gives 0 for an integer divided by 0 and wraps MIN // −1; but a / b where either is infinite.
+
+    The array API standard wants ∞ // 1 = ∞ and −1 // ∞ = −0, which are NaN and −1 to NumPy.
+    """
+    whole = np.floor_divide(a, b)
+    if a.dtype.kind != "f":
+        return whole
+    return np.where(np.isinf(a) | np.isinf(b), np.divide(a, b), whole)
 
 
 def _remainder_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:

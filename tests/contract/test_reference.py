@@ -242,3 +242,17 @@ def test_philox() -> None:
         assert apply(ops.philox, *arrays, np.arange(4, dtype=np.uint32)).tolist() == philox_block(
             counter, key
         )
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_floor_division_of_infinities_is_the_standards(dtype: DType) -> None:
+    """The array API's special cases; NumPy gives NaN for ∞ // 1 and −1 for −1 // ∞."""
+    inf = math.inf
+    cases = [(inf, 2, inf), (inf, -2, -inf), (-inf, 2, -inf), (-inf, -2, inf), (3, inf, 0.0), (3, -inf, -0.0),
+             (-3, inf, -0.0), (-3, -inf, 0.0), (inf, inf, math.nan), (inf, 0, inf), (3, 0, inf), (-3, 0.0, -inf),
+             (0, 0, math.nan), (math.nan, inf, math.nan), (-7, 2, -4)]  # fmt: skip
+    a, b, expected = (np.array(column, dtype.numpy) for column in zip(*cases, strict=True))
+    with np.errstate(all="ignore"):
+        got = apply(ops.floor_divide, a, b)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(np.signbit(got)[expected == 0], np.signbit(expected)[expected == 0])

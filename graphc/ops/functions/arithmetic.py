@@ -80,7 +80,7 @@ def isfinite(s: Builder, x: Scalar) -> Scalar:
 
 
 def floor_divide(s: Builder, a: Scalar, b: Scalar) -> Scalar:
-    """⌊a / b⌋. Integers: 0 where b is 0, and MIN / −1 = MIN. Floats: NumPy's rules, which give a / b where b is 0."""
+    """⌊a / b⌋. Integers: 0 where b is 0, and MIN / −1 = MIN. Floats: a / b where b is 0 or either is infinite."""
     if a.dtype.is_float:
         return _float_divmod(s, a, b)[0]
     return _integer_divmod(s, a, b)[0]
@@ -109,8 +109,12 @@ def _integer_divmod(s: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
 
 
 def _float_divmod(s: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
-    """As NumPy computes them: the quotient from the exact remainder, so that both agree."""
+    """As NumPy computes them: the quotient from the exact remainder, so that both agree.
+
+    Where that is NaN, or b infinite, the quotient is a / b, as in the array API standard.
+    """
     r = copysign(s, _modulus(s, s.abs(a), s.abs(b)), a)  # C's fmod
+    no_multiples = s.is_nan(r) | s.eq(s.abs(b), math.inf)
     q = (a - r) / b
     down = s.ne(r, 0) & ((b < 0) ^ (r < 0))
     q = s.select(down, q - 1, q)
@@ -119,7 +123,7 @@ def _float_divmod(s: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
     whole = s.select(s.eq(q, 0), copysign(s, q, a / b), whole)
     zero = copysign(s, s.coerce(0.0, r.dtype), b)
     r = s.select(down, r + b, s.select(s.eq(r, 0), zero, r))
-    return s.select(s.eq(b, 0), a / b, whole), r
+    return s.select(no_multiples, a / b, whole), r
 
 
 def _modulus(s: Builder, a: Scalar, b: Scalar) -> Scalar:
