@@ -7,12 +7,15 @@ words of the generator's block n; its element i is a word of block i // 4 (or i 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
 from graphc import ops
 from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
+from graphc.ops.random import philox_block, philox_blocks
 from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, uint64
 
 from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
@@ -20,8 +23,9 @@ from .context import current_frame
 from .creation import Shape, as_shape, iota
 from .emit import ArrayLike, as_tensor, broadcast_shape, cast, emit, is_number, operation, stretch, wide
 from .location import with_user_line
+from .pieces import in_pieces
 from .shapes import reshape, stack
-from .tensor import Tensor
+from .tensor import Tensor, concrete
 from .unary import cos, log, sqrt
 from .variable import Variable
 
@@ -46,14 +50,25 @@ class Generator:
         """Start over, as `Generator(seed)` does. `seed` is an int in 0 … 2⁶⁴ − 1."""
         self.state.assign(_initial_state(seed))
 
-    def _next_key(self) -> tuple[Tensor, Tensor]:
-        """The key of the next use. Inside a trace or an operation only."""
-        with call_lock:
-            state = self.state.value
-            low, high, used = state[0], state[1], state[2]
-            self.state.assign(stack([low, high, add(used, 1)]))
+    def _traced_key(self) -> tuple[Tensor, Tensor]:
+        """The key of the next use, in a trace."""
+        state = self.state.value
+        low, high, used = state[0], state[1], state[2]
+        self.state.assign(stack([low, high, add(used, 1)]))
         first, second = (emit(ops.philox, low, high, used, as_tensor(word, uint32)) for word in (0, 1))
         return first, second
+
+    def _key(self) -> tuple[int, int]:
+        """The key of the next use, outside of a trace. No two uses get the same: the lock keeps other threads and
+        compiled functions out, and where a signal's handler came between, the version tells."""
+        storage = self.state.storage
+        while True:
+            with call_lock:
+                version = storage.version
+                low, high, used = storage.array.tolist()
+                storage.write(np.array([low, high, (used + 1) & 0xFFFFFFFF], np.uint32))
+                if storage.version == version + 1:
+                    return philox_block((low, high), used)[:2]
 
 
 def _initial_state(seed: int) -> np.ndarray:
@@ -77,16 +92,34 @@ def seed(n: int) -> None:
 @operation
 def bits(shape: Shape, *, generator: Generator | None = None) -> Tensor:
     """Random uint32, all 32 bits of them."""
-    sizes = as_shape(shape)
-    return reshape(_words(sizes, 1, generator)[0], sizes)
+    return _drawn(as_shape(shape), 1, generator, lambda word: word)
 
 
-def _words(sizes: tuple[int, ...], count: int, generator: Generator | None) -> list[Tensor]:
-    """`count` (1, 2) vectors of random words, an element for each element of the shape, from one use."""
+Finish: TypeAlias = Callable[..., Tensor]
+
+
+def _drawn(
+    sizes: tuple[int, ...], count: int, generator: Generator | None, finish: Finish, uses: int = 1
+) -> Tensor:
+    """An array of these sizes: `finish` of `count` (1, 2) vectors of random words from each of so many uses, which
+    have an element for each of its elements. It must treat elements alike, since outside of a trace it gets pieces."""
     size = math.prod(sizes)
     if size >= 1 << 32:
         raise ShapeError("one use of a generator gives less than 2**32 numbers", got=str(size))
-    low, high = (default_generator if generator is None else generator)._next_key()
+    source = default_generator if generator is None else generator
+    if current_frame() is not None:
+        words = [w for _ in range(uses) for w in _traced_words(size, count, *source._traced_key())]
+        return reshape(finish(*words), sizes)
+    keys = [source._key() for _ in range(uses)]
+
+    def piece(start: int, stop: int) -> np.ndarray:
+        columns = [column for key in keys for column in _words(key, count, start, stop)]
+        return finish(*map(concrete, columns))._array
+
+    return concrete(in_pieces(size, piece).reshape(sizes))
+
+
+def _traced_words(size: int, count: int, low: Tensor, high: Tensor) -> list[Tensor]:
     position = iota(size, uint32)
     per_block = 4 // count
     block = bitwise_right_shift(position, per_block.bit_length() - 1)
@@ -95,17 +128,19 @@ def _words(sizes: tuple[int, ...], count: int, generator: Generator | None) -> l
     return [emit(ops.philox, low, high, block, add(first, word) if word else first) for word in range(count)]
 
 
-def _fractions(sizes: tuple[int, ...], dtype: DType, generator: Generator | None) -> Tensor:
-    """Uniform in 0 ≤ x < 1: as many random bits as the mantissa of the dtype holds (24 or 53), scaled."""
+def _words(key: tuple[int, int], count: int, start: int, stop: int) -> list[np.ndarray]:
+    """The same words, of the elements from start, the first of a block, to stop."""
+    blocks = philox_blocks(key, start * count // 4, -(-(stop - start) * count // 4))
+    return list(blocks.reshape(-1, count)[: stop - start].T)
+
+
+def _fraction(dtype: DType, *words: Tensor) -> Tensor:
+    """Uniform in 0 ≤ x < 1: as many random bits as the mantissa of the dtype holds, 24 or, of two words, 53, scaled."""
     if dtype is float64:
-        high, low = (cast(w, uint64) for w in _words(sizes, 2, generator))
+        high, low = (cast(w, uint64) for w in words)
         whole = bitwise_right_shift(bitwise_or(multiply(high, 1 << 32), low), 11)
         return multiply(cast(whole, float64), 2.0**-53)
-    (word,) = _words(sizes, 1, generator)
-    return _fraction(word)
-
-
-def _fraction(word: Tensor) -> Tensor:
+    (word,) = words
     return multiply(cast(bitwise_right_shift(word, 8), float32), 2.0**-24)
 
 
@@ -130,14 +165,21 @@ def uniform(
     """
     chosen, sizes = _float(dtype), as_shape(shape)
     _check_broadcasts(sizes, "uniform", low, high)
-    x = reshape(_fractions(sizes, chosen, generator), sizes)
-    if isinstance(low, float | int) and isinstance(high, float | int):
-        x = multiply(x, float(high) - float(low)) if high - low != 1 else x
-        x = add(x, float(low)) if low else x
-    else:
-        low, high = wide(low), wide(high)  # their distance may pass the range of 16 bits
-        x = add(multiply(x, subtract(high, low)), low)
-    return cast(x, chosen)
+    are_numbers = isinstance(low, float | int) and isinstance(high, float | int)
+
+    def finish(*words: Tensor) -> Tensor:
+        x = _fraction(chosen, *words)
+        return placed(x) if are_numbers else x
+
+    def placed(x: Tensor) -> Tensor:
+        if are_numbers:
+            x = multiply(x, float(high) - float(low)) if high - low != 1 else x
+            return cast(add(x, float(low)) if low else x, chosen)
+        first, end = wide(low), wide(high)  # their distance may pass the range of 16 bits
+        return cast(add(multiply(x, subtract(end, first)), first), chosen)
+
+    x = _drawn(sizes, 2 if chosen is float64 else 1, generator, finish)
+    return x if are_numbers else placed(x)
 
 
 @operation
@@ -151,15 +193,21 @@ def normal(
     """
     chosen, sizes = _float(dtype), as_shape(shape)
     _check_broadcasts(sizes, "normal", mean, std)
-    if chosen is float64:
-        radius, angle = (_fractions(sizes, float64, generator) for _ in range(2))
-    else:
-        radius, angle = map(_fraction, _words(sizes, 2, generator))
-    x = multiply(sqrt(multiply(log(subtract(1.0, radius)), -2.0)), cos(multiply(angle, 2 * math.pi)))
-    x = reshape(x, sizes)
-    x = multiply(x, std) if not (isinstance(std, float | int) and std == 1) else x
-    x = add(x, mean) if not (isinstance(mean, float | int) and mean == 0) else x
-    return cast(x, chosen)
+    are_numbers = isinstance(mean, float | int) and isinstance(std, float | int)
+
+    def finish(*words: Tensor) -> Tensor:
+        half = len(words) // 2
+        radius, angle = _fraction(chosen, *words[:half]), _fraction(chosen, *words[half:])
+        x = multiply(sqrt(multiply(log(subtract(1.0, radius)), -2.0)), cos(multiply(angle, 2 * math.pi)))
+        return placed(x) if are_numbers else x
+
+    def placed(x: Tensor) -> Tensor:
+        x = multiply(x, std) if not (isinstance(std, float | int) and std == 1) else x
+        x = add(x, mean) if not (isinstance(mean, float | int) and mean == 0) else x
+        return cast(x, chosen)
+
+    x = _drawn(sizes, 2, generator, finish, uses=2 if chosen is float64 else 1)
+    return x if are_numbers else placed(x)
 
 
 @operation
@@ -177,9 +225,12 @@ def randint(
     if low < chosen.min or high - 1 > chosen.max:
         raise DTypeError(f"randint's numbers have to fit {chosen}, {chosen.min} … {chosen.max}",
                          got=f"{low} … {high - 1}", hint="give another dtype=")  # fmt: skip
-    (word,) = _words(sizes, 1, generator)
-    scaled = bitwise_right_shift(multiply(cast(word, uint64), count), 32)
-    return reshape(add(cast(scaled, chosen), low) if low else cast(scaled, chosen), sizes)
+
+    def finish(word: Tensor) -> Tensor:
+        scaled = bitwise_right_shift(multiply(cast(word, uint64), count), 32)
+        return add(cast(scaled, chosen), low) if low else cast(scaled, chosen)
+
+    return _drawn(sizes, 1, generator, finish)
 
 
 @operation
@@ -189,8 +240,7 @@ def bernoulli(p: ArrayLike, shape: Shape, *, generator: Generator | None = None)
     if is_number(p) and not 0 <= p <= 1:
         raise ProbabilityError("a probability is between 0 and 1", got=repr(p))
     _check_broadcasts(sizes, "bernoulli", p)
-    chances = _fraction(_words(sizes, 1, generator)[0])
-    return less(reshape(chances, sizes), p)
+    return less(_drawn(sizes, 1, generator, lambda word: _fraction(float32, word)), p)
 
 
 def _float(dtype: DTypeLike) -> DType:

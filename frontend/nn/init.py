@@ -1,7 +1,7 @@
 """Initializers: functions from a parameter's type to its first value.
 
-Weights are laid out (outputs, inputs, …), as in PyTorch. Values are computed by the reference backend, so a seed
-gives the same parameters wherever the model will run.
+Weights are laid out (outputs, inputs, …), as in PyTorch. Values are those of concrete operations, so a seed gives
+the same parameters wherever the model will run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from graphc.errors import ShapeError
 from graphc.types import TensorType
 
 from .. import random
-from ..context import using
 from ..creation import full
 from ..random import Generator
 from ..tensor import Tensor
@@ -25,20 +24,20 @@ Initializer: TypeAlias = Callable[[TensorType, Generator | None], Tensor]
 
 def constant(value: float) -> Initializer:
     """All elements equal."""
-    return lambda type_, generator: _computed(lambda: full(type_.shape, float(value), dtype=type_.dtype))
+    return lambda type_, generator: full(type_.shape, float(value), dtype=type_.dtype)
 
 
 def uniform(low: float = 0.0, high: float = 1.0) -> Initializer:
     """Equally likely in low ≤ x < high."""
-    return lambda type_, generator: _computed(
-        lambda: random.uniform(type_.shape, low, high, dtype=type_.dtype, generator=generator)
+    return lambda type_, generator: random.uniform(
+        type_.shape, low, high, dtype=type_.dtype, generator=generator
     )
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
     """Normally distributed."""
-    return lambda type_, generator: _computed(
-        lambda: random.normal(type_.shape, mean, std, dtype=type_.dtype, generator=generator)
+    return lambda type_, generator: random.normal(
+        type_.shape, mean, std, dtype=type_.dtype, generator=generator
     )
 
 
@@ -87,11 +86,6 @@ def _scaled_uniform(deviation: Callable[[int, int], float]) -> Initializer:
 
 def _scaled_normal(deviation: Callable[[int, int], float]) -> Initializer:
     return lambda type_, generator: normal(0.0, deviation(*fans(type_)))(type_, generator)
-
-
-def _computed(make: Callable[[], Tensor]) -> Tensor:
-    with using(backend="reference"):
-        return make()
 
 
 if not TYPE_CHECKING:  # for which every name would be there

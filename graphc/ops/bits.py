@@ -58,11 +58,14 @@ def _amount(x: np.ndarray, amount: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _left_shift(x: np.ndarray, amount: np.ndarray) -> np.ndarray:
     small, by = _amount(x, amount)
-    return np.where(small, np.left_shift(x, by), np.zeros_like(x))
+    shifted = np.left_shift(x, by)
+    return shifted if small.all() else np.where(small, shifted, np.zeros_like(x))
 
 
 def _right_shift(x: np.ndarray, amount: np.ndarray) -> np.ndarray:
     small, by = _amount(x, amount)
+    if small.all():
+        return np.right_shift(x, by)
     beyond = (
         np.where(x < 0, np.full_like(x, -1), np.zeros_like(x)) if x.dtype.kind == "i" else np.zeros_like(x)
     )
@@ -108,7 +111,7 @@ def convert(x: np.ndarray, dtype: DType) -> np.ndarray:
         result[whole >= end] = dtype.max
         result[whole < low] = dtype.min
         return result
-    return x.astype(dtype.computes_as.numpy).astype(dtype.numpy)
+    return x.astype(dtype.computes_as.numpy).astype(dtype.numpy, copy=False)
 
 
 def _cast(s: Builder, x: Scalar, dtype: DType) -> Scalar:
