@@ -127,8 +127,8 @@ def static_key(value: Any) -> Hashable:
             return complex, struct.pack("<dd", value.real, value.imag)
         case tuple() | frozenset():
             return type(value), type(value)(map(static_key, value))
-        case Variable():
-            return Variable, id(value)
+        case Variable() | Tensor():
+            return type(value), id(value)
     try:
         hash(value)
     except TypeError:

@@ -21,6 +21,7 @@ from .context import current_frame
 from .dtypes import finfo
 from .emit import ArrayLike, as_tensor, cast
 from .gradients import cut_off, reached_gradients
+from .guards import Watched
 from .location import stack_level, user_location, with_user_line
 from .nn.module import Module
 from .searching import where
@@ -70,7 +71,7 @@ def _named(parameters: Parameters) -> list[tuple[str, Variable]]:
     return [(str(i), v) for i, v in enumerate(variables) if v.trainable]
 
 
-class Optimizer:
+class Optimizer(Watched):
     """What optimizers share.
 
     parameters  a module, a Variable, or several. Those that are not trainable are left out.
@@ -88,40 +89,55 @@ class Optimizer:
     def __init__(self, parameters: Parameters, lr: float) -> None:
         named = _named(parameters)
         unique = {id(p): (name, p) for name, p in reversed(named)}
-        self.names = [name for name, p in named if unique[id(p)][0] == name]
-        self.parameters = [unique[id(p)][1] for name, p in named if unique[id(p)][0] == name]
-        if not self.parameters:
+        # Tuples, since what lists hold is compared at each call.
+        self._names = tuple(name for name, p in named if unique[id(p)][0] == name)
+        self._parameters = tuple(unique[id(p)][1] for name, p in named if unique[id(p)][0] == name)
+        if not self._parameters:
             raise TraceError("an optimizer needs trainable Variables")
         self.lr = lr
+
+    @property
+    def names(self) -> list[str]:
+        """What the parameters are called: paths in the module, or numbers."""
+        return list(self._names)
+
+    @property
+    def parameters(self) -> list[Variable]:
+        """What is trained, each Variable once."""
+        return list(self._parameters)
 
     @with_user_line
     def minimize(self, loss: Tensor) -> None:
         """Make gradients of the loss, and the updates that follow from them, part of the trace.
 
-        Parameters that the loss does not depend on stay as they are. Raises TraceError outside of a trace, and
-        where the loss depends on no parameter at all.
+        Parameters that the loss does not depend on stay as they are, and so do those that are not `trainable` now.
+        Raises TraceError outside of a trace, and where the loss depends on no parameter at all.
         """
-        found = reached_gradients(loss, self.parameters)
-        if unreached := [p for p, g in zip(self.parameters, found, strict=True) if g is None]:
-            self._tell_unreached(loss, unreached)
-        self.apply(found)
+        trained = [p for p in self._parameters if p.trainable]
+        if not trained:
+            raise TraceError("none of the optimizer's parameters is trainable", got=", ".join(self._names))
+        found = reached_gradients(loss, trained)
+        if unreached := [p for p, g in zip(trained, found, strict=True) if g is None]:
+            self._tell_unreached(loss, unreached, is_all=len(unreached) == len(trained))
+        gradients = {id(p): g for p, g in zip(trained, found, strict=True)}
+        self.apply([gradients.get(id(p)) for p in self._parameters])
 
-    def _tell_unreached(self, loss: Tensor, unreached: Sequence[Variable]) -> None:
+    def _tell_unreached(self, loss: Tensor, unreached: Sequence[Variable], is_all: bool) -> None:
         """Raise TraceError where all are, warn where one is because the loss took a Variable for the value assigned."""
-        cut = cut_off(loss, unreached, self.parameters)
+        cut = cut_off(loss, unreached, self._parameters)
         rule = f"the loss depends on none of the {len(unreached)} parameters"
         hint = "compute it, inside the same trace, with the model that the optimizer was made for"
         if cut:
-            name, through = next(n for n, p in self._named() if p is cut[0][0]), cut[0][1].name
+            name, through = self._names[self._number(cut[0][0])], cut[0][1].name
             rule = f"no gradient reaches {name}: the loss reads {through} after it was assigned, where gradients stop"
             hint = f"compute the loss with the tensor that is assigned to {through}"
-        if len(unreached) == len(self.parameters):
-            raise TraceError(rule, got=", ".join(self.names), hint=hint)
+        if is_all:
+            raise TraceError(rule, got=", ".join(self._names), hint=hint)
         if cut:
             warnings.warn(f"{rule}; {hint}", stacklevel=stack_level())
 
-    def _named(self) -> Iterable[tuple[str, Variable]]:
-        return zip(self.names, self.parameters, strict=True)
+    def _number(self, parameter: Variable) -> int:
+        return next(i for i, p in enumerate(self._parameters) if p is parameter)
 
     @with_user_line
     def apply(self, gradients: Sequence[ArrayLike | None]) -> None:
@@ -134,11 +150,11 @@ class Optimizer:
                 "an optimizer's updates are part of a traced function",
                 hint="call apply or minimize inside a function with @gx.compile",
             )
-        if len(gradients) != len(self.parameters):
-            got = f"{len(gradients)} for {len(self.parameters)}"
+        if len(gradients) != len(self._parameters):
+            got = f"{len(gradients)} for {len(self._parameters)}"
             raise ShapeError("there is one gradient for each parameter", got=got)
         self.begin()
-        for number, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+        for number, (parameter, gradient) in enumerate(zip(self._parameters, gradients, strict=True)):
             if gradient is not None:
                 dtype = parameter.dtype.computes_as
                 new = self.updated(number, cast(parameter.value, dtype), cast(as_tensor(gradient), dtype))
@@ -151,12 +167,12 @@ class Optimizer:
     def updated(self, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
         """The new value of parameter `number`; both tensors are of the dtype that the update computes in."""
 
-    def _moments(self, name: str) -> list[Variable]:
+    def _moments(self, name: str) -> tuple[Variable, ...]:
         """Zeros like each parameter, in the dtype that updates compute in."""
-        return [
+        return tuple(
             Variable(np.zeros(p.shape, p.dtype.computes_as.numpy), trainable=False, name=f"{p.name}_{name}")
-            for p in self.parameters
-        ]
+            for p in self._parameters
+        )
 
     # State
 
@@ -167,12 +183,12 @@ class Optimizer:
             if isinstance(value, Variable):
                 result[name] = value
             elif (
-                isinstance(value, list)
+                isinstance(value, list | tuple)
                 and value  # SGD without momentum has no velocities
-                and name != "parameters"
+                and name != "_parameters"
                 and all(isinstance(v, Variable) for v in value)
             ):
-                result |= {f"{name}.{of}": v for of, v in zip(self.names, value, strict=True)}
+                result |= {f"{name}.{of}": v for of, v in zip(self._names, value, strict=True)}
         return result
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -212,7 +228,7 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         self.momentum = momentum
         self.dampening = dampening
-        self.velocities = self._moments("velocity") if momentum else []
+        self.velocities = self._moments("velocity") if momentum else ()
         self.steps = Variable(np.int64(0), trainable=False, name="steps")
 
     def __setattr__(self, name: str, value: Any) -> None:

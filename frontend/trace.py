@@ -17,9 +17,10 @@ from .arguments import Arguments
 from .context import current_frame, entered
 from .emit import as_tensor
 from .exchange import is_foreign_array
+from .guards import Guard, captured_values
 from .location import with_user_line
 from .tensor import Tensor, concrete, symbolic
-from .tracer import Frame, Guard
+from .tracer import Frame
 from .variable import Variable
 
 
@@ -57,7 +58,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Trace:
-    """What tracing found: the graph, the Variables behind its variables, the static fields it depends on."""
+    """What tracing found: the graph, the Variables behind its variables, what it depends on that may change."""
 
     graph: Graph
     variables: tuple[Variable, ...]
@@ -77,7 +78,8 @@ def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
         result = function(*args, **kwargs)
         tree, outputs, nodes = _result(result, frame)
     graph, variables = frame.finish(nodes)
-    return Trace(graph, variables, tuple(frame.guards.values()), Result(tree, outputs))
+    guards = (*frame.guards.values(), *captured_values([function, *frame.functions]))
+    return Trace(graph, variables, guards, Result(tree, outputs))
 
 
 def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]:

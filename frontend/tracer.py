@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import FunctionType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from graphc.types import DType, TensorType
 from .location import user_location
 
 if TYPE_CHECKING:
+    from .guards import Guard
     from .tensor import Tensor
     from .variable import Variable
 
@@ -29,14 +31,6 @@ if TYPE_CHECKING:
 class FrameKind(Enum):
     TRACE = "trace"  # a user's function: concrete values are constants
     BODY = "body"  # a control op's sub-graph
-
-
-class Guard(NamedTuple):
-    """A static field that the trace has read. The trace holds as long as the field has this value."""
-
-    owner: Any
-    field: str
-    value: object
 
 
 @dataclass
@@ -88,7 +82,11 @@ class Frame:
         self.kind = kind
         self.parent = parent
         self.inputs: list[Node] = []
+        # What the trace of a root frame depends on, by id (a guard keeps its owner alive) and name; the attributes
+        # that it has set itself; the functions that it has called of what it watched.
         self.guards: dict[tuple[int, str], Guard] = {}
+        self.set_here: set[tuple[int, str]] = set()
+        self.functions: dict[FunctionType, None] = {}
         self._states: dict[int, _State] = {}  # by id of the Variable, which the state keeps alive
         self._captured: dict[Node, Node] = {}  # BODY: the parent's node → our input
         self._constants: dict[int, tuple[object, Node]] = {}
@@ -178,10 +176,6 @@ class Frame:
     def assigned_value(self, variable: Variable) -> Node | None:
         """The node that was assigned to the Variable last, in this frame."""
         return self._state(variable).value
-
-    def watch(self, owner: Any, field: str, value: object) -> None:
-        """Note that the trace depends on a static field."""
-        self.root.guards[id(owner), field] = Guard(owner, field, value)
 
     # Finishing
 

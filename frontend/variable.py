@@ -14,6 +14,7 @@ from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 
 from .context import current_frame
 from .exchange import native_array
+from .guards import Flag, note_change
 from .location import with_user_line
 from .operators import Operators
 from .promotion import in_range
@@ -32,7 +33,7 @@ class Variable(Operators):
     tensor that is assigned.) Raises TraceError when created inside a trace.
     """
 
-    __slots__ = ("__weakref__", "_snapshot", "name", "storage", "trainable")
+    __slots__ = ("__weakref__", "_snapshot", "_trainable", "name", "storage")
 
     @with_user_line
     def __init__(
@@ -45,9 +46,22 @@ class Variable(Operators):
             )
         array = _elements(value, None if dtype is None else as_dtype(dtype))
         self.storage = Storage(array, type_of(array), name)
-        self.trainable = trainable
+        self._trainable = trainable
         self.name = name
         self._snapshot: tuple[int, weakref.ref[Tensor]] | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change it and gradients are asked for it by default. A trace that asks depends on it."""
+        frame = current_frame()
+        if frame is not None:
+            frame.root.guards.setdefault((id(self), "trainable"), Flag(self, self._trainable))
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        note_change()
 
     @property
     def type(self) -> TensorType:

@@ -68,7 +68,7 @@ class Executable:
         self._specializations: dict[Any, list[Specialization]] = {}
         # The fast calls used last, and the context they were made for; replaced as a whole, so that threads agree.
         self._recent: tuple[Context | None, tuple[FastCall, ...]] = (None, ())
-        self._warned: set[int] = set()
+        self._warned: set[int] = set()  # numbers of arguments, and −1 for what was read otherwise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -237,16 +237,15 @@ class Executable:
         if "retrace" in settings.log:
             print(f"graphc: {self._reason(arguments, group, changes)}", file=sys.stderr)
         self._warn_of_numbers(arguments, changes)
+        self._warn_of_values(group)
 
     def _reason(self, arguments: Arguments, group: list[Specialization], changes: list[list[str]]) -> str:
         name = self.__qualname__
         if not self.specializations:
             return f"trace {name}({', '.join(arguments.names)}): its first call"
         for known in group:
-            for owner, field, value in known.guards:
-                now = owner.__dict__.get(field, MISS)
-                if not is_same_static(now, value):
-                    return f"retrace {name}: {type(owner).__name__}.{field} was {value!r}, is {now!r}"
+            if (broken := known.guards.broken()) is not None:
+                return f"retrace {name}: {broken.told()}"
         named: list[list[str]] = [c for c in changes if c]
         if not named:
             return f"retrace {name}: other settings, or arguments of another structure"
@@ -267,6 +266,18 @@ class Executable:
                     "to have one trace for all values.",
                     stacklevel=stack_level(),
                 )
+
+    def _warn_of_values(self, group: list[Specialization]) -> None:
+        """One warning where a value that traces read is another one time after time."""
+        if len(group) + 1 < NUMBER_LIMIT or -1 in self._warned:
+            return
+        if (broken := group[-1].guards.broken()) is not None:
+            self._warned.add(-1)
+            warnings.warn(
+                f"{self.__qualname__} is traced and compiled for the {len(group) + 1}th time, since {broken.told()}: "
+                "Python's values are static in a trace. Keep it in a gx.Variable to have one trace for all values.",
+                stacklevel=stack_level(),
+            )
 
 
 TAKE_ARGUMENTS = frozenset({"graph", "schedule", "source", "report", "benchmark", "specialize"})

@@ -15,16 +15,16 @@ from numpy import asarray, generic, ndarray
 from .compile import Compilation
 from .driver import call_lock
 from .frontend.arguments import Arguments, is_same_static
+from .frontend.guards import Guard, Guards
 from .frontend.tensor import Tensor
 from .frontend.trace import Result
-from .frontend.tracer import Guard
 from .frontend.variable import Variable
 from .types import TensorType
 
 if TYPE_CHECKING:
     from .backends.backend import BoundProgram
 
-MISS: Final = object()  # an attribute that is not there; a call that is not for the one who was asked
+MISS: Final = object()  # a call that is not for the one who was asked
 
 FastCall: TypeAlias = Callable[[tuple[Any, ...]], Any]
 ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
@@ -33,7 +33,7 @@ ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
 class Specialization:
     """A function compiled for one kind of call, and its program bound to the Variables that it touches.
 
-    `guards`: the static fields that its trace has read. `result`: the structure of what it returns.
+    `guards`: what its trace has read that may change. `result`: the structure of what it returns.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Specialization:
         self.arguments = arguments.without_arrays()
         self.compilation = compilation
         self.variables = tuple(variables)
-        self.guards = tuple(guards)
+        self.guards = Guards(guards)
         self.result = result
         self.restore = result.restore()
 
@@ -58,10 +58,8 @@ class Specialization:
         return self.compilation.program.bind([v.storage for v in self.variables])
 
     def holds(self) -> bool:
-        """Whether the static fields that the trace has read are what they were."""
-        return all(
-            is_same_static(owner.__dict__.get(name, MISS), value) for owner, name, value in self.guards
-        )
+        """Whether what the trace has read is as it was."""
+        return self.guards.hold()
 
     def __call__(self, arrays: Sequence[ndarray]) -> Any:
         with call_lock:
@@ -81,7 +79,8 @@ class Specialization:
         run = self.run
         attempt = run.try_call if isinstance(run, ObjectCalls) else self._checked_call(run)
         leaves = self.arguments.leaves
-        count, guards, restore = len(leaves), self.guards, self.restore
+        count, restore = len(leaves), self.restore
+        hold = self.guards.hold if self.guards.all else None
         statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
         dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
         scalars = [k for k, i in enumerate(dynamic) if leaves[i].shape == ()]
@@ -92,9 +91,8 @@ class Specialization:
             for i, value in statics:
                 if args[i] is not value and not is_same_static(args[i], value):
                     return MISS
-            for owner, name, value in guards:
-                if owner.__dict__.get(name, MISS) is not value:
-                    return MISS
+            if hold is not None and not hold():
+                return MISS
             given = [args[i] for i in dynamic] if statics else args
             objects = [x._array if type(x) is Tensor else x for x in given]
             for k in scalars:

@@ -15,6 +15,7 @@ from graphc.errors import DTypeError, GraphcError, ShapeError
 
 from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
+from ..guards import Watched, note_change, watch_all_attributes, watch_attribute
 from ..location import with_user_line
 from ..parameters import load_parameters, save_parameters
 from ..signatures import check_call
@@ -50,11 +51,14 @@ class static(Generic[T]):
         value: T = instance.__dict__.setdefault(self.name, self.default)
         frame = current_frame()
         if frame is not None:
-            frame.watch(instance, self.name, value)
+            watch_attribute(frame, instance, self.name)
         return value
 
     def __set__(self, instance: object, value: T) -> None:
+        before = instance.__dict__.get(self.name, self.default)
         instance.__dict__[self.name] = value
+        if before is not value:
+            note_change()
 
 
 class StateError(GraphcError, KeyError):
@@ -63,10 +67,13 @@ class StateError(GraphcError, KeyError):
     __str__ = GraphcError.__str__
 
 
-class Module:
+class Module(Watched):
     """The base of layers and models: set Variables and modules as attributes, define `forward`, call it.
 
     Lists, tuples and dicts of them are looked into. Names are paths: "layers.0.weight".
+
+    A trace notes the attributes that it reads, and what lists and dicts among them hold; a compiled function is traced
+    again when one of them has changed. Arrays are copied when they are traced, other objects taken as they are then.
     """
 
     training = static(True)
@@ -94,7 +101,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Variable) and value.name == "variable":
             value.name = value.storage.name = name  # for the text of graphs
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     # What it holds
 
@@ -132,6 +139,7 @@ class Module:
 
     def members(self) -> list[tuple[object, Any]]:
         """What is looked into for Variables and modules: the attributes, by name."""
+        watch_all_attributes(self)
         return [
             (n, v) for n, v in vars(self).items() if isinstance(v, Variable | Module | list | tuple | dict)
         ]

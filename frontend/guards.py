@@ -1,0 +1,420 @@
+"""Guards: what a trace has read that may be another at a later call. A trace holds as long as its guards do.
+
+Attributes of modules and optimizers are noted as they are read (`Watched`); whoever sets one moves a token, so that a
+call finds out with one comparison that none has changed since the last one. What can change without that — items of
+lists and dicts, numbers in cells and globals — is compared at each call, by identity.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from graphc.brief import brief
+
+from .context import current_frame
+
+if TYPE_CHECKING:
+    from .tracer import Frame
+
+MISSING: Final = object()  # what is read of an attribute that is not there
+MOST_ITEMS = 1000  # of a list or dict that are compared at each call; of larger ones the number of items is
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+Unchanged = Callable[[], bool]
+
+
+class _Changes:
+    """When an attribute that traces may have read was last set: a token that is new each time."""
+
+    last: object = None
+
+
+changes = _Changes()
+
+
+def note_change() -> None:
+    changes.last = object()
+
+
+class Guard(Protocol):
+    """Something that a trace has read."""
+
+    def holds(self) -> bool:
+        """Whether it is the same still."""
+
+    def told(self) -> str:
+        """What it was and what it is, where it does not hold."""
+
+
+class Volatile(Guard, Protocol):
+    """Something that changes without a word."""
+
+    def unchanged(self) -> Unchanged:
+        """A quick test of whether it is, by identity, as it is now."""
+
+
+class Guards:
+    """All guards of a trace."""
+
+    def __init__(self, guards: Iterable[Guard]) -> None:
+        self.all = tuple(guards)
+        self._seen: object = self  # the token of the last time that all were compared
+        self._unchanged: list[Unchanged] = []
+
+    def hold(self) -> bool:
+        """Whether everything that the trace has read is the same still."""
+        if self._seen is changes.last:
+            for unchanged in self._unchanged:
+                if not unchanged():
+                    break
+            else:
+                return True
+        return self._all_hold()
+
+    def _all_hold(self) -> bool:
+        seen = changes.last
+        unchanged = [g.unchanged() for g in self.all if hasattr(g, "unchanged")]  # before they are compared
+        if not all(g.holds() for g in self.all):
+            return False
+        self._seen, self._unchanged = seen, unchanged
+        return True
+
+    def broken(self) -> Guard | None:
+        """One that does not hold, if there is one."""
+        return next((g for g in self.all if not g.holds()), None)
+
+
+def is_same(a: object, b: object) -> bool:
+    """Whether a value that was read is as good as another one: identical, or equal as static values are."""
+    from .arguments import is_same_static
+
+    if a is b:
+        return True
+    try:
+        return type(a) is type(b) and is_same_static(a, b)
+    except Exception:  # no static value, or one with an equality of its own
+        return False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Attribute:
+    """An attribute of an instance, or that there was none."""
+
+    owner: Any
+    name: str
+    value: object
+
+    def holds(self) -> bool:
+        now = self.owner.__dict__.get(self.name, MISSING)
+        return now is self.value or is_same(now, self.value)
+
+    def told(self) -> str:
+        now = self.owner.__dict__.get(self.name, MISSING)
+        return _told(f"{type(self.owner).__name__}.{self.name}", self.value, now)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Names:
+    """Which attributes an instance has that its class has not."""
+
+    owner: Any
+    names: tuple[str, ...]
+
+    @staticmethod
+    def of(owner: Any) -> tuple[str, ...]:
+        return tuple(name for name in owner.__dict__ if not hasattr(type(owner), name))
+
+    def holds(self) -> bool:
+        return self.of(self.owner) == self.names
+
+    def told(self) -> str:
+        changed = set(self.names) ^ set(self.of(self.owner))
+        return f"{type(self.owner).__name__} has other attributes: {', '.join(sorted(changed)) or 'in another order'}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Flag:
+    """Whether a Variable is trainable."""
+
+    variable: Any
+    value: bool
+
+    def holds(self) -> bool:
+        return self.variable._trainable is self.value
+
+    def told(self) -> str:
+        return _told(f"{self.variable.name}.trainable", self.value, self.variable._trainable)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ClassValue:
+    """A plain value that instances have from their class."""
+
+    owner: type
+    name: str
+    value: object
+
+    def holds(self) -> bool:
+        return is_same(getattr(self.owner, self.name, MISSING), self.value)
+
+    def told(self) -> str:
+        return _told(f"{self.owner.__name__}.{self.name}", self.value, getattr(self.owner, self.name, MISSING))
+
+    def unchanged(self) -> Unchanged:
+        owner, name, now = self.owner, self.name, getattr(self.owner, self.name, MISSING)
+        return lambda: getattr(owner, name, MISSING) is now
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Contents:
+    """The items of a list, a dict or a set. `kept`: of dicts, the keys and then the values."""
+
+    text: str
+    container: Any
+    kept: tuple[object, ...]
+
+    def holds(self) -> bool:
+        now = _items(self.container)
+        return len(now) == len(self.kept) and all(map(is_same, now, self.kept))
+
+    def told(self) -> str:
+        now, was = _items(self.container), self.kept
+        if len(now) != len(was) or isinstance(self.container, dict | set):
+            return f"{self.text} has changed"
+        number = next(i for i, pair in enumerate(zip(was, now, strict=True)) if not is_same(*pair))
+        return _told(f"{self.text}[{number}]", was[number], now[number])
+
+    def unchanged(self) -> Unchanged:
+        container = self.container
+        if type(container) is list and all(_compares_by_identity(item) for item in container):
+            return partial(operator.eq, container, container.copy())  # the quickest, by half
+        kept, items = _items(container), _items
+
+        def unchanged() -> bool:
+            now = container if type(container) is list else items(container)
+            if len(now) != len(kept):
+                return False
+            for a, b in zip(now, kept):  # noqa: B905, SIM110 - lengths are equal; loops are quicker
+                if a is not b:
+                    return False
+            return True
+
+        return unchanged
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Count:
+    """How many items a container has that is too large to be compared."""
+
+    text: str
+    container: Any
+    count: int
+
+    def holds(self) -> bool:
+        return len(self.container) == self.count
+
+    def told(self) -> str:
+        return f"{self.text} had {self.count} items, has {len(self.container)}"
+
+    def unchanged(self) -> Unchanged:
+        return self.holds
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GlobalValues:
+    """Plain values among a module's globals."""
+
+    names: dict[str, Any]
+    values: dict[str, object]
+
+    def holds(self) -> bool:
+        return all(is_same(self.names.get(name, MISSING), value) for name, value in self.values.items())
+
+    def told(self) -> str:
+        pairs = ((name, value, self.names.get(name, MISSING)) for name, value in self.values.items())
+        return next(_told(*three) for three in pairs if not is_same(*three[1:]))
+
+    def unchanged(self) -> Unchanged:
+        get, pairs = self.names.get, [(name, self.names.get(name, MISSING)) for name in self.values]
+
+        def unchanged() -> bool:
+            for name, value in pairs:  # noqa: SIM110 - quicker
+                if get(name) is not value:
+                    return False
+            return True
+
+        return unchanged
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CellValue:
+    """A plain value that a function has from the function around it."""
+
+    cell: Any
+    name: str
+    value: object
+
+    def holds(self) -> bool:
+        return is_same(_contents(self.cell), self.value)
+
+    def told(self) -> str:
+        return _told(self.name, self.value, _contents(self.cell))
+
+    def unchanged(self) -> Unchanged:
+        cell, now = self.cell, _contents(self.cell)
+        return lambda: _contents(cell) is now
+
+
+def _contents(cell: Any) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return MISSING
+
+
+def _told(what: str, was: object, now: object) -> str:
+    texts = ["not there" if x is MISSING else brief(x) for x in (was, now)]
+    if texts[0] == texts[1]:
+        texts[1] = "another one"
+    return f"{what} was {texts[0]}, is {texts[1]}"
+
+
+def _items(container: Any) -> tuple[object, ...]:
+    return (*container, *container.values()) if isinstance(container, dict) else tuple(container)
+
+
+def _compares_by_identity(item: object) -> bool:
+    return type(item).__eq__ is object.__eq__ or type(item) is str
+
+
+# Noting what a trace reads
+
+
+def watch_attribute(frame: Frame, owner: Any, name: str) -> None:
+    """Note that the trace has read an attribute, unless the trace itself has set it before."""
+    root = frame.root
+    key = id(owner), name
+    if key in root.guards or key in root.set_here:
+        return
+    value = owner.__dict__.get(name, MISSING)
+    root.guards[key] = Attribute(owner, name, value)
+    if value is not MISSING:
+        _watch_items(root, f"{type(owner).__name__}.{name}", value)
+        return
+    found = next((c.__dict__[name] for c in type(owner).__mro__ if name in c.__dict__), MISSING)
+    if isinstance(found, FunctionType):
+        root.functions[found] = None
+    elif found is not MISSING and not hasattr(type(found), "__get__"):
+        root.guards[id(type(owner)), name] = ClassValue(type(owner), name, found)
+        _watch_items(root, f"{type(owner).__name__}.{name}", found)
+
+
+def watch_all_attributes(owner: Any) -> None:
+    """Note that the trace has read all attributes of an instance, and which there are."""
+    frame = current_frame()
+    if frame is not None:
+        for name in owner.__dict__:
+            watch_attribute(frame, owner, name)
+        frame.root.guards.setdefault((id(owner), "__dict__"), Names(owner, Names.of(owner)))
+
+
+def _watch_items(root: Frame, text: str, value: Any) -> None:
+    """Note what lists and dicts hold, and those inside of them."""
+    pending = [(text, value)]
+    while pending:
+        text, value = pending.pop()
+        if isinstance(value, list | dict | set) and (key := (id(value), "")) not in root.guards:
+            small = len(value) <= MOST_ITEMS
+            root.guards[key] = Contents(text, value, _items(value)) if small else Count(text, value, len(value))
+        elif not isinstance(value, tuple):
+            continue
+        if len(value) <= MOST_ITEMS:
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            pending += [(f"{text}[{k!r}]", item) for k, item in pairs if isinstance(item, list | dict | tuple | set)]
+
+
+class Watched:
+    """The base of objects whose attributes traces depend on: a trace notes what it reads, and a compiled function
+    looks, at each call, whether that is the same still."""
+
+    if not TYPE_CHECKING:
+
+        def __getattribute__(self, name: str) -> Any:
+            frame = current_frame()
+            if frame is None or name.startswith("__"):
+                return object.__getattribute__(self, name)
+            try:
+                return object.__getattribute__(self, name)
+            finally:
+                watch_attribute(frame, self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = self.__dict__.get(name, MISSING)
+        object.__setattr__(self, name, value)
+        if self.__dict__.get(name, MISSING) is not before:
+            self._changed(name)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._changed(name)
+
+    def _changed(self, name: str) -> None:
+        frame = current_frame()
+        if frame is not None:
+            frame.root.set_here.add((id(self), name))
+        note_change()
+
+
+# Numbers that functions have from around them
+
+
+def captured_values(functions: Iterable[Any]) -> list[Guard]:
+    """Guards for the plain values that these functions, and those that they name, find in cells and globals.
+
+    A name in the code may be that of an attribute as well: then there is a guard more than is needed.
+    """
+    shared: dict[int, GlobalValues] = {}
+    cells: dict[int, CellValue] = {}
+    pending, seen = list(functions), set()
+    while pending:
+        value = pending.pop()
+        if not isinstance(value, FunctionType):
+            pending += _functions_behind(value)
+        elif value not in seen and not _is_ours(value):
+            seen.add(value)
+            names = value.__globals__
+            used = {n: names[n] for code in _codes(value.__code__) for n in code.co_names if n in names}
+            own = {n: _contents(c) for n, c in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)}
+            pending += [x for x in (*used.values(), *own.values()) if callable(x)]
+            if plain := {n: x for n, x in used.items() if type(x) in PLAIN}:
+                shared.setdefault(id(names), GlobalValues(names, {})).values.update(plain)
+            for cell, (name, x) in zip(value.__closure__ or (), own.items(), strict=True):
+                if type(x) in PLAIN:
+                    cells[id(cell)] = CellValue(cell, name, x)
+        elif value not in seen:
+            pending += _functions_behind(value)
+            seen.add(value)
+    return [*shared.values(), *cells.values()]
+
+
+def _is_ours(function: FunctionType) -> bool:
+    return str(function.__globals__.get("__name__", "")).partition(".")[0] in ("graphc", "numpy")
+
+
+def _functions_behind(value: Any) -> list[FunctionType]:
+    """The functions that a callable stands for: a method's, a partial's, one that was wrapped or compiled."""
+    kept = [value.__func__] if isinstance(value, MethodType) else [value.func] if isinstance(value, partial) else []
+    return [f for f in (*kept, getattr(value, "__dict__", {}).get("__wrapped__")) if isinstance(f, FunctionType)]
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """The code, and that of the functions defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)

@@ -1,0 +1,311 @@
+"""What a trace has read is never used when it has changed: after any change a compiled function agrees with the plain
+one; it is traced again when something changed that it read, and only then."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc import nn, optim
+from graphc.frontend.guards import MOST_ITEMS
+
+X = np.arange(4, dtype=np.float32)
+
+
+class Net(nn.Module):
+    """It reads an attribute of each kind."""
+
+    offset = 0.0  # of the class
+    bonus: Any
+    first: Any
+    layers: list[Any]
+
+    def __init__(self) -> None:
+        generator = gx.random.Generator(0)
+        self.first = nn.Linear(4, 4, generator=generator)
+        self.layers = [nn.Linear(4, 4, generator=generator), nn.relu]
+        self.heads = {"a": nn.Linear(4, 2, generator=generator), "b": nn.Linear(4, 2, generator=generator)}
+        self.nested = ([{"scale": 2.0}],)
+        self.head = "a"
+        self.scale = 1.0
+        self.mask = np.ones(4, np.float32)
+        self.shift = gx.ones(2)
+        self.extra: Any = None
+        self.unread = 0
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x) * self.mask
+        for layer in self.layers:
+            x = layer(x)
+        x = self.heads[self.head](x) * self.scale * self.nested[0][0]["scale"] + self.shift + self.offset
+        if getattr(self, "bonus", None) is not None:
+            x = x + self.bonus
+        return x if self.extra is None else self.extra(x)
+
+    def again(self, x: Any) -> Any:
+        return 3 * x
+
+
+def linear(seed: int, outputs: int = 4) -> nn.Linear:
+    return nn.Linear(4, outputs, generator=gx.random.Generator(seed))
+
+
+CHANGES: dict[str, Callable[[Net], Any]] = {
+    "a layer": lambda net: setattr(net, "first", linear(1)),
+    "a parameter": lambda net: setattr(net.first, "weight", gx.Variable(np.ones((4, 4), np.float32))),
+    "no bias": lambda net: setattr(net.first, "bias", None),
+    "an item of a list": lambda net: net.layers.__setitem__(0, linear(2)),
+    "one more": lambda net: net.layers.append(nn.tanh),
+    "one less": lambda net: net.layers.pop(),
+    "another order": lambda net: net.layers.reverse(),
+    "another list": lambda net: setattr(net, "layers", [nn.tanh]),
+    "an item of a dict": lambda net: net.heads.update(a=linear(3, 2)),
+    "deep inside": lambda net: net.nested[0][0].update(scale=3.0),
+    "a string": lambda net: setattr(net, "head", "b"),
+    "a number": lambda net: setattr(net, "scale", 5.0),
+    "an array": lambda net: setattr(net, "mask", np.zeros(4, np.float32)),
+    "a tensor": lambda net: setattr(net, "shift", gx.full(2, 1.5)),
+    "a function": lambda net: setattr(net, "extra", gx.exp),
+    "what was not there": lambda net: setattr(net, "bonus", 7.0),
+    "hiding the class": lambda net: setattr(net, "offset", 7.0),
+    "another method": lambda net: setattr(net, "forward", net.again),
+}
+
+
+class Counted:
+    def __init__(self, function: Any) -> None:
+        self.traces = 0
+        self.function = function
+        self.compiled = gx.compile(self._call)
+
+    def _call(self, *args: Any) -> Any:
+        self.traces += 1
+        return self.function(*args)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.compiled(*args)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changes_are_seen_at_the_next_call(change: Callable[[Net], Any]) -> None:
+    net = Net()
+    f = Counted(lambda x: net(x))
+    f(X), f(X)
+    assert f.traces == 1
+    change(net)
+    for _ in range(2):
+        np.testing.assert_allclose(f(X), net(X), rtol=1e-5)
+    assert f.traces == 2
+    net.unread = 1
+    f(X)
+    assert f.traces == 2
+
+
+def test_a_value_of_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    f = Counted(lambda x: net(x))
+    before = f(X).numpy()
+    monkeypatch.setattr(Net, "offset", 2.0)
+    np.testing.assert_allclose(f(X), before + 2, rtol=1e-6)
+    assert f.traces == 2
+
+
+def test_what_is_as_it_was_holds_again() -> None:
+    net = Net()
+    f = Counted(lambda x: net(x))
+    for scale in (1.0, 2.0, 1.0, 2.0, float("1.0")):
+        net.scale = scale
+        np.testing.assert_allclose(f(X), net(X), rtol=1e-6)
+    assert f.traces == 2
+    net.scale = 1  # an int is not the same as a float
+    f(X)
+    assert f.traces == 3
+
+
+def test_variables_in_lists_are_told_apart_by_identity() -> None:
+    net = Net()
+    net.extra = nn.Sequential()
+    net.extra.layers = [gx.Variable(1.0)]
+    f = Counted(lambda x: x * net.extra.layers[0])
+    f(X)
+    other = gx.Variable(1.0)  # equal now
+    net.extra.layers[0] = other
+    f(X)
+    other.assign(2.0)
+    assert f(X).tolist() == (2 * X).tolist() and f.traces == 2
+
+
+def test_sequential() -> None:
+    net = nn.Sequential(linear(1), nn.relu)
+    f = Counted(lambda x: net(x))
+    f(X)
+    for change in (lambda: net.layers.append(linear(2)), lambda: net.layers.__setitem__(0, linear(3))):
+        change()
+        np.testing.assert_allclose(f(X), net(X), rtol=1e-6)
+    assert f.traces == 3
+
+
+def test_large_lists_by_their_length() -> None:
+    net = Net()
+    net.extra = list(range(MOST_ITEMS + 1))
+    f = Counted(lambda x: x * net.extra[0])
+    f(X)
+    net.extra.append(0)
+    f(X), f(X)
+    assert f.traces == 2
+
+
+def test_walking_through_a_module() -> None:
+    """A penalty on all parameters depends on which there are, and on which are trainable."""
+    net: Any = nn.Sequential(linear(1), nn.Dropout(0.5), linear(2, 1))
+    f = Counted(lambda: sum(gx.sum(p**2) for p in net.parameters()) + 0 * gx.sum(net(X)))
+
+    def check(traces: int) -> None:
+        for _ in range(2):
+            expected = sum(float((p.numpy() ** 2).sum()) for p in net.parameters())
+            assert f().item() == pytest.approx(expected, rel=1e-5) and f.traces == traces
+
+    check(1)
+    net[0].weight.trainable = False
+    check(2)
+    net[2].more = gx.Variable(np.ones(3, np.float32))
+    check(3)
+    del net[2].more
+    check(3)  # as it was before
+
+
+def test_parameters_can_be_frozen_and_thawed() -> None:
+    net: Any = nn.Sequential(linear(1), linear(2, 1))
+    optimizer = optim.Adam(net, lr=0.1)
+    step = Counted(lambda: optimizer.minimize(gx.mean(net(X) ** 2)))
+
+    def moved() -> list[bool]:
+        before = [p.numpy() for p in optimizer.parameters]
+        step()
+        return [bool((p.numpy() != b).any()) for p, b in zip(optimizer.parameters, before, strict=True)]
+
+    assert moved() == [True, True, True, True]
+    net[0].weight.trainable = net[0].bias.trainable = False
+    assert moved() == moved() == [False, False, True, True]
+    for p in optimizer.parameters:
+        p.trainable = True
+    assert moved() == [True, True, True, True] and step.traces == 2
+    for p in optimizer.parameters:
+        p.trainable = False
+    with pytest.raises(gx.TraceError, match="none of the optimizer's parameters is trainable"):
+        step()
+
+
+def test_options_of_an_optimizer() -> None:
+    w = gx.Variable([1.0])
+    optimizer = optim.SGD(w, lr=1.0, momentum=0.5)
+    step = Counted(lambda: optimizer.minimize(gx.sum(w)))
+    step()
+    optimizer.nesterov = True
+    step()
+    optimizer.lr = 0.5  # a Variable's value
+    step()
+    assert step.traces == 2
+
+
+SCALE = 2.0
+
+
+def scaled(x: Any) -> Any:
+    return x * SCALE
+
+
+def test_numbers_in_globals_and_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    power, names = 1, ["unread"]
+
+    def raised(x: Any) -> Any:
+        return scaled(x) ** power
+
+    def set_power(value: int) -> None:
+        nonlocal power
+        power = value
+
+    class Raised(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return raised(x) if names else x
+
+    module = Raised()
+    functions = [gx.compile(raised), gx.compile(lambda x: raised(x)), gx.compile(lambda x: module(x))]
+
+    def check() -> None:
+        for f in functions:
+            assert f(X).tolist() == f(X).tolist() == ((X * SCALE) ** power).tolist()
+
+    check()
+    monkeypatch.setattr(f"{__name__}.SCALE", 3.0)
+    check()
+    set_power(2)
+    check()
+    set_power(1)
+    check()
+
+
+def test_what_a_trace_sets_itself_is_no_reason_to_trace_again() -> None:
+    class Lazy(nn.Module):
+        def __init__(self) -> None:
+            self.mask: Any = None
+
+        def forward(self, x: Any) -> Any:
+            self.shape = x.shape
+            if self.mask is None:
+                self.mask = np.tri(self.shape[0], dtype=np.float32)
+            return nn.Dropout(0.0)(self.mask @ x)
+
+    net = Lazy()
+    f = Counted(lambda x: net(x))
+    for _ in range(4):
+        assert f(X).tolist() == np.cumsum(X).tolist()
+    assert f.traces == 2  # without a mask, and with one
+
+
+def test_a_value_that_is_another_each_time_is_warned_of() -> None:
+    net = Net()
+    f = gx.compile(lambda x: x * net.scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for i in range(7):
+            net.scale = float(i)
+            f(X)
+    net.scale = 7.0
+    with pytest.warns(UserWarning, match=r"8th time, since Net.scale was 6.0, is 7.0.* in a gx.Variable") as seen:
+        f(X)
+    assert seen[0].filename == __file__
+    net.scale = 8.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        f(X)
+
+
+def test_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    from graphc.frontend import context
+    from graphc.settings import Settings
+
+    net = Net()
+    f = gx.compile(lambda x: net(x))
+    token = context._context.set(context.untraced(Settings(backend="reference", log=frozenset({"retrace"}))))
+    try:
+        f(X)
+        net.scale = 2.0
+        f(X)
+        net.layers[1] = nn.Dropout(0.0)
+        f(X)
+        net.layers.append(nn.tanh)
+        f(X)
+        net.mask = np.ones(4, np.float32)
+        f(X)
+        net.first.weight.trainable = False
+        f(X)
+    finally:
+        context._context.reset(token)
+    reasons = [line.partition("<lambda>: ")[2] for line in capsys.readouterr().err.splitlines()[1:]]
+    assert reasons[0] == "Net.scale was 1.0, is 2.0"
+    assert reasons[1].startswith("Net.layers[1] was <function relu") and reasons[1].endswith(", is Dropout(p=0.0)")
+    assert reasons[2:] == ["Net.layers has changed", "Net.mask was float32[4] (ndarray), is another one"]
