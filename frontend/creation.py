@@ -16,6 +16,7 @@ from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32,
 
 from .binary import add, less, less_equal, multiply
 from .context import current_frame
+from .devices import require_cpu
 from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation, wholes
 from .exchange import native_array
 from .location import with_user_line
@@ -45,14 +46,20 @@ def _items(shape: Shape) -> Sequence[int]:
 
 
 @with_user_line
-def asarray(obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = None) -> Tensor:
+def asarray(
+    obj: Any, /, *, dtype: DTypeLike | None = None, device: str | None = None, copy: bool | None = None
+) -> Tensor:
     """A Tensor from a Python number, nested lists, a NumPy array, or anything with DLPack.
 
     Arrays keep their dtype; Python floats give float32, ints int64. The elements are copied, since a Tensor is
-    immutable and the array may not be. Raises ValueError for `copy=False` where that is needed.
+    immutable and the array may not be; Tensors themselves are only copied to another dtype, whatever `copy` says.
+    Raises ValueError for `copy=False` where a copy is needed.
     """
+    require_cpu(device)
     wanted = None if dtype is None else as_dtype(dtype)
     if isinstance(obj, Tensor | Variable):
+        if copy is False and wanted not in (None, obj.dtype):
+            raise ValueError(f"gx.asarray copies to convert {obj.dtype} to {wanted}: leave out copy=False")
         return astype(obj, obj.dtype if wanted is None else wanted)
     if current_frame() is not None and not isinstance(obj, list | tuple):
         tensor = as_tensor(obj, wanted if is_number(obj) else None)
@@ -72,20 +79,35 @@ def asarray(obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = 
     return concrete(array if made_here else aligned_copy(array))
 
 
-def from_dlpack(x: Any, /) -> Tensor:
-    """A Tensor from anything that exports DLPack, such as a `torch.Tensor`; its elements are copied."""
-    return asarray(x)
+@with_user_line
+def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """A Tensor from anything that exports DLPack, such as a `torch.Tensor`.
+
+    The elements are copied, since a Tensor is immutable and their owner may write to them; Tensors themselves are
+    not. Raises BufferError for `copy=False` where a copy is needed.
+    """
+    if not hasattr(x, "__dlpack__"):
+        raise DTypeError("gx.from_dlpack takes what exports DLPack", got=type(x).__qualname__, hint="gx.asarray")
+    if copy is False and not isinstance(x, Tensor):
+        raise BufferError("gx.from_dlpack copies, since a Tensor is immutable and its source may not be")
+    return asarray(x, device=device)
 
 
 @operation
-def astype(x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
+def astype(
+    x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = True, device: str | None = None
+) -> Tensor:
     """The values in another dtype. Floats become integers by truncation, saturating; NaN becomes 0."""
+    require_cpu(device)
     return cast(as_tensor(x), as_dtype(dtype))
 
 
 @operation
-def full(shape: Shape, fill_value: ArrayLike, *, dtype: DTypeLike | None = None) -> Tensor:
+def full(
+    shape: Shape, fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None
+) -> Tensor:
     """An array of one repeated value, a number or a tensor of rank 0."""
+    require_cpu(device)
     if is_number(fill_value):
         chosen = weak_dtype(fill_value) if dtype is None else as_dtype(dtype)
         return filled(fill_value, TensorType(chosen, as_shape(shape)))
@@ -101,58 +123,69 @@ def full(shape: Shape, fill_value: ArrayLike, *, dtype: DTypeLike | None = None)
 
 
 @with_user_line
-def zeros(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
-    """An array of zeros."""
-    return full(shape, _of(0, dtype), dtype=dtype)
+def zeros(shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None) -> Tensor:
+    """An array of zeros; float32 unless another dtype is given."""
+    chosen = float32 if dtype is None else as_dtype(dtype)
+    return full(shape, _of(0, chosen), dtype=chosen, device=device)
 
 
 @with_user_line
-def ones(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
-    """An array of ones."""
-    return full(shape, _of(1, dtype), dtype=dtype)
+def ones(shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None) -> Tensor:
+    """An array of ones; float32 unless another dtype is given."""
+    chosen = float32 if dtype is None else as_dtype(dtype)
+    return full(shape, _of(1, chosen), dtype=chosen, device=device)
 
 
 @with_user_line
-def empty(shape: Shape, *, dtype: DTypeLike = float32) -> Tensor:
+def empty(shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None) -> Tensor:
     """An array whose values don't matter; it is zeros."""
-    return zeros(shape, dtype=dtype)
+    return zeros(shape, dtype=dtype, device=device)
 
 
 @with_user_line
-def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None) -> Tensor:
+def full_like(
+    x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None
+) -> Tensor:
     """An array of x's shape and dtype, of one repeated value."""
     like = _like(x)
-    return full(like.shape, fill_value, dtype=like.dtype if dtype is None else dtype)
+    return full(like.shape, fill_value, dtype=like.dtype if dtype is None else dtype, device=device)
 
 
 @with_user_line
-def zeros_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
+def zeros_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: str | None = None) -> Tensor:
     """Zeros of x's shape and dtype."""
     like = _like(x)
-    return zeros(like.shape, dtype=like.dtype if dtype is None else dtype)
+    return zeros(like.shape, dtype=like.dtype if dtype is None else dtype, device=device)
 
 
 @with_user_line
-def ones_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
+def ones_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: str | None = None) -> Tensor:
     """Ones of x's shape and dtype."""
     like = _like(x)
-    return ones(like.shape, dtype=like.dtype if dtype is None else dtype)
+    return ones(like.shape, dtype=like.dtype if dtype is None else dtype, device=device)
 
 
 @with_user_line
-def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
+def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: str | None = None) -> Tensor:
     """An array of x's shape and dtype whose values don't matter; it is zeros."""
-    return zeros_like(x, dtype=dtype)
+    return zeros_like(x, dtype=dtype, device=device)
 
 
 @operation
 def arange(
-    start: Number, /, stop: Number | None = None, step: Number = 1, *, dtype: DTypeLike | None = None
+    start: Number,
+    /,
+    stop: Number | None = None,
+    step: Number = 1,
+    *,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
 ) -> Tensor:
     """start, start + step, … below stop; with one argument, from 0 up to it.
 
     int64, or float32 where a number is a float. Steps that are not whole become integers towards 0.
     """
+    require_cpu(device)
     if stop is None:
         start, stop = 0, start
     start, stop, step = (n.item() if isinstance(n, np.generic) else n for n in (start, stop, step))
@@ -168,12 +201,20 @@ def arange(
 
 @operation
 def linspace(
-    start: Number, stop: Number, /, num: int, *, dtype: DTypeLike | None = None, endpoint: bool = True
+    start: Number,
+    stop: Number,
+    /,
+    num: int,
+    *,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+    endpoint: bool = True,
 ) -> Tensor:
     """`num` numbers from start to stop at equal distances; float32 unless another float dtype is asked for.
 
     The last one is exactly stop, unless `endpoint` is false.
     """
+    require_cpu(device)
     num = as_count(num, "gx.linspace takes how many numbers to make, a whole number ≥ 0")
     chosen = float32 if dtype is None else as_dtype(dtype)
     if not chosen.is_float:
@@ -231,15 +272,24 @@ def _wrapped(value: Number) -> int:
 
 
 @operation
-def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DTypeLike = float32) -> Tensor:
-    """Ones on the k-th diagonal above the main one, zeros elsewhere."""
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    /,
+    *,
+    k: int = 0,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Tensor:
+    """Ones on the k-th diagonal above the main one, zeros elsewhere; float32 unless another dtype is given."""
+    require_cpu(device)
     rule = "gx.eye takes numbers of rows and columns ≥ 0"
     height, width = as_count(n_rows, rule), as_count(n_rows if n_cols is None else n_cols, rule)
     rows = expand_dims(iota(height, int64), axis=1)
     columns = expand_dims(iota(width, int64), axis=0)
     from .binary import equal
 
-    return cast(equal(columns, add(rows, k)), as_dtype(dtype))
+    return cast(equal(columns, add(rows, k)), float32 if dtype is None else as_dtype(dtype))
 
 
 @operation
@@ -263,10 +313,9 @@ def _triangle(x: Tensor, k: int, lower: bool) -> Tensor:
     return where(keep, x, _of(0, x.dtype))
 
 
-def _of(value: int, dtype: DTypeLike) -> Number:
+def _of(value: int, dtype: DType) -> Number:
     """0 or 1 as a Python number of the dtype's kind."""
-    wanted = as_dtype(dtype)
-    return bool(value) if wanted is bool_ else float(value) if wanted.is_float else value
+    return bool(value) if dtype is bool_ else float(value) if dtype.is_float else value
 
 
 def _like(x: ArrayLike) -> TensorType:

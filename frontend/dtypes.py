@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
+from graphc.errors import DTypeError
 from graphc.types import DType, DTypeLike, as_dtype, type_of
 
 from .emit import is_number
@@ -43,10 +43,14 @@ def _dtype_of(x: object) -> DType:
     return type_of(native_array(x)).dtype
 
 
+@with_user_line
 def can_cast(from_: object, to: DTypeLike, /) -> bool:
     """Whether promotion of the two gives `to`, so that no value is lost but by rounding."""
     source, target = _dtype_of(from_), as_dtype(to)
-    return source is target or reduce(promote, (source, target)) is target
+    try:
+        return promote(source, target) is target
+    except DTypeError:  # uint64 and a signed integer
+        return False
 
 
 def isdtype(dtype: DTypeLike, kind: DTypeLike | tuple[DTypeLike, ...]) -> bool:

@@ -9,9 +9,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import ShapeError
+from graphc.errors import OptionError, ShapeError
 from graphc.types import TensorType
 
+from .devices import API_VERSIONS, CPU, require_cpu
 from .location import with_user_line
 from .words import Place, unknown
 
@@ -68,10 +69,31 @@ class Operators:
         """The last two axes exchanged."""
         return shapes.matrix_transpose(self)
 
+    @property
+    def device(self) -> str:
+        """Where concrete tensors are, "cpu"; a graph does not say where it will run."""
+        return CPU
+
+    @with_user_line
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """The tensor itself, for the device "cpu". Raises OptionError for others."""
+        require_cpu(device)
+        if stream is not None:
+            raise OptionError("the CPU has no streams", got=repr(stream), hint="leave `stream` out")
+        return unary.positive(self)
+
+    @with_user_line
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        """The module whose functions follow the Python array API standard."""
+        """The module whose functions follow the Python array API standard. Raises OptionError for a version of it
+        that does not exist."""
         import graphc
 
+        if api_version is not None and api_version not in API_VERSIONS:
+            raise OptionError(
+                "there is no such version of the array API standard",
+                got=repr(api_version),
+                hint=f"use one of {', '.join(API_VERSIONS)}",
+            )
         return graphc
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -26,8 +26,10 @@ from .emit import (
     whole,
     wholes,
 )
+from .location import with_user_line
 from .promotion import Number
 from .tensor import Tensor
+from .variable import Variable
 
 _AXIS = "an axis is a whole number"
 
@@ -120,6 +122,13 @@ def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
 def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
     """All of them at their common shape."""
     return list(broadcast(*map(as_tensor, arrays)))
+
+
+@with_user_line
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that arrays of these shapes have in common. Raises ShapeError where there is none."""
+    rule = "a shape is made of whole numbers ≥ 0"
+    return broadcast_shape(*(tuple(as_count(n, rule) for n in wholes(s, rule)) for s in shapes))
 
 
 @operation
@@ -220,15 +229,39 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[in
 
 
 @operation
-def repeat(x: ArrayLike, repeats: int, /, *, axis: int | None = None) -> Tensor:
-    """Each element `repeats` times in a row; the flattened elements by default."""
+def repeat(x: ArrayLike, repeats: int | ArrayLike, /, *, axis: int | None = None) -> Tensor:
+    """Each element `repeats` times in a row; the flattened elements by default.
+
+    With an array of numbers each element has one of its own. They decide about the shape of the result, so in a trace
+    they are a list, a NumPy array or a concrete tensor. Raises ShapeError for others.
+    """
     x = as_tensor(x)
-    repeats = as_count(repeats, "repeat takes a whole number of repetitions ≥ 0")
     if axis is None:
         return repeat(reshape(x, -1), repeats, axis=0)
     place = normal_axis(axis, x.ndim)
-    wide = stretch(expand_dims(x, place + 1), (*x.shape[: place + 1], repeats, *x.shape[place + 1 :]))
-    return reshape(wide, (*x.shape[:place], x.shape[place] * repeats, *x.shape[place + 1 :]))
+    rule = "repeat takes a whole number of repetitions ≥ 0, or one for each element along the axis"
+    if not _is_single(repeats):
+        counts = _known_counts(repeats, rule)
+        if len(counts) != 1:
+            if len(counts) != x.shape[place]:
+                raise ShapeError(rule, got=f"{len(counts)} numbers for axis {axis} of {x.type}")
+            places = as_tensor(np.repeat(np.arange(len(counts)), counts))
+            return moveaxis(emit(ops.gather, x, places, axes=(place,)), 0, place)
+        repeats = counts[0]
+    count = as_count(repeats, rule)
+    wide = stretch(expand_dims(x, place + 1), (*x.shape[: place + 1], count, *x.shape[place + 1 :]))
+    return reshape(wide, (*x.shape[:place], x.shape[place] * count, *x.shape[place + 1 :]))
+
+
+def _known_counts(values: ArrayLike, rule: str) -> tuple[int, ...]:
+    """Whole numbers ≥ 0, known while tracing, of a sequence or an array of one axis."""
+    if isinstance(values, Tensor | Variable):
+        if isinstance(values, Variable) or values.is_symbolic:
+            raise ShapeError(rule, got=f"{values.type}, which is not known while tracing", hint="pass a NumPy array")
+        values = values.numpy()
+    if np.ndim(values) != 1:
+        raise ShapeError(rule, got=f"numbers of shape {np.shape(values)}")
+    return tuple(as_count(n, rule) for n in values)
 
 
 @operation
@@ -279,13 +312,28 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
 
 
 @operation
-def diff(x: ArrayLike, /, *, axis: int = -1, n: int = 1) -> Tensor:
-    """Differences of neighbours along an axis, n times."""
+def diff(
+    x: ArrayLike,
+    /,
+    *,
+    axis: int = -1,
+    n: int = 1,
+    prepend: ArrayLike | None = None,
+    append: ArrayLike | None = None,
+) -> Tensor:
+    """Differences of neighbours along an axis, n times; `prepend` and `append` are put at its ends before.
+
+    Those are arrays of x's shape but along the axis, or single values, which stand for an axis of size 1.
+    """
     from .binary import subtract
 
+    times = as_count(n, "diff is taken a whole number of times ≥ 0")
     x = as_tensor(x)
     place = normal_axis(axis, x.ndim)
-    for _ in range(as_count(n, "diff is taken a whole number of times ≥ 0")):
+    single = (*x.shape[:place], 1, *x.shape[place + 1 :])
+    parts = operands(*(part for part in (prepend, x, append) if part is not None))
+    x = concat([part if part.shape else stretch(part, single) for part in parts], axis=place)
+    for _ in range(min(times, x.shape[place])):  # then nothing is left
         size = x.shape[place]
         x = subtract(slice_axis(x, place, min(1, size), size), slice_axis(x, place, 0, max(size - 1, 0)))
     return x
@@ -305,7 +353,7 @@ def as_count(value: int, rule: str) -> int:
 
 
 __all__ = [
-    "broadcast_arrays", "broadcast_to", "cast", "concat", "diff", "expand_dims", "flip", "matrix_transpose",
-    "meshgrid", "moveaxis", "pad", "permute_dims", "repeat", "reshape", "roll", "split", "squeeze", "stack",
-    "swap_axes", "tile", "unstack",
+    "broadcast_arrays", "broadcast_shapes", "broadcast_to", "cast", "concat", "diff", "expand_dims", "flip",
+    "matrix_transpose", "meshgrid", "moveaxis", "pad", "permute_dims", "repeat", "reshape", "roll", "split", "squeeze",
+    "stack", "swap_axes", "tile", "unstack",
 ]  # fmt: skip

@@ -94,26 +94,35 @@ class Tensor(Operators):
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         """A read-only view, for consumers that can be told so (DLPack 1.0 and later); a copy for older ones.
 
-        PyTorch is told, but does not heed it: pass it a copy to write to. Raises BufferError for bfloat16, which
-        NumPy can't export, and where `copy=False` rules out the copy.
+        With `copy=False` it is always the view: who does not know DLPack 1.0 refuses it. PyTorch is told, but does not
+        heed it: pass it a copy to write to. Raises BufferError for bfloat16, which NumPy can't export, and for devices
+        other than the CPU.
         """
         array = self._value("exporting through DLPack", "return the tensor and export it then")
         if self.dtype is bfloat16:
             raise BufferError(
                 "a bfloat16 tensor can't be exported through DLPack: convert it with gx.astype(x, gx.float32)"
             )
-        if options.get("copy"):
-            return array.__dlpack__(**options)
-        if (options.get("max_version") or (0, 0)) >= (1, 0):
-            return self.numpy().__dlpack__(**options)
-        if options.pop("copy", None) is False:
-            raise BufferError(
-                "a tensor is immutable, and DLPack before 1.0 can't say so: allow a copy, or pass max_version"
-            )
-        return array.copy().__dlpack__(**options)
+        if dl_device is not None and tuple(dl_device) != (1, 0):
+            raise BufferError(f"tensors are exported to the CPU's memory, (1, 0), not to device {dl_device}")
+        if stream is not None:
+            raise BufferError(f"the CPU has no streams: pass stream=None, not {stream!r}")
+        is_told = copy is False or (max_version or (0, 0)) >= (1, 0)
+        if copy or not is_told:
+            array = array.copy()
+        else:
+            array = self.numpy()
+        return array.__dlpack__(max_version=(1, 0)) if is_told else array.__dlpack__()
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._value(

@@ -44,6 +44,7 @@ from .ir import Graph
 from .frontend.tensor import Tensor
 from .frontend.variable import Variable
 from .frontend.context import using
+from .frontend.devices import API_VERSIONS as _API_VERSIONS, namespace_info as __array_namespace_info__
 from .frontend.spec import Spec, spec
 from .frontend.trace import trace
 from .frontend.gradients import grad, gradients, jvp, stop_gradient, value_and_grad, vjp
@@ -154,8 +155,10 @@ from .frontend.reductions import (
     var,
 )
 from .frontend.searching import clip, one_hot, take, take_along_axis, where
+from .frontend.sets import isin, nonzero, unique_all, unique_counts, unique_inverse, unique_values
 from .frontend.shapes import (
     broadcast_arrays,
+    broadcast_shapes,
     broadcast_to,
     concat,
     diff,
@@ -184,6 +187,7 @@ from . import linalg, nn, optim, random
 from .frontend.words import Place as _Place, unknown_in as _unknown_in
 
 newaxis = None
+__array_api_version__ = _API_VERSIONS[-1]
 
 if not TYPE_CHECKING:  # for which every name would be there
     __getattr__ = _unknown_in(_Place.GX)

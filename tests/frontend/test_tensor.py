@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc import DTypeError, TraceError
+from graphc import DTypeError, OptionError, TraceError
 
 
 def test_properties() -> None:
@@ -107,8 +107,30 @@ def test_dlpack_can_not_write_to_a_tensor() -> None:
     assert not np.shares_memory(copy, x.numpy())
     if np.lib.NumpyVersion(np.__version__) >= "2.2.0":
         assert np.shares_memory(np.from_dlpack(x, copy=False), x.numpy())
-    with pytest.raises(BufferError, match="max_version"):
-        x.__dlpack__(copy=False)
+    assert "dltensor_versioned" in repr(x.__dlpack__(copy=False))  # which those consumers refuse
+
+
+def test_dlpack_arguments() -> None:
+    x = gx.asarray(np.arange(4, dtype=np.int32))
+    for version in (None, (0, 0), (1, 0), (2, 0)):
+        for copied in (None, True, False):
+            capsule = x.__dlpack__(max_version=version, dl_device=(1, 0), copy=copied, stream=None)
+            is_new = copied is False or version in ((1, 0), (2, 0))
+            assert ("versioned" in repr(capsule)) == is_new
+    for wrong in ({"dl_device": (2, 0)}, {"stream": 1}):
+        with pytest.raises(BufferError):
+            x.__dlpack__(**wrong)
+    assert gx.from_dlpack(x, copy=False) is x and gx.from_dlpack(x, device="cpu", copy=True).tolist() == x.tolist()
+    array = np.zeros(3)
+    copy = gx.from_dlpack(array, device="cpu")
+    array[0] = 1
+    assert copy.tolist() == [0, 0, 0]
+    with pytest.raises(BufferError, match="copies"):
+        gx.from_dlpack(array, copy=False)
+    with pytest.raises(OptionError, match="CPU's memory"):
+        gx.from_dlpack(array, device="cuda")
+    with pytest.raises(DTypeError, match="exports DLPack"):
+        gx.from_dlpack([1, 2])
 
 
 def test_dlpack_has_no_bfloat16() -> None:

@@ -99,7 +99,7 @@ ARGUMENTS = [
     ("nn.Linear(3, 4, use_bias=False)", "Linear takes", "'use_bias'", "bias="),
     ("optim.Adam(model, learning_rate=1)", "Adam takes (parameters", "'learning_rate'", "lr="),
     ("gx.compile(fullgraph=True)", "compile takes", "'fullgraph'", "a function is one graph always"),
-    ("gx.ones(3, device='cuda')", "ones takes", "'device'", "gx.using(backend=...)"),
+    ("nn.Linear(2, 2, device='cuda')", "Linear takes", "'device'", "gx.using(backend=...)"),
     ("model(x, x)", "Sequential.forward takes (x)", "too many positional arguments", ""),
     ("gx.compile(lambda a, b: a)(x)", "<lambda> takes (a, b)", "no 'b'", ""),
     ("gx.compile(lambda a, b: a, inputs=[gx.spec((2, 3)), None])(x)", "<lambda> takes (a, b)", "no 'b'",
