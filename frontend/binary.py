@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from graphc import ops
 
-from .emit import ArrayLike, elementwise, float_dtype, operands, operation
+from .emit import ArrayLike, elementwise, floats, operands, operation
 from .tensor import Tensor
 
 
@@ -62,31 +62,31 @@ def pow(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 @operation
 def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 / x2. Integers give float32."""
-    return elementwise(ops.divide, *operands(x1, x2, dtype=float_dtype(x1, x2)))
+    return elementwise(ops.divide, *floats(x1, x2))
 
 
 @operation
 def atan2(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """The angle of the point (x2, x1), in radians. Integers give float32."""
-    return elementwise(ops.atan2, *operands(x1, x2, dtype=float_dtype(x1, x2)))
+    return elementwise(ops.atan2, *floats(x1, x2))
 
 
 @operation
 def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """sqrt(x1² + x2²). Integers give float32."""
-    return elementwise(ops.hypot, *operands(x1, x2, dtype=float_dtype(x1, x2)))
+    return elementwise(ops.hypot, *floats(x1, x2))
 
 
 @operation
 def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow. Integers give float32."""
-    return elementwise(ops.logaddexp, *operands(x1, x2, dtype=float_dtype(x1, x2)))
+    return elementwise(ops.logaddexp, *floats(x1, x2))
 
 
 @operation
 def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """|x1| with the sign of x2. Integers give float32."""
-    return elementwise(ops.copysign, *operands(x1, x2, dtype=float_dtype(x1, x2)))
+    return elementwise(ops.copysign, *floats(x1, x2))
 
 
 @operation

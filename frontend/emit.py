@@ -14,12 +14,12 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from graphc import ops
-from graphc.errors import CompileError, DTypeError, ShapeError
+from graphc.errors import CompileError, DTypeError, GraphcError, ShapeError
 from graphc.evaluate import apply
 from graphc.ir import Node, make_node
 from graphc.op import Op
 from graphc.storage import aligned_copy
-from graphc.types import DType, TensorType
+from graphc.types import DType, TensorType, as_dtype, float32
 
 from .context import current_frame
 from .exchange import native_array
@@ -49,17 +49,17 @@ def emit(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
     here = current_frame()
     if here is not None:
         return symbolic(make_node(op, [here.node(i) for i in inputs], attrs, user_location()), here)
-    arrays = [_elements(x) for x in inputs]
-    return _holding(apply(op, op.infer(*[x.type for x in inputs], **attrs), arrays, attrs), inputs)
+    arrays = [elements(x) for x in inputs]
+    return holding(apply(op, op.infer(*[x.type for x in inputs], **attrs), arrays, attrs), inputs)
 
 
 def emit_items(op: Op, inputs: Sequence[Tensor], **attrs: Any) -> tuple[Tensor, ...]:
     """Apply an op with several results."""
     here, where = current_frame(), user_location()
     if here is None:
-        arrays = [_elements(x) for x in inputs]
+        arrays = [elements(x) for x in inputs]
         results = apply(op, op.infer(*[x.type for x in inputs], **attrs), arrays, attrs)
-        return tuple(_holding(r, inputs) for r in results)
+        return tuple(holding(r, inputs) for r in results)
     node = make_node(op, [here.node(i) for i in inputs], attrs, where)
     count = len(node.type.items)  # type: ignore[union-attr]
     return tuple(symbolic(make_node(ops.item, [node], {"index": i}, where), here) for i in range(count))
@@ -69,24 +69,35 @@ def elementwise(op: Op, *inputs: Tensor) -> Tensor:
     """Apply an elementwise op of graphc's to tensors that broadcast; at once, that is the reference's business."""
     if current_frame() is not None:
         return emit(op, *broadcast(*inputs))
-    arrays = [_elements(x) for x in inputs]
+    arrays = [elements(x) for x in inputs]
     shape = arrays[0].shape
     for array in arrays:
         if array.shape != shape:
-            shape = broadcast_shape(*(a.shape for a in arrays))
+            shape = broadcast_shape(*[a.shape for a in arrays])
             break
-    type_ = op.infer(*[TensorType(x.dtype, shape) for x in inputs])
-    return _holding(apply(op, type_, arrays, {}), inputs)
+    dtype = _dtype_of_elements(op, tuple([a.dtype for a in arrays]))
+    if dtype is None:  # the rule says why not
+        dtype = op.infer(*[TensorType(x.dtype, shape) for x in inputs]).dtype  # type: ignore[union-attr]
+    return holding(apply(op, TensorType(dtype, shape), arrays, {}), inputs)
 
 
-def _elements(x: Tensor) -> np.ndarray:
+@functools.lru_cache(maxsize=4096)
+def _dtype_of_elements(op: Op, dtypes: tuple[np.dtype, ...]) -> DType | None:
+    """The dtype of an elementwise op's results, which depends on nothing else; None where its rule refuses."""
+    try:
+        return op.infer(*[TensorType(as_dtype(d), ()) for d in dtypes]).dtype  # type: ignore[union-attr]
+    except GraphcError:
+        return None
+
+
+def elements(x: Tensor) -> np.ndarray:
     """The elements of a concrete tensor. Raises TraceError for a symbolic one, whose trace has ended."""
     if x._node is not None:
         raise leaked(x._node)
     return x._array
 
 
-def _holding(array: np.ndarray, inputs: Sequence[Tensor]) -> Tensor:
+def holding(array: np.ndarray, inputs: Sequence[Tensor]) -> Tensor:
     """A tensor over a result, which may be a view of an input, and then is borrowed if that is."""
     if array.base is not None:
         for x in inputs:
@@ -105,7 +116,10 @@ def wrap(node: Node) -> Tensor:
 
 def is_number(x: object) -> bool:
     """Whether it is a Python number, weak in promotion. NumPy's scalars are arrays, though float64 is a float too."""
-    return isinstance(x, bool | int | float) and not isinstance(x, np.generic)
+    return isinstance(x, _NUMBERS) and not isinstance(x, np.generic)
+
+
+_NUMBERS = (int, float)  # bool is an int
 
 
 def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
@@ -128,15 +142,30 @@ def operands(*xs: Any, dtype: DType | None = None) -> tuple[Tensor, ...]:
     if not xs:
         raise ShapeError("expected at least one array")
     tensors = [None if is_number(x) else as_tensor(x) for x in xs]
-    common = dtype or common_dtype(
-        [t.dtype for t in tensors if t is not None],
-        [x for x, t in zip(xs, tensors, strict=True) if t is None],
-    )
+    return _all_of(_common(xs, tensors) if dtype is None else dtype, xs, tensors)
+
+
+def floats(*xs: Any) -> tuple[Tensor, ...]:
+    """The operands as tensors of the float dtype that functions like exp compute in: float32 for integers and bools."""
+    tensors = [None if is_number(x) else as_tensor(x) for x in xs]
+    common = _common(xs, tensors)
+    return _all_of(common if common.is_float else float32, xs, tensors)
+
+
+def _all_of(dtype: DType, xs: Sequence[Any], tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
     return tuple(
         [
-            as_tensor(x, common) if t is None else t if t.dtype is common else cast(t, common)
+            as_tensor(x, dtype) if t is None else t if t.dtype is dtype else cast(t, dtype)
             for x, t in zip(xs, tensors, strict=True)
         ]
+    )
+
+
+def _common(xs: Sequence[Any], tensors: Sequence[Tensor | None]) -> DType:
+    """The dtype for all operands together, of which those that are Python numbers are no tensors yet."""
+    return common_dtype(
+        [t.dtype for t in tensors if t is not None],
+        [x for x, t in zip(xs, tensors, strict=True) if t is None],
     )
 
 
@@ -146,10 +175,8 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 def float_dtype(*xs: Any) -> DType:
     """The float dtype that functions like exp and mean compute in: float32 for integers and bools."""
-    common = common_dtype(
-        (as_tensor(x).dtype for x in xs if not is_number(x)), (x for x in xs if is_number(x))
-    )
-    return common if common.is_float else common_dtype((common,), (0.0,))
+    common = _common(xs, [None if is_number(x) else as_tensor(x) for x in xs])
+    return common if common.is_float else float32
 
 
 def wide(x: ArrayLike) -> Tensor:
@@ -200,6 +227,8 @@ def stretch(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Broadcast to a shape that `broadcast_shape` gave: axes of size 1 are dropped, then all missing axes repeated."""
     if x.shape == shape:
         return x
+    if current_frame() is None:
+        return holding(np.broadcast_to(elements(x), shape), (x,))
     offset = len(shape) - len(x.shape)
     kept = [axis for axis, size in enumerate(x.shape) if size == shape[axis + offset]]
     if len(kept) < len(x.shape):

@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc import ops
+from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcIndexError, ShapeError, TraceError
 from graphc.types import bool_
 
-from .emit import as_tensor, broadcast, emit, operation
+from .context import current_frame
+from .emit import as_tensor, broadcast, elements, emit, holding, operation
 from .exchange import is_foreign_array, native_array
 from .location import with_user_line
 from .searching import as_indices, positions
 from .shapes import expand_dims, moveaxis, reshape
-from .tensor import Tensor
+from .tensor import Tensor, concrete
 from .variable import Variable
 
 
@@ -41,10 +43,40 @@ def index(x: Any, key: Any) -> Tensor:
 
     Both ints outside the axis, while tracing, and positions in arrays, at run time, raise IndexError.
     """
+    if current_frame() is None and (found := _at_once(x, key)) is not None:
+        return found
     x, selections, is_apart = _selections(key, as_tensor(x))
     if any(isinstance(s.item, Tensor) for s in selections):
         return _gather(x, selections, is_apart)
     return _basic(x, selections)
+
+
+_BASIC = frozenset({int, slice, type(None), EllipsisType})
+
+
+def _at_once(x: Any, key: Any) -> Tensor | None:
+    """x[key] by NumPy; None for a key that it refuses, or might see differently."""
+    items = []
+    for item in key if type(key) is tuple else (key,):
+        if type(item) in _BASIC or isinstance(item, np.signedinteger):
+            items.append(item)
+        elif isinstance(item, Tensor) and item.dtype.is_signed:
+            items.append(elements(item))
+        else:
+            return None
+    try:
+        if isinstance(x, Variable):
+            with call_lock:
+                return concrete(np.array(x.storage.array[tuple(items)]))
+        found = elements(x)[tuple(items)]
+    except IndexError:
+        return None
+    if found.nbytes <= SMALL:  # which shall not keep a large array in memory
+        return concrete(np.array(found))
+    return holding(found, (x,))
+
+
+SMALL = 1024  # bytes
 
 
 @with_user_line

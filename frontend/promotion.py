@@ -54,7 +54,10 @@ def common_dtype(strong: Iterable[DType], weak: Iterable[Number] = ()) -> DType:
     defaults = [weak_dtype(w) for w in weak]
     if not dtypes:
         return reduce(promote, defaults)
-    result = reduce(promote, dtypes)
+    result = dtypes[0]
+    for dtype in dtypes:
+        if dtype is not result:
+            result = promote(result, dtype)
     for default in defaults:
         if _rank(default) > _rank(result):
             result = default

@@ -109,7 +109,7 @@ def positions(indices: Tensor, size: int) -> Tensor:
             got=str(indices.type),
             hint="bool masks give results of unknown size: use gx.where",
         )
-    if indices.dtype.is_unsigned:
+    if indices.dtype.is_unsigned or not (indices.is_symbolic or (indices._array < 0).any()):
         return indices
     wide = indices if indices.dtype.bits == 64 or _fits(size, indices) else operands(indices, dtype=int64)[0]
     return where(less(wide, 0), add(wide, size), wide)

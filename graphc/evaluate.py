@@ -26,7 +26,7 @@ def apply(op: Op, type_: Type, inputs: Sequence[Any], attrs: Attrs) -> Any:
     """
     if op.reference is None:
         raise CompileError(f"{op.name} has no value of its own")
-    wide = [_widened(x) for x in inputs]
+    wide = list(map(_widened, inputs))
     with np.errstate(all="ignore"):
         result = op.reference(*wide, **attrs)
         if type(type_) is TensorType:

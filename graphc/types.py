@@ -68,23 +68,23 @@ class DType:
     def __numpy_dtype__(self) -> np.dtype:
         return self.numpy
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         return self.kind is NumberKind.FLOAT
 
-    @property
+    @cached_property
     def is_bool(self) -> bool:
         return self.kind is NumberKind.BOOL
 
-    @property
+    @cached_property
     def is_signed(self) -> bool:
         return self.kind is NumberKind.SIGNED
 
-    @property
+    @cached_property
     def is_unsigned(self) -> bool:
         return self.kind is NumberKind.UNSIGNED
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         """Signed or unsigned; bool is no integer."""
         return self.is_signed or self.is_unsigned
@@ -94,7 +94,7 @@ class DType:
         """Bytes in memory. A bool takes one."""
         return max(self.bits, 8) // 8
 
-    @property
+    @cached_property
     def computes_as(self) -> DType:
         """The type that arithmetic happens in: 16-bit floats compute in float32, others as they are."""
         return float32 if self.is_float and self.bits == 16 else self
