@@ -6,30 +6,43 @@ Each is written with array functions, so it has a gradient and fuses with its ne
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 
 import numpy as np
+
+from graphc import ops
+from graphc.errors import option
 
 from ..binary import (
     add,
     divide,
     greater,
     greater_equal,
+    less,
     less_equal,
     logaddexp,
     multiply,
     subtract,
 )
 from ..creation import as_shape
-from ..emit import ArrayLike, as_tensor, cast, float_dtype, operation, rounded_once, wide
+from ..dtypes import finfo
+from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation, rounded_once, wide
 from ..random import Generator, bernoulli
 from ..reductions import below_largest, mean, sum
 from ..searching import where
 from ..shapes import split
 from ..tensor import Tensor
-from ..unary import abs, erf, exp, expm1, log, negative, reciprocal, rsqrt, square
+from ..unary import abs, exp, expm1, log, negative, reciprocal, rsqrt, square
 from ..unary import sigmoid as sigmoid
 from ..unary import tanh as tanh
+
+
+class Approximation(Enum):
+    """How gelu computes the normal distribution."""
+
+    NONE = "none"
+    TANH = "tanh"
 
 
 @operation
@@ -48,15 +61,15 @@ def relu6(x: ArrayLike, /) -> Tensor:
 
 @operation
 def leaky_relu(x: ArrayLike, /, negative_slope: float = 0.01) -> Tensor:
-    """x, and negative_slope · x below 0."""
+    """x, and negative_slope · x below 0; the gradient at 0 is negative_slope."""
     x = cast(as_tensor(x), float_dtype(x))
-    return where(greater(x, 0), x, multiply(x, negative_slope))
+    return where(greater(x, 0), x, multiply(x, negative_slope)) if negative_slope else relu(x)
 
 
 @operation
 @rounded_once
 def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
-    """x, and alpha · (exp(x) − 1) below 0."""
+    """x, and alpha · (exp(x) − 1) below 0; −alpha at −inf. The gradient at 0 is alpha."""
     x = wide(x)
     below = where(greater(x, 0), 0.0, x)  # expm1 would overflow above, and inf · 0 in the gradient be NaN
     return where(greater(x, 0), x, multiply(expm1(below), alpha))
@@ -74,71 +87,85 @@ def selu(x: ArrayLike, /) -> Tensor:
 @rounded_once
 def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
     """x · Φ(x), Φ the normal distribution; with approximate="tanh", Hendrycks and Gimpel's approximation of it,
-    x/2 · (1 + tanh u) = x · sigmoid(2u)."""
-    x = wide(x)
-    if approximate == "none":
-        return multiply(multiply(x, 0.5), add(erf(multiply(x, math.sqrt(0.5))), 1.0))
-    if approximate != "tanh":
-        raise ValueError(f'approximate is "none" or "tanh", not {approximate!r}')
+    x/2 · (1 + tanh u) = x · sigmoid(2u).
+
+    Exact also where it is tiny, on the left; 0 at −inf, and the gradient there 0 and at inf 1.
+    """
+    if option(Approximation, approximate, "approximate") is Approximation.NONE:
+        return _gated(wide(x), lambda x: emit(ops.normal_cdf, x), reach=40.0)
     scale = 2 * math.sqrt(2 / math.pi)
-    return multiply(x, sigmoid(multiply(x, add(multiply(square(x), 0.044715 * scale), scale))))
+
+    def gate(x: Tensor) -> Tensor:
+        return sigmoid(multiply(x, add(multiply(square(x), 0.044715 * scale), scale)))
+
+    return _gated(wide(x), gate, reach=40.0)
+
+
+def _gated(x: Tensor, gate: Callable[[Tensor], Tensor], reach: float) -> Tensor:
+    """x · gate(x), also where x is infinite or huge; the gate is 0 from −reach on, and 1 from reach on.
+
+    There its argument stays within reach, so that neither inf · 0 nor an infinite inner slope times 0 is ever met.
+    """
+    x = where(less(x, -reach), -reach, x)
+    return multiply(x, gate(where(greater(x, reach), reach, x)))
 
 
 @operation
 @rounded_once
 def silu(x: ArrayLike, /) -> Tensor:
-    """x · sigmoid(x)."""
-    x = wide(x)
-    return multiply(x, sigmoid(x))
+    """x · sigmoid(x); 0 at −inf, and the gradient there 0 and at inf 1."""
+    return _gated(wide(x), sigmoid, reach=1000.0)
 
 
 @operation
 @rounded_once
 def mish(x: ArrayLike, /) -> Tensor:
-    """x · tanh(softplus(x))."""
-    x = wide(x)
-    return multiply(x, tanh(softplus(x)))
+    """x · tanh(softplus(x)); 0 at −inf, and the gradient there 0 and at inf 1."""
+    return _gated(wide(x), lambda x: tanh(softplus(x)), reach=1000.0)
 
 
 @operation
 @rounded_once
 def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
-    """log(1 + exp(beta · x)) / beta, without overflow."""
+    """log(1 + exp(beta · x)) / beta, without overflow; 0 at −inf, and x where it is large."""
     x = wide(x)
-    result = logaddexp(
-        multiply(x, beta) if beta != 1 else x, 0.0
-    )  # not with |x|, whose gradient at 0 is none
-    return divide(result, beta) if beta != 1 else result
+    if beta == 1:
+        return logaddexp(x, 0.0)  # not with |x|, whose gradient at 0 is none
+    reach = 1000.0 / beta  # beyond, beta · x might overflow
+    inside = where(greater(x, reach), reach, x)
+    return where(greater(x, reach), x, divide(logaddexp(multiply(inside, beta), 0.0), beta))
 
 
 @operation
 @rounded_once
 def log_sigmoid(x: ArrayLike, /) -> Tensor:
-    """log(sigmoid(x)), without overflow."""
+    """log(sigmoid(x)), without overflow; x at −inf, and 0 at inf."""
     return negative(softplus(negative(wide(x))))
 
 
 @operation
 @rounded_once
 def softsign(x: ArrayLike, /) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|); ±1 at ±inf, where the gradient is 0."""
     x = wide(x)
-    return divide(x, add(abs(x), 1.0))
+    most = finfo(x.dtype).max / 4
+    inside = where(less(x, -most), -most, where(greater(x, most), most, x))
+    return divide(inside, add(abs(inside), 1.0))
 
 
 @operation
 @rounded_once
 def hard_sigmoid(x: ArrayLike, /) -> Tensor:
-    """0 below −3, 1 above 3, x / 6 + 1/2 between."""
+    """0 below −3, 1 above 3, x / 6 + 1/2 between; the gradient at both ends is 0."""
     return divide(relu6(add(wide(x), 3.0)), 6.0)
 
 
 @operation
 @rounded_once
 def hard_swish(x: ArrayLike, /) -> Tensor:
-    """x · hard_sigmoid(x)."""
+    """x · hard_sigmoid(x); 0 at −inf. The gradient at −3 is 0, and at 3 it is 1."""
     x = wide(x)
-    return multiply(x, hard_sigmoid(x))
+    return multiply(where(less(x, -3.0), -3.0, x), hard_sigmoid(x))
 
 
 @operation

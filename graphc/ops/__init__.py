@@ -47,6 +47,7 @@ from .bits import (
 )
 from .contraction import dot_general
 from .control import item, stop_gradient
+from .error_function import erf, erfc, normal_cdf
 from .indexed import gather, pick, scatter_add
 from .logic import (
     equal,
@@ -78,8 +79,6 @@ from .transcendental import (
     atanh,
     cos,
     cosh,
-    erf,
-    erfc,
     exp,
     exp2,
     expm1,

@@ -1,4 +1,4 @@
-"""Elementwise exponentials, logarithms, trigonometric and hyperbolic functions, and erf. Floats only.
+"""Elementwise exponentials, logarithms, trigonometric and hyperbolic functions. Floats only.
 
 Gradients are limits at infinity and at the ends of a domain. Where the value is NaN the gradient means nothing.
 """
@@ -270,39 +270,4 @@ atanh: Op = Op(
     reference=np.arctanh,
     vjp=lambda g, y, x: (ops.divide(g, _one_minus_square(x)),),
     scalar=functions.atanh,
-)
-
-
-# The error function
-
-
-def _elementwise_float64(function: np.vectorize, x: np.ndarray) -> np.ndarray:
-    return function(x.astype(np.float64)).astype(x.dtype)
-
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
-
-
-def _bell(x: Node) -> Node:
-    """2/√π · exp(−x²), the derivative of erf."""
-    return scaled(exp(ops.negative(ops.square(x))), 2 / math.sqrt(math.pi))
-
-
-erf: Op = Op(
-    "erf",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("erf", FLOATS),
-    reference=lambda x: _elementwise_float64(_erf, x),
-    vjp=lambda g, y, x: (ops.multiply(g, _bell(x)),),
-    scalar=lambda s, x: s.erf(x),
-)
-
-erfc: Op = Op(
-    "erfc",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("erfc", FLOATS),
-    reference=lambda x: _elementwise_float64(_erfc, x),
-    vjp=lambda g, y, x: (ops.negative(ops.multiply(g, _bell(x))),),
-    scalar=functions.erfc,
 )

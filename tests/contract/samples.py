@@ -290,6 +290,7 @@ _UNARY = [
     "atanh",
     "erf",
     "erfc",
+    "normal_cdf",
     "isnan",
     "isinf",
     "isfinite",

@@ -69,6 +69,7 @@ UNARY: dict[str, Slope] = {
     "atanh": Slope(lambda x: 1 / ((1 - x) * (1 + x))),
     "erf": Slope(lambda x: 2 / np.sqrt(np.longdouble(np.pi)) * np.exp(-x * x)),
     "erfc": Slope(lambda x: -2 / np.sqrt(np.longdouble(np.pi)) * np.exp(-x * x)),
+    "normal_cdf": Slope(lambda x: np.exp(-x * x / 2) / np.sqrt(2 * np.longdouble(np.pi))),
 }
 
 

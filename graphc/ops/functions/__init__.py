@@ -39,6 +39,7 @@ from .exponential import (
     tanh,
 )
 from .formats import copysign
+from .normal import normal_cdf
 from .power import pow
 from .trigonometric import acos, asin, atan, atan2, tan
 
@@ -68,6 +69,7 @@ __all__ = [
     "logaddexp",
     "maximum",
     "minimum",
+    "normal_cdf",
     "pow",
     "reciprocal",
     "remainder",

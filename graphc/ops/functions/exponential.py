@@ -44,19 +44,19 @@ _ERFC = (
 )  # fmt: skip
 
 
-def _expm1_parts(s: Builder, x: Scalar, rest: Scalar | None = None) -> tuple[Scalar, Scalar]:
-    """(p, n) with e^(x + rest) = 2ⁿ (1 + p), |p| < 0.42, for a small `rest`; of n the low bits count."""
+def expm1_parts(s: Builder, x: Scalar, rest: tuple[Scalar, Scalar] | None = None) -> tuple[Scalar, Scalar]:
+    """(p, n) with e^(x + rest) = 2ⁿ (1 + p), |p| < 0.42, for a small `rest`, two factors; of n the low bits count."""
     k, n = nearest(s, x, LOG2E)
     hi, lo = LN2[x.dtype]
     r = s.fma(k, -lo, s.fma(k, -hi, x))
-    r = r if rest is None else r + rest
+    r = r if rest is None else s.fma(*rest, r)
     return s.fma(r * r, s.polynomial(r, per_dtype(x, *_EXPM1)), r), n
 
 
 def expm1(s: Builder, x: Scalar) -> Scalar:
     """eˣ − 1; 1.5 ULP."""
     (low, high, tiny) = per_dtype(x, (-20.0, 89.0, 2.0**-25), (-40.0, 710.0, 2.0**-54))
-    p, n = _expm1_parts(s, within(s, x, low, high))
+    p, n = expm1_parts(s, within(s, x, low, high))
     half = power_of_two(s, n - 1, x.dtype)  # 2ⁿ itself may not be finite
     result = s.fma(half, p, half - 0.5) * 2
     return s.select(s.abs(x) < tiny, x, result)
@@ -81,7 +81,7 @@ def cosh(s: Builder, x: Scalar) -> Scalar:
 def _quarter(s: Builder, a: Scalar) -> tuple[Scalar, Scalar]:
     """(p, q) with eᵃ/4 = q (1 + p), q a finite power of two although eᵃ may overflow; for larger a, eᵃ = inf."""
     (high,) = per_dtype(a, (89.5,), (710.5,))
-    p, n = _expm1_parts(s, at_most(s, a, high))
+    p, n = expm1_parts(s, at_most(s, a, high))
     return p, power_of_two(s, n - 2, a.dtype)
 
 
@@ -101,9 +101,9 @@ def tanh(s: Builder, x: Scalar) -> Scalar:
 
 
 def sigmoid(s: Builder, x: Scalar) -> Scalar:
-    """1 / (1 + e⁻ˣ), exact to the smallest numbers on the left; 2.5 ULP."""
-    e = s.exp(-s.abs(x))
-    return s.select(x < 0, e, 1.0) / (1 + e)
+    """eˣ / (1 + eˣ), which is 1 long before eˣ overflows; exact to the smallest numbers on the left; 2.5 ULP."""
+    e = s.exp(at_most(s, x, 40.0))
+    return e / (1 + e)
 
 
 def log1p(s: Builder, x: Scalar) -> Scalar:
@@ -169,6 +169,6 @@ def erfc(s: Builder, x: Scalar) -> Scalar:
     # a² in two parts: the square of its upper half is exact.
     bits = integer_like(x.dtype)
     upper = s.bitcast(s.bitcast(a, bits) & -(1 << (FORMATS[x.dtype].mantissa // 2 + 1)), x.dtype)
-    p, n = _expm1_parts(s, -(upper * upper), (upper - a) * (upper + a))
+    p, n = expm1_parts(s, -(upper * upper), (upper - a, upper + a))
     right = scaled(s, (1 + p) * (g / s.fma(a, 2, 1)), n)
     return s.select(x < 0, 2 - right, right)

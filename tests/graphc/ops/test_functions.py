@@ -15,7 +15,7 @@ from graphc.backends.llvm.target import describe, host_target
 from graphc.ops import functions
 from graphc.scalar import Recipe, record
 from graphc.types import DType, float32, float64, int8, int32, int64, uint8, uint32
-from tests.accuracy import pairs, samples, ulp_errors, worst
+from tests.accuracy import pairs, samples, specials, ulp_errors, wide, worst
 from tests.backends.llvm.recipes import compiled, loop_text
 
 
@@ -210,6 +210,31 @@ def test_erfc(dtype: DType) -> None:
 
 
 @BOTH
+def test_normal_cdf(dtype: DType) -> None:
+    """Against the op's reference, which is of float64: 1 ULP of its own is granted there."""
+    rng = np.random.default_rng(0)
+    last = 14.3 if dtype is float32 else 38.5
+    x = np.concatenate([rng.uniform(-last, 6, 200_000), rng.uniform(-1, 1, 50_000), specials(dtype)]).astype(
+        dtype.numpy
+    )
+    assert ops.normal_cdf.reference is not None
+    want = ops.normal_cdf.reference(x.astype(np.float64)).astype(wide(dtype))
+    errors = ulp_errors(compiled(recipe_of("normal_cdf", dtype))(x), want)
+    assert errors.max() <= (4.5 if dtype is float32 else 8.0), x[np.argmax(errors)]
+
+
+def test_normal_cdf_in_many_digits() -> None:
+    """Both ends of the lower half of float64, and what lies between, as 50 digits give it."""
+    x = np.array([-38.0, -30.0, -20.0, -10.0, -5.5, -2.0, -1.0])
+    want = [
+        2.88542835100396e-316, 4.906713927148187e-198, 2.7536241186062337e-89, 7.619853024160525e-24,
+        1.8989562465887718e-08, 0.02275013194817921, 0.15865525393145705,
+    ]  # fmt: skip
+    for found in (compiled(recipe_of("normal_cdf", float64))(x), ops.normal_cdf.reference(x)):  # type: ignore[misc]
+        np.testing.assert_allclose(found, want, rtol=8e-16)
+
+
+@BOTH
 def test_logaddexp(dtype: DType) -> None:
     """Where logarithms cancel, errors are measured against the larger input."""
     a, b = pairs(dtype, 200_000)
@@ -223,7 +248,7 @@ def test_logaddexp(dtype: DType) -> None:
     assert error[finite].max() <= 3.5
 
 
-@pytest.mark.parametrize("name", [*CASES, "erfc", "logaddexp"])
+@pytest.mark.parametrize("name", [*CASES, "erfc", "logaddexp", "normal_cdf"])
 def test_without_fused_multiply_add(name: str) -> None:
     """float32 does not lean on it: half an ULP more at most, one for log10."""
     host = host_target()
@@ -251,7 +276,7 @@ def test_without_fused_multiply_add(name: str) -> None:
 )
 def test_other_machines_call_no_library(triple: str, cpu: str, features: str) -> None:
     target = describe(triple, cpu, features)
-    for name in (*CASES, *EXACT, "erfc", "logaddexp"):
+    for name in (*CASES, *EXACT, "erfc", "logaddexp", "normal_cdf"):
         text = emit_assembly(loop_text(recipe_of(name, float32), target.lanes(float32), target), target)
         calls = [line for line in text.splitlines() if line.split()[:1] in (["call"], ["callq"], ["bl"])]
         assert not calls, (name, calls)

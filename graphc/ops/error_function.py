@@ -1,0 +1,76 @@
+"""The error function, its complement, and the normal distribution. Floats only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import ops
+from ..ir import Node
+from ..op import Kind, Op
+from . import functions, rules
+from .rules import FLOATS
+from .values import scaled
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def _elementwise_float64(function: np.vectorize, x: np.ndarray) -> np.ndarray:
+    return function(x.astype(np.float64)).astype(x.dtype)
+
+
+def _bell(x: Node) -> Node:
+    """2/√π · exp(−x²), the derivative of erf."""
+    return scaled(ops.exp(ops.negative(ops.square(x))), 2 / math.sqrt(math.pi))
+
+
+erf: Op = Op(
+    "erf",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("erf", FLOATS),
+    reference=lambda x: _elementwise_float64(_erf, x),
+    vjp=lambda g, y, x: (ops.multiply(g, _bell(x)),),
+    scalar=lambda s, x: s.erf(x),
+)
+
+erfc: Op = Op(
+    "erfc",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("erfc", FLOATS),
+    reference=lambda x: _elementwise_float64(_erfc, x),
+    vjp=lambda g, y, x: (ops.negative(ops.multiply(g, _bell(x))),),
+    scalar=functions.erfc,
+)
+
+
+def _normal_cdf(x: np.ndarray) -> np.ndarray:
+    """½ erfc(a/√2) for a = |x|, or 1 − that. h = a/√2 is rounded, which where it is large moves e^(−h²) by many ULP:
+    they are put back."""
+    a = np.minimum(np.abs(x.astype(np.float64)), 40)
+    h = a * math.sqrt(0.5)
+    (big, small), (big_h, small_h) = _square_parts(a), _square_parts(h)
+    tail = 0.5 * _erfc(h) * np.exp((big_h - big / 2) + (small_h - small / 2))
+    return np.where(x < 0, tail, 1 - tail).astype(x.dtype)
+
+
+def _square_parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x² as the exact square of its upper half, and the rest."""
+    upper = (x.view(np.int64) & -(1 << 27)).view(np.float64)
+    return upper * upper, (x - upper) * (x + upper)
+
+
+def _normal_density(x: Node) -> Node:
+    return scaled(ops.exp(scaled(ops.square(x), -0.5)), 1 / math.sqrt(2 * math.pi))
+
+
+# The share of a normal distribution that is below x.
+normal_cdf: Op = Op(
+    "normal_cdf",
+    Kind.ELEMENTWISE,
+    infer=rules.unary("normal_cdf", FLOATS),
+    reference=_normal_cdf,
+    vjp=lambda g, y, x: (ops.multiply(g, _normal_density(x)),),
+    scalar=functions.normal_cdf,
+)
