@@ -6,11 +6,13 @@ while a few vectors walk down the rows; or in memory, where many rows of many co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from graphc.types import DType
 
+from .blocks import Fold
 from .loops import Span, along, carrying_loops, stepping
 from .modes import Mode
 from .places import Chunk, Frame, Operand
@@ -65,7 +67,9 @@ class Columns(Mode):
         """One pass over the rows; the reductions of the sweep are known in the chunks afterwards."""
         values, tiles, states = self.values, self.tiles, States(self.values, sweep.reduces, len(parts))
         assert tiles is not None
-        carried = states.initial()
+        carried, terms = states.initial(), values.lanes if self.plan.tile else 1
+        around = [a for a in self.kernel.row if a != tiles.axis]
+        blocks = states.blocks([*(a.size for a in around), tiles.axis.size // terms], terms)
 
         def visit(points: list[Chunk], state: list[str], copy: int) -> None:
             for point in points:
@@ -83,7 +87,7 @@ class Columns(Mode):
                 return state
 
             now = [(t, x) for (t, _), x in zip(carried, state, strict=True)]
-            return stepping(values, tiles.axis.size, values.lanes if self.plan.tile else 1, None, step, now)
+            return stepping(values, tiles.axis.size, terms, None, step, now, blocks)
 
         if rows[0]:
             result = [first for _, first in carried]
@@ -91,8 +95,7 @@ class Columns(Mode):
                 for points in row:
                     visit(points, result, copy)
         else:
-            around = [a for a in self.kernel.row if a != tiles.axis]
-            result = carrying_loops(values, frame, around, numbers, carried, inner)
+            result = carrying_loops(values, frame, around, numbers, carried, inner, blocks)
         for copy, chunk in enumerate(parts):
             for number, x in states.finished(states.copy_of(result, copy), values.vectors).items():
                 self._learn(chunk, number, x)
@@ -118,7 +121,7 @@ class WideColumns(Mode):
     def _buffers(self) -> dict[object, str]:
         return {}
 
-    def _place(self, chunk: Chunk, span: Span | None, key: object, dtype: DType) -> str:
+    def place(self, chunk: Chunk, span: Span | None, key: object, dtype: DType) -> str:
         """Where a block's buffer has a chunk. Buffers are made when first asked for."""
         code, element = self.values.code, memory_type(dtype)
         if key not in self._buffers:
@@ -150,36 +153,19 @@ class WideColumns(Mode):
         for number in reductions(self.kernel):
             if number in numbers:
                 dtype = self.kernel.dtypes[number]
-                chunk.known[number] = self.values.memory.load(self._place(chunk, span, number, dtype), dtype)
+                chunk.known[number] = self.values.memory.load(self.place(chunk, span, number, dtype), dtype)
 
     def _pass(self, frame: Frame, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
         values, states = self.values, States(self.values, sweep.reduces, 1)
-        dtypes = [c.dtype for g in states.groups for c in g.init]
-        initial = [x for _, x in states.initial()]
-
-        def put(chunk: Chunk, state: Sequence[str]) -> None:
-            for k, (x, dtype) in enumerate(zip(state, dtypes, strict=True)):
-                values.memory.store(self._place(chunk, span, (sweep.level, k), dtype), x, dtype)
-
-        def get(chunk: Chunk) -> list[str]:
-            places = [self._place(chunk, span, (sweep.level, k), d) for k, d in enumerate(dtypes)]
-            return [values.memory.load(p, d) for p, d in zip(places, dtypes, strict=True)]
-
-        def begin(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
-            for chunk in parts:
-                put(chunk, initial)
-            return carried
-
-        def finish(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
-            for chunk in parts:
-                for number, x in states.finished(states.copy_of(get(chunk), 0), values.vectors).items():
-                    dtype = self.kernel.dtypes[number]
-                    values.memory.store(self._place(chunk, span, number, dtype), x, dtype)
-            return carried
+        around = [a for a in self.kernel.row if a != self.tiles.axis]
+        counts = [*(a.size for a in around), self.tiles.axis.size // self.plan.rows_at_once]
+        memory = _Lines(self, frame, span, sweep, states)
+        blocks = states.blocks(counts, fold=memory)
+        rest = blocks.cuts[-1].top if blocks else 0  # the level of lines that come after all blocks
 
         def lines(outer: Frame, carried: list[str]) -> list[str]:
             def step(start: Operand, count: int, carried: list[str]) -> list[str]:
-                block = Frame(outer)
+                block, level = Frame(outer), 0 if count == self.plan.rows_at_once else rest
                 frames = self.tiles.frames(block, start, count)
                 for each in frames:
                     values.prepare(each, numbers, sweep.row_stores)
@@ -187,20 +173,87 @@ class WideColumns(Mode):
                 def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
                     for chunk in parts:
                         self._recall(chunk, span, numbers)
-                        state = get(chunk)
-                        for point in self.tiles.points(chunk, frames, ()):
-                            states.combine(state, point, 0, masked=False)
-                            values.store_all(point, sweep.row_stores)
-                        put(chunk, state)
+                        self._visit(chunk, frames, memory, level)
                     return carried
 
                 return along(values, self.plan, block, span, body)
 
-            return stepping(values, self.tiles.axis.size, self.plan.rows_at_once, None, step)
+            return stepping(values, self.tiles.axis.size, self.plan.rows_at_once, None, step, (), blocks)
 
-        if sweep.reduces:
-            along(values, self.plan, frame, span, begin)
-        around = [a for a in self.kernel.row if a != self.tiles.axis]
-        carrying_loops(values, frame, around, numbers, (), lines)
-        if sweep.reduces:
-            along(values, self.plan, frame, span, finish)
+        memory.begin(top := blocks.cuts[0].top if blocks else 0)
+        carrying_loops(values, frame, around, numbers, (), lines, blocks)
+        memory.finish(top)
+
+    def _visit(self, chunk: Chunk, frames: Sequence[Frame], memory: _Lines, level: int) -> None:
+        """Take the lines at `frames` into a chunk's states of a level: first with one another, then with those."""
+        state: list[str] = []
+        for point in self.tiles.points(chunk, frames, ()):
+            if state:
+                memory.states.combine(state, point, 0, masked=False)
+            else:
+                state = memory.states.lifted(point)
+            self.values.store_all(point, memory.sweep.row_stores)
+        if state:
+            memory.put(chunk, level, memory.states.joined(memory.get(chunk, level), state))
+
+
+@dataclass(frozen=True)
+class _Lines(Fold):
+    """The states of a block of columns, in memory, for each level of blocks of lines."""
+
+    mode: WideColumns
+    frame: Frame
+    span: Span | None
+    sweep: Sweep
+    states: States
+
+    @property
+    def _dtypes(self) -> list[DType]:
+        return [c.dtype for g in self.states.groups for c in g.init]
+
+    def _places(self, chunk: Chunk, level: int) -> list[str]:
+        keys = [(self.sweep.level, level, k) for k in range(len(self._dtypes))]
+        return [self.mode.place(chunk, self.span, k, d) for k, d in zip(keys, self._dtypes, strict=True)]
+
+    def put(self, chunk: Chunk, level: int, state: Sequence[str]) -> None:
+        for place, x, dtype in zip(self._places(chunk, level), state, self._dtypes, strict=True):
+            self.mode.values.memory.store(place, x, dtype)
+
+    def get(self, chunk: Chunk, level: int) -> list[str]:
+        memory = self.mode.values.memory
+        return [memory.load(p, d) for p, d in zip(self._places(chunk, level), self._dtypes, strict=True)]
+
+    def _each(self, visit: Callable[[Chunk], None]) -> list[str]:
+        """Visit every chunk of the block, if there are states."""
+
+        def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+            for chunk in parts:
+                visit(chunk)
+            return carried
+
+        if self.sweep.reduces:
+            along(self.mode.values, self.mode.plan, self.frame, self.span, body)
+        return []
+
+    def begin(self, level: int) -> list[str]:
+        neutral = [x for _, x in self.states.initial()]
+        return self._each(lambda chunk: self.put(chunk, level, neutral))
+
+    def join(self, level: int, outer: Sequence[str], inner: Sequence[str]) -> list[str]:
+        def visit(chunk: Chunk) -> None:
+            joined = self.states.joined(self.get(chunk, level + 1), self.get(chunk, level))
+            self.put(chunk, level + 1, joined)
+
+        return self._each(visit)
+
+    def finish(self, level: int) -> None:
+        """Put down the reductions' values."""
+        mode, states = self.mode, self.states
+
+        def visit(chunk: Chunk) -> None:
+            state = states.copy_of(self.get(chunk, level), 0)
+            for number, x in states.finished(state, mode.values.vectors).items():
+                dtype = mode.kernel.dtypes[number]
+                mode.values.memory.store(mode.place(chunk, self.span, number, dtype), x, dtype)
+
+        self._each(visit)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from graphc.index import Axis
 from graphc.kernel import Store
 
+from .blocks import Blocks
 from .places import Chunk, Frame, Operand
 from .plan import Plan
 from .sweeps import needed, stored
@@ -101,16 +102,17 @@ def along(
     span: Span | None,
     body: Body,
     carried: Sequence[tuple[str, str]] = (),
+    blocks: Blocks | None = None,
 ) -> list[str]:
     """Vectors along the vector axis, `unroll` at a time and then what is left, where the last may have a part of its
-    lanes. `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry.
+    lanes. `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry, maybe in blocks.
     """
 
     def steps(start: Operand, length: int, state: list[str]) -> list[str]:
         here = Frame(frame)
         return body(here, chunks(values, here, start, length), state)
 
-    return stepping(values, plan.length, plan.step, span, steps, carried)
+    return stepping(values, plan.length, plan.step, span, steps, carried, blocks)
 
 
 def stepping(
@@ -120,6 +122,7 @@ def stepping(
     span: Span | None,
     body: Callable[[Operand, int, list[str]], list[str]],
     carried: Sequence[tuple[str, str]] = (),
+    blocks: Blocks | None = None,
 ) -> list[str]:
     """Part of an axis in steps: `body(start, count, carried)` for each whole step, then for the rest of the axis."""
     code, main = values.code, length // step * step
@@ -131,7 +134,9 @@ def stepping(
         return inner.results
 
     if span is None:
-        if main > step:
+        if main > step and blocks is not None:
+            state = blocks.loop(0, 0, main, step, carried, lambda at, now: body(at, step, now))
+        elif main > step:
             state = loop(0, main)
         elif main:
             state = body(0, main, state)
@@ -158,15 +163,22 @@ def carrying_loops(
     numbers: Sequence[int],
     carried: Sequence[tuple[str, str]],
     inner: Callable[[Frame, list[str]], list[str]],
+    blocks: Blocks | None = None,
 ) -> list[str]:
     """Loops over axes that carry registers along; `inner(frame, carried)` returns what it carries on."""
     if not axes:
         return inner(frame, [first for _, first in carried])
-    with values.code.loop(0, axes[0].size, 1, carried) as loop:
-        here = Frame(frame, {axes[0]: loop.index})
+
+    def body(index: Operand, state: list[str]) -> list[str]:
+        here = Frame(frame, {axes[0]: index})
         values.prepare(here, numbers)
-        now = [(t, name) for (t, _), name in zip(carried, loop.carried, strict=True)]
-        loop.next = carrying_loops(values, here, axes[1:], numbers, now, inner)
+        now = [(t, x) for (t, _), x in zip(carried, state, strict=True)]
+        return carrying_loops(values, here, axes[1:], numbers, now, inner, blocks)
+
+    if blocks is not None:
+        return blocks.loop(len(axes), 0, axes[0].size, 1, carried, body)
+    with values.code.loop(0, axes[0].size, 1, carried) as loop:
+        loop.next = body(loop.index, loop.carried)
     return loop.results
 
 

@@ -71,10 +71,13 @@ class Rows(Mode):
                     self._fetch_next(chunk)
             return state
 
-        def inner(here: Frame, state: list[str]) -> list[str]:
-            return along(values, self.plan, here, None, body, list(zip(types, state, strict=True)))
+        counts = [*(a.size for a in self.around), self.plan.length // self.plan.step]
+        blocks = states.blocks(counts)
 
-        result = carrying_loops(values, frame, self.around, numbers, carried, inner)
+        def inner(here: Frame, state: list[str]) -> list[str]:
+            return along(values, self.plan, here, None, body, list(zip(types, state, strict=True)), blocks)
+
+        result = carrying_loops(values, frame, self.around, numbers, carried, inner, blocks)
         ends = [states.across(g, s) for g, s in zip(states.groups, states.merged(result), strict=True)]
         for number, x in states.finished(ends, values.scalars).items():
             frame.known[number] = x

@@ -8,7 +8,7 @@ by the number of threads, so that results do not depend on it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from graphc.errors import UnsupportedError
@@ -26,6 +26,8 @@ PARTS = 64  # the most parts
 LEAST_ROWS = 32  # rows of a part that are read line by line
 SEGMENTS_NS = 20_000.0  # work from which segments repay their functions
 PART_NS = 10_000.0  # the least work of a part
+MOST_TERMS = 512  # that one element in memory is summed of, one after the other; more are cut …
+PART_TERMS = 128  # … into parts of about so many, so that rounding errors do not add up
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
     if kernel.kind is KernelKind.INDEXED:
         return Stages((kernel,))
     parts = count_parts(kernel, target)
-    shared = accumulated_axis(kernel)
-    if shared is not None and (parts > 1 or sums_lose_precision(kernel)):
-        return PartialSums(kernel, cut(shared, parts)).stages()
+    if any(s.accumulate for s in kernel.stores):
+        scratch: list[Slot] = []
+        kernels = tuple(in_partial_sums(kernel, len(kernel.slots), scratch, parts))
+        return Stages(kernels, tuple(scratch))
     # An update in place would come in a stage of its own, before others that want the old value.
     updates = bool(kernel.loaded & kernel.written)
-    if shared is None and parts > 1 and not updates and not any(s.accumulate for s in kernel.stores):
+    if parts > 1 and not updates:
         return SpreadSweeps(kernel, cut(longest(kernel.row), parts)).stages()
     return Stages((kernel,))
 
@@ -109,16 +112,19 @@ def without_rows(kernel: Kernel) -> Kernel:
 
 
 def sums_as_reductions(kernel: Kernel) -> Kernel:
-    """Accumulating stores of a kernel without a row, all over the same axes, → sums over those as the row."""
-    over = {frozenset(s.accumulate) for s in kernel.stores if s.accumulate}
-    if kernel.row or len(over) != 1:
+    """Sums over parallel axes of a kernel without a row → sums over a row: over the axes of one of them, the innermost
+    if there is a choice. A store that sums over more sums the row's sums up; one over other axes has the row's."""
+    sets = [set(s.accumulate) for s in kernel.stores if s.accumulate]
+    fitting = [a for a in sets if all(a <= b or not a & b for b in sets)]
+    if kernel.row or not fitting:
         return kernel
-    (axes,) = over
+    axes = max(fitting, key=lambda found: max(kernel.parallel.index(a) for a in found))
     new = Rewrite(kernel, [a for a in kernel.parallel if a in axes])
     for store in kernel.stores:
-        if store.accumulate:
+        if axes <= set(store.accumulate):
             total = sum_of(new.take(store.value), kernel.dtypes[store.value], new.row)
-            new.store(store.slot, store.index, new.append(total))
+            rest = tuple(a for a in store.accumulate if a not in axes)
+            new.store(store.slot, store.index, new.append(total), rest)
         else:
             new.keep(store)
     return new.kernel([a for a in kernel.parallel if a not in axes])
@@ -156,7 +162,7 @@ class Cut:
 def cut(axis: Axis, parts: int) -> Cut:
     """Cut into about `parts` parts, evenly if a number of parts near it divides the axis."""
     parts = min(parts, axis.size)
-    even = next((p for p in range(parts, parts // 2, -1) if axis.size % p == 0), parts)
+    even = next((p for p in range(parts, max(parts // 2, parts - PARTS), -1) if axis.size % p == 0), parts)
     return Cut(axis, even, axis.size // even)
 
 
@@ -181,38 +187,59 @@ def accumulated_axis(kernel: Kernel) -> Axis | None:
     return next((a for a in kernel.parallel if over and all(a in o for o in over)), None)
 
 
-def sums_lose_precision(kernel: Kernel) -> bool:
-    """Whether an accumulating store's slot is narrower than its value."""
-    return any(s.accumulate and kernel.slots[s.slot].dtype != kernel.dtypes[s.value] for s in kernel.stores)
+def rounds_often(kernel: Kernel, store: Store) -> bool:
+    """Whether rounding errors add up in a sum in memory: it has many terms, or the slot is narrower than its value."""
+    dtype = kernel.slots[store.slot].dtype
+    if not store.accumulate or not dtype.is_float:
+        return False
+    return axes_size(store.accumulate) > MOST_TERMS or dtype != kernel.dtypes[store.value]
+
+
+def in_partial_sums(kernel: Kernel, own: int, scratch: list[Slot], parts: int = 1) -> Iterator[Kernel]:
+    """A kernel with accumulating stores, cut into `parts` for threads, and as often as sums need it to be exact.
+
+    `own` of the kernel's slots are its own; those behind them, and what is added here, are `scratch`.
+    """
+    axis = accumulated_axis(kernel) if parts > 1 else None
+    inexact = [s.accumulate for s in kernel.stores if rounds_often(kernel, s)]
+    if axis is None and inexact:
+        axis = longest(inexact[0])
+    if axis is None:
+        yield kernel
+        return
+    terms = max((axes_size(over) for over in inexact if axis in over), default=0)
+    parts = max(parts, terms // PART_TERMS if terms > MOST_TERMS else 1)
+    yield from PartialSums(replace(kernel, slots=kernel.slots[:own]), cut(axis, parts), scratch).kernels()
 
 
 @dataclass
 class PartialSums:
-    """A kernel whose accumulating stores all sum over the cut axis: each part sums into its own scratch memory, then
-    the parts are summed.
+    """A kernel of which some stores sum over the cut axis: each part sums into its own scratch memory, then the parts
+    are summed.
 
     s1[j] = v summed over i  →  t[p, j] = v summed over iq;  s1[j] = sum of t[p, j] over p
     """
 
     old: Kernel
     cut: Cut
-    scratch: list[Slot] = field(default_factory=list)
+    scratch: list[Slot]
 
-    def stages(self) -> Stages:
-        sums = [s for s in self.old.stores if s.accumulate]
+    def kernels(self) -> Iterator[Kernel]:
+        own, first = len(self.old.slots), len(self.old.slots) + len(self.scratch)
+        sums = [s for s in self.old.stores if self.cut.axis in s.accumulate]
         for store in sums:
-            self.scratch.append(
-                Slot(self.old.dtypes[store.value], self.cut.total * axes_size(store.index.axes), "sums")
-            )
-        kernels = [self._part(*piece) for piece in self.cut.pieces()]
-        kernels += [self._total(store, len(self.old.slots) + k) for k, store in enumerate(sums)]
-        return Stages(tuple(kernels), tuple(self.scratch))
+            dtype, size = self.old.dtypes[store.value], axes_size(store.index.axes)
+            self.scratch.append(Slot(dtype, self.cut.total * size, "sums"))
+        for piece in self.cut.pieces():
+            part = self._part(first, *piece)
+            yield from in_partial_sums(replace(part, slots=(*self.old.slots, *self.scratch)), own, self.scratch)
+        for k, store in enumerate(sums):
+            yield self._total(store, first + k)
 
-    def _part(self, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
+    def _part(self, slot: int, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
         new = Rewrite(self.old, self.old.row, {self.cut.axis: position})
-        slot = len(self.old.slots)
         for store in self.old.stores:
-            if store.accumulate:
+            if self.cut.axis in store.accumulate:
                 index = self._place(store, number)
                 over = tuple(within if a == self.cut.axis else a for a in store.accumulate)
                 new.store(slot, index, new.take(store.value), over)

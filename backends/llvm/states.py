@@ -7,16 +7,31 @@ A state may have several components (argmax: value and index); reductions that s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from graphc.kernel import Reduce
 from graphc.scalar import Recipe
 from graphc.types import DType
 
+from .blocks import Blocks, Fold, cut_loops, rounds
 from .memory import Memory, first_lanes
 from .places import Chunk
 from .primitives import Emitter
 from .text import register_type
 from .values import Values
+
+
+@dataclass(frozen=True)
+class _Registers(Fold):
+    """States that loops carry along."""
+
+    states: States
+
+    def begin(self, level: int) -> list[str]:
+        return [first for _, first in self.states.initial()]
+
+    def join(self, level: int, outer: Sequence[str], inner: Sequence[str]) -> list[str]:
+        return self.states.joined(outer, inner)
 
 
 class States:
@@ -61,6 +76,26 @@ class States:
             new = tuple(self._input(chunk, group, k, masked) for k in range(width))
             carried[at : at + width] = values.vectors.recipe(group.combine, (*carried[at : at + width], *new))
             position += self.copies * width
+
+    def lifted(self, chunk: Chunk) -> list[str]:
+        """The states of a chunk's elements alone, all of them valid."""
+        return [self.values.vector(chunk, i) for i in self.inputs]
+
+    def joined(self, a: Sequence[str], b: Sequence[str]) -> list[str]:
+        """Two sets of all that is carried, combined."""
+        result: list[str] = []
+        for group in self.groups:
+            width = len(group.init)
+            for _ in range(self.copies):
+                at = slice(len(result), len(result) + width)
+                result += self.values.vectors.recipe(group.combine, (*a[at], *b[at]))
+        return result
+
+    def blocks(self, counts: Sequence[int], terms: int = 1, fold: Fold | None = None) -> Blocks | None:
+        """For loops of so many iterations, outermost first, that take in `terms` each; None where one block does."""
+        cuts = cut_loops(counts, terms) if any(map(rounds, self.groups)) else ()
+        fold = fold or _Registers(self)
+        return Blocks(self.values.code, cuts, fold) if any(c.lengths for c in cuts) else None
 
     def _input(self, chunk: Chunk, group: Reduce, component: int, masked: bool) -> str:
         values = self.values
