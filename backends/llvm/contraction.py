@@ -16,28 +16,32 @@ from graphc.kernel import Kernel, Load, Slot
 
 from .blocking import Blocking, Cut, Operand
 from .epilogue import Epilogue
-from .kernel_code import NativeKernel, NativeTask, finish_function
+from .kernel_code import Lowered, NativeTask, finish_function
 from .microkernel import TileWriter
 from .packing import Packing, packing_grain, packing_units
 from .places import Frame
 from .places import Operand as Number
-from .runtime import report_ir
 from .target import Target
-from .text import Code, module, register_type
+from .text import Code, register_type
 from .units import tile_place, unit_place
 from .values import Values
 
 
-def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: str) -> NativeKernel:
+def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: str) -> Lowered:
     """Generate the code of a contraction; its symbols begin with `name`."""
     parts = _Parts(kernel, blocking, target, name)
     for operand in blocking.operands:
         if operand.packed:
             _write_packing(parts, operand)
     _write_product(parts)
-    ir = module(parts.functions, parts.declarations, report_ir() if parts.reports else "")
-    return NativeKernel(
-        ir, tuple(parts.tasks), tuple(parts.scratch), (str(blocking),), tuple(sorted(parts.notes))
+    return Lowered(
+        tuple(parts.functions),
+        tuple(parts.tasks),
+        frozenset(parts.declarations),
+        frozenset(parts.notes),
+        str(blocking),
+        parts.reports,
+        tuple(parts.scratch),
     )
 
 
@@ -91,7 +95,8 @@ def _write_product(parts: _Parts) -> None:
     """The task that multiplies, with its tiles' functions."""
     blocking = parts.blocking
     slots = (*range(len(parts.kernel.slots)), *parts.panels.values())
-    writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds=blocking.chunks > 1)
+    adds = blocking.chunks > 1
+    writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds, most_depth=blocking.chunk)
     for rows in blocking.rows.cut.lengths:
         for columns in blocking.columns.cut.lengths:
             code = Code()

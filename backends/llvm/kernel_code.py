@@ -41,6 +41,20 @@ class NativeKernel:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """The functions of one stage of a kernel, their tasks, and what they need. `scratch` comes behind the slots that
+    the stage was given."""
+
+    functions: tuple[str, ...]
+    tasks: tuple[NativeTask, ...]
+    declarations: frozenset[str]
+    notes: frozenset[str]
+    plan: str
+    reports: bool
+    scratch: tuple[Slot, ...] = ()
+
+
 def finish_function(name: str, code: Code, slots: Sequence[int]) -> str:
     """The text of a task's function whose body is `code`, for a task with those slots."""
     code.lines[:0] = slot_addresses(slots)

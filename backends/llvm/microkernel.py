@@ -16,6 +16,8 @@ from .target import Target
 from .text import Code, register_type
 
 MOST_ROWS = 6
+MOST_DEPTH = 1024  # products that a register sums up, one after the other; of more …
+BLOCK_DEPTH = 512  # … so many, and then the sum goes to tile memory, so that rounding errors do not add up
 
 
 @dataclass(frozen=True)
@@ -55,25 +57,50 @@ class TileWriter:
     """Writes the functions of one kernel's tiles.
 
     `void @name(ptr a, ptr b, ptr tile, i64 depth, i1 first)`: tile[r][c] = sum over k < depth of a(r, k) · b(c, k),
-    with depth ≥ 1. Row r of tile memory starts at r·tile.columns; columns are padded to whole vectors there.
-    `adds`: the sums are added to what tile memory holds, unless `first`.
+    with depth ≥ 1, and `most_depth` at most. Row r of tile memory starts at r·tile.columns; columns are padded to
+    whole vectors there. `adds`: the sums are added to what tile memory holds, unless `first`.
     """
 
-    def __init__(self, target: Target, dtype: DType, tile: Tile, adds: bool) -> None:
+    def __init__(self, target: Target, dtype: DType, tile: Tile, adds: bool, most_depth: int) -> None:
         self.target = target
         self.dtype = dtype
         self.tile = tile
         self.adds = adds
+        self.in_blocks = dtype.is_float and most_depth > MOST_DEPTH
         self.scalar = register_type(dtype, 1)
         self.vector = register_type(dtype, tile.lanes)
 
     def write(self, code: Code, name: str, rows: int, columns: int, a: Strides, b: Strides) -> str:
         """The function for a tile of `rows` × `columns`. `b` has unit stride along its free axis; where `columns`
         ends inside a vector, nothing beyond is read."""
-        lanes = self.tile.lanes
+        if not self.in_blocks:
+            self._sum(code, ("%a", "%b"), "%depth", (rows, columns), (a, b), "%first" if self.adds else "")
+        else:
+            with code.loop(0, "%depth", BLOCK_DEPTH, [("ptr", "%a"), ("ptr", "%b")]) as block:
+                depth = code.minimum(code.subtract("%depth", block.index), BLOCK_DEPTH)
+                first = code.let(f"icmp eq i64 {block.index}, 0")
+                first = code.let(f"and i1 {first}, %first") if self.adds else first
+                at = block.carried[0], block.carried[1]
+                block.next = self._sum(code, at, depth, (rows, columns), (a, b), first)
+        code.do("ret void")
+        parameters = "ptr noalias %a, ptr noalias %b, ptr noalias %tile, i64 %depth, i1 %first"
+        return code.function(f"internal void @{name}({parameters})")
+
+    def _sum(
+        self,
+        code: Code,
+        at: tuple[str, str],
+        depth: int | str,
+        size: tuple[int, int],
+        strides: tuple[Strides, Strides],
+        first: str,
+    ) -> list[str]:
+        """The sums of `depth` products, kept; where `first` is not empty, added to what is there unless it holds. The
+        addresses of what comes behind them."""
+        lanes, (rows, columns), (a, b) = self.tile.lanes, size, strides
         widths = [min(lanes, columns - c) for c in range(0, columns, lanes)]
-        carried = [("ptr", "%a"), ("ptr", "%b"), *[(self.vector, "zeroinitializer")] * (rows * len(widths))]
-        with code.loop(0, "%depth", carried=carried) as k:
+        carried = [("ptr", at[0]), ("ptr", at[1]), *[(self.vector, "zeroinitializer")] * (rows * len(widths))]
+        with code.loop(0, depth, carried=carried) as k:
             at_a, at_b, *sums = k.carried
             right = [
                 load_padded(code, self.dtype, code.element(at_b, self.scalar, n * lanes), width, lanes)
@@ -89,10 +116,9 @@ class TileWriter:
             ]  # fmt: skip
         for number, total in enumerate(k.results[2:]):
             row, n = divmod(number, len(widths))
-            self._keep(code, total, code.element("%tile", self.scalar, row * self.tile.columns + n * lanes))
-        code.do("ret void")
-        parameters = "ptr noalias %a, ptr noalias %b, ptr noalias %tile, i64 %depth, i1 %first"
-        return code.function(f"internal void @{name}({parameters})")
+            place = code.element("%tile", self.scalar, row * self.tile.columns + n * lanes)
+            self._keep(code, total, place, first)
+        return k.results[:2]
 
     def _spread(self, code: Code, pointer: str) -> str:
         """One element in all lanes."""
@@ -103,11 +129,11 @@ class TileWriter:
         recipe = record("multiply_add", _multiply_add, (self.dtype,) * 3)
         return Emitter(code, self.target, self.tile.lanes).recipe(recipe, (a, b, c))[0]
 
-    def _keep(self, code: Code, total: str, place: str) -> None:
+    def _keep(self, code: Code, total: str, place: str, first: str) -> None:
         align = self.dtype.itemsize
-        if self.adds:
+        if first:
             before = code.let(f"load {self.vector}, ptr {place}, align {align}")
-            before = code.let(f"select i1 %first, {self.vector} zeroinitializer, {self.vector} {before}")
+            before = code.let(f"select i1 {first}, {self.vector} zeroinitializer, {self.vector} {before}")
             add = "fadd" if self.dtype.is_float else "add"
             total = code.let(f"{add} {self.vector} {total}, {before}")
         code.do(f"store {self.vector} {total}, ptr {place}, align {align}")

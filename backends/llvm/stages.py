@@ -7,40 +7,34 @@ by the number of threads, so that results do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Iterator
 
 from graphc.errors import UnsupportedError
-from graphc.index import Axis, Index, axes_size, flatten
-from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Load, Reduce, Slot, Store
+from graphc.index import axes_size
+from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Reduce, Slot
 
+from .blocking import Blocking, block
 from .plan import Estimate, plan_loop, plan_reduction
-from .rewrite import Rewrite, component, product_of, sum_of
+from .rewrite import Rewrite, product_of, sum_of
 from .segments import segments
-from .sweeps import Sweep, needed_in, reductions, sweeps_of
+from .spread import PARTS, SpreadDot, SpreadSweeps, Stages, cut, in_partial_sums, longest
+from .sweeps import reductions
 from .target import Target
 
 UNITS = 32  # work that makes fewer units than this is cut into parts
-PARTS = 64  # the most parts
 LEAST_ROWS = 32  # rows of a part that are read line by line
 SEGMENTS_NS = 20_000.0  # work from which segments repay their functions
 PART_NS = 10_000.0  # the least work of a part
-MOST_TERMS = 512  # that one element in memory is summed of, one after the other; more are cut …
-PART_TERMS = 128  # … into parts of about so many, so that rounding errors do not add up
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Kernels that have the slots of the whole kernel, and behind them the scratch slots."""
-
-    kernels: tuple[Kernel, ...]
-    scratch: tuple[Slot, ...] = ()
+DOT_TERMS = 1 << 14  # about so many terms has a part of a product that sums up more than twice as many
 
 
 def stages_of(kernel: Kernel, target: Target) -> Stages:
     """The kernels to lower, in order; none where there is nothing to do."""
     if any(isinstance(v, Dot) for v in kernel.values):
+        blocking = block(kernel, target)
+        if blocking is not None:
+            parts = count_dot_parts(kernel, blocking)
+            return SpreadDot(kernel, blocking.dot, parts).stages() if parts > 1 else Stages((kernel,))
         kernel = dots_as_sums(kernel)
     if any(a.size == 0 for a in kernel.parallel):
         return Stages(tuple(empty_sums(kernel)))
@@ -130,40 +124,7 @@ def sums_as_reductions(kernel: Kernel) -> Kernel:
     return new.kernel([a for a in kernel.parallel if a not in axes])
 
 
-# ---- cutting into parts --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cut:
-    """An axis in `parts` parts of equal length, and one more with the rest where that is not 0."""
-
-    axis: Axis
-    parts: int
-    length: int
-
-    @property
-    def rest(self) -> int:
-        return self.axis.size - self.parts * self.length
-
-    @property
-    def total(self) -> int:
-        return self.parts + (self.rest > 0)
-
-    def pieces(self) -> Iterator[tuple[Axis, Axis, Index, Index]]:
-        """For the equal parts, then for the rest: the axis of parts, the axis within a part, the position on the
-        cut axis, and the number of the part."""
-        part, within = Axis(f"{self.axis.name}p", self.parts), Axis(f"{self.axis.name}q", self.length)
-        yield part, within, Index.of(part) * self.length + Index.of(within), Index.of(part)
-        if self.rest:
-            one, within = Axis(f"{self.axis.name}p", 1), Axis(f"{self.axis.name}q", self.rest)
-            yield one, within, Index.of(within) + self.parts * self.length, Index((), self.parts)
-
-
-def cut(axis: Axis, parts: int) -> Cut:
-    """Cut into about `parts` parts, evenly if a number of parts near it divides the axis."""
-    parts = min(parts, axis.size)
-    even = next((p for p in range(parts, max(parts // 2, parts - PARTS), -1) if axis.size % p == 0), parts)
-    return Cut(axis, even, axis.size // even)
+# ---- how many parts -------------------------------------------------------------------------------------------
 
 
 def count_parts(kernel: Kernel, target: Target) -> int:
@@ -176,192 +137,10 @@ def count_parts(kernel: Kernel, target: Target) -> int:
     return max(1, min(PARTS, most, round(cost / PART_NS), 2 * UNITS // plan.units))
 
 
-def longest(axes: tuple[Axis, ...]) -> Axis:
-    """The first of the longest axes."""
-    return max(axes, key=lambda a: a.size)
-
-
-def accumulated_axis(kernel: Kernel) -> Axis | None:
-    """The outermost axis that all accumulating stores sum over."""
-    over = [set(s.accumulate) for s in kernel.stores if s.accumulate]
-    return next((a for a in kernel.parallel if over and all(a in o for o in over)), None)
-
-
-def rounds_often(kernel: Kernel, store: Store) -> bool:
-    """Whether rounding errors add up in a sum in memory: it has many terms, or the slot is narrower than its value."""
-    dtype = kernel.slots[store.slot].dtype
-    if not store.accumulate or not dtype.is_float:
-        return False
-    return axes_size(store.accumulate) > MOST_TERMS or dtype != kernel.dtypes[store.value]
-
-
-def in_partial_sums(kernel: Kernel, own: int, scratch: list[Slot], parts: int = 1) -> Iterator[Kernel]:
-    """A kernel with accumulating stores, cut into `parts` for threads, and as often as sums need it to be exact.
-
-    `own` of the kernel's slots are its own; those behind them, and what is added here, are `scratch`.
-    """
-    axis = accumulated_axis(kernel) if parts > 1 else None
-    inexact = [s.accumulate for s in kernel.stores if rounds_often(kernel, s)]
-    if axis is None and inexact:
-        axis = longest(inexact[0])
-    if axis is None:
-        yield kernel
-        return
-    terms = max((axes_size(over) for over in inexact if axis in over), default=0)
-    parts = max(parts, terms // PART_TERMS if terms > MOST_TERMS else 1)
-    yield from PartialSums(replace(kernel, slots=kernel.slots[:own]), cut(axis, parts), scratch).kernels()
-
-
-@dataclass
-class PartialSums:
-    """A kernel of which some stores sum over the cut axis: each part sums into its own scratch memory, then the parts
-    are summed.
-
-    s1[j] = v summed over i  →  t[p, j] = v summed over iq;  s1[j] = sum of t[p, j] over p
-    """
-
-    old: Kernel
-    cut: Cut
-    scratch: list[Slot]
-
-    def kernels(self) -> Iterator[Kernel]:
-        own, first = len(self.old.slots), len(self.old.slots) + len(self.scratch)
-        sums = [s for s in self.old.stores if self.cut.axis in s.accumulate]
-        for store in sums:
-            dtype, size = self.old.dtypes[store.value], axes_size(store.index.axes)
-            self.scratch.append(Slot(dtype, self.cut.total * size, "sums"))
-        for piece in self.cut.pieces():
-            part = self._part(first, *piece)
-            yield from in_partial_sums(replace(part, slots=(*self.old.slots, *self.scratch)), own, self.scratch)
-        for k, store in enumerate(sums):
-            yield self._total(store, first + k)
-
-    def _part(self, slot: int, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
-        new = Rewrite(self.old, self.old.row, {self.cut.axis: position})
-        for store in self.old.stores:
-            if self.cut.axis in store.accumulate:
-                index = self._place(store, number)
-                over = tuple(within if a == self.cut.axis else a for a in store.accumulate)
-                new.store(slot, index, new.take(store.value), over)
-                slot += 1
-            else:
-                new.keep(store)
-        parallel = [a for a in self.old.parallel if a != self.cut.axis]
-        return new.kernel((part, *parallel, within), self.scratch)
-
-    def _axes(self, store: Store) -> list[Axis]:
-        return [a for a in (*self.old.parallel, *self.old.row) if a in store.index.axes]
-
-    def _place(self, store: Store, part: Index) -> Index:
-        """Where in scratch memory a part has its sum of a store."""
-        axes = self._axes(store)
-        return flatten([part, *map(Index.of, axes)], [self.cut.total, *(a.size for a in axes)])
-
-    def _total(self, store: Store, slot: int) -> Kernel:
-        part = Axis(f"{self.cut.axis.name}p", self.cut.total)
-        new = Rewrite(self.old, (part,))
-        dtype = self.old.dtypes[store.value]
-        load = new.append(Load(slot, self._place(store, Index.of(part)), (), dtype))
-        new.store(store.slot, store.index, new.append(sum_of(load, dtype, new.row)))
-        return new.kernel(self._axes(store), self.scratch)
-
-
-@dataclass
-class SpreadSweeps:
-    """A kernel of few long rows: each sweep becomes a kernel that reduces parts of the rows, and one that combines
-    the parts' states. Finished values that later sweeps need pass through scratch memory.
-
-    v1 = sum(v0) over r; s1[i, r] = v0 / v1  →  t[p, i] = sum(v0) over rq;  u[i] = sum of t[p, i] over p;
-    s1[i, r] = v0 / u[i], with r parallel
-    """
-
-    old: Kernel
-    cut: Cut
-    scratch: list[Slot] = field(default_factory=list)
-    finished: dict[int, int] = field(
-        default_factory=dict
-    )  # reduction → the scratch slot that holds its values
-
-    def stages(self) -> Stages:
-        steps: list[tuple[Rewrite, list[Axis]]] = []
-        sweeps = sweeps_of(self.old)
-        if sweeps[0].outer_stores:
-            steps.append(self._stores(sweeps[0].outer_stores, self.old.parallel))
-        for sweep, following in pairwise(sweeps):
-            states = {n: [self._slot(c, self.cut.total) for c in self._reduce(n).init] for n in sweep.reduces}
-            steps += [self._part(sweep, states, *piece) for piece in self.cut.pieces()]
-            steps.append(self._combine(states, following))
-        if sweeps[-1].row_stores:  # nothing is left that makes the row a row
-            steps.append(self._stores(sweeps[-1].row_stores, (*self.old.parallel, *self.old.row)))
-        kernels = [new.kernel(axes, self.scratch) for new, axes in steps]
-        return Stages(tuple(kernels), tuple(self.scratch))
-
-    def _stores(self, stores: Sequence[Store], parallel: Sequence[Axis]) -> tuple[Rewrite, list[Axis]]:
-        """A kernel without reductions."""
-        new = self._rewrite(())
-        for store in stores:
-            new.keep(store)
-        return new, list(parallel)
-
-    def _part(
-        self,
-        sweep: Sweep,
-        states: dict[int, list[int]],
-        part: Axis,
-        within: Axis,
-        position: Index,
-        number: Index,
-    ) -> tuple[Rewrite, list[Axis]]:
-        """Parts of the row: stores of the sweep, and states to scratch memory."""
-        row = [within if a == self.cut.axis else a for a in self.old.row]
-        new = self._rewrite(row, {self.cut.axis: position})
-        for store in sweep.row_stores:
-            new.keep(store)
-        for n, slots in states.items():
-            reduce = self._reduce(n)
-            inputs = tuple(new.take(i) for i in reduce.inputs)
-            for k, slot in enumerate(slots):
-                state = Reduce(reduce.combine, reduce.init, component(reduce, k), inputs, new.row)
-                new.store(slot, self._place(number), new.append(state))
-        return new, [part, *self.old.parallel]
-
-    def _combine(self, states: dict[int, list[int]], following: Sweep) -> tuple[Rewrite, list[Axis]]:
-        """The parts' states to values, and what is stored of those; values that later sweeps need go to scratch."""
-        part = Axis(f"{self.cut.axis.name}p", self.cut.total)
-        place = self._place(Index.of(part))
-        new = self._rewrite((part,))
-        later = [s for s in sweeps_of(self.old) if s.level >= following.level]
-        wanted = {n for s in later for n in needed_in(self.old, s) if s.passes or s is not following}
-        for n, slots in states.items():
-            reduce = self._reduce(n)
-            loads = tuple(
-                new.append(Load(s, place, (), c.dtype)) for s, c in zip(slots, reduce.init, strict=True)
-            )
-            new.numbers[n] = new.append(Reduce(reduce.combine, reduce.init, reduce.finish, loads, new.row))
-            if n in wanted:
-                self.finished[n] = self._slot(reduce, 1)
-                new.store(self.finished[n], self._place(), new.numbers[n])
-        for store in following.outer_stores:
-            new.keep(store)
-        return new, list(self.old.parallel)
-
-    def _rewrite(self, row: Sequence[Axis], moved: Mapping[Axis, Index] | None = None) -> Rewrite:
-        """A kernel in which finished reductions are loads."""
-        new = Rewrite(self.old, row, moved)
-        for n, slot in self.finished.items():
-            new.numbers[n] = new.append(Load(slot, self._place(), (), self.old.dtypes[n]))
-        return new
-
-    def _reduce(self, number: int) -> Reduce:
-        reduce = self.old.values[number]
-        assert isinstance(reduce, Reduce)
-        return reduce
-
-    def _slot(self, value: Const | Reduce, parts: int) -> int:
-        self.scratch.append(Slot(value.dtype, parts * axes_size(self.old.parallel), "parts"))
-        return len(self.old.slots) + len(self.scratch) - 1
-
-    def _place(self, *part: Index) -> Index:
-        """Where in scratch memory a row has its value, or the state of one of its parts."""
-        sizes = [*(self.cut.total for _ in part), *(a.size for a in self.old.parallel)]
-        return flatten([*part, *map(Index.of, self.old.parallel)], sizes)
+def count_dot_parts(kernel: Kernel, blocking: Blocking) -> int:
+    """Into how many parts to cut what a product sums over: so many that none has too many terms, but so few that
+    their results stay small beside what is read."""
+    if not blocking.dtype.is_float or blocking.depth <= 2 * DOT_TERMS:
+        return 1
+    read = sum(kernel.slots[s].size for s in kernel.loaded)
+    return min(-(-blocking.depth // DOT_TERMS), read // (4 * axes_size(kernel.axes[blocking.dot])))

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import jit
+from graphc.backends.llvm import jit, microkernel, stages
 from graphc.backends.llvm.blocking import Blocking, Cut, block
 from graphc.backends.llvm.contraction import lower_contraction
+from graphc.backends.llvm.lower import assemble
 from graphc.backends.llvm.target import describe, host_target
 from graphc.index import Axis, Bound, Gathered, Index, flatten
 from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Slot, Store, Value
@@ -62,7 +63,8 @@ def check(kernel: Kernel, compiled: Compiled | None = None, rounding: float = 1e
 
 def with_plan(kernel: Kernel, blocking: Blocking) -> Compiled:
     target = host_target()
-    return Compiled(lower_contraction(kernel, blocking, target, "kernel"), target)
+    lowered = lower_contraction(kernel, blocking, target, "kernel")
+    return Compiled(assemble([lowered], lowered.scratch), target)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -89,6 +91,22 @@ def test_packed_or_in_place_and_cut_anyhow(packed: tuple[bool, bool], layout: tu
             plain, rows=rows, columns=columns, chunk=chunk, row_tiles=row_tiles, column_tiles=column_tiles
         )
         check(kernel, with_plan(kernel, changed))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_of_many_products_are_cut(layout: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks inside a tile, and in parts that a kernel of their own sums up."""
+    monkeypatch.setattr(microkernel, "MOST_DEPTH", 8)
+    monkeypatch.setattr(microkernel, "BLOCK_DEPTH", 5)
+    check(biased_gelu(Product(13, 31, 70, layout)))
+    monkeypatch.setattr(stages, "DOT_TERMS", 30)
+    for k in (61, 120, 203):
+        for kernel in (biased_gelu(Product(7, 9, k, layout)), Product(5, 6, k, layout, batch=3).kernel()):
+            compiled = compile_kernel(kernel)
+            assert len(compiled.native.tasks) > 1
+            check(kernel, compiled)
+    check(adam(Product(7, 9, 203, layout)))
+    check(Product(7, 9, 203, layout, dtype=int32).kernel())
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -274,7 +292,8 @@ def test_other_machines_get_valid_code_without_spills_in_the_tile(machine: str) 
     kernel = adam(Product(65, 77, 130, (True, True)))
     blocking = block(kernel, target)
     assert blocking is not None
-    assembly = jit.emit_assembly(lower_contraction(kernel, blocking, target, "kernel").ir, target)
+    lowered = lower_contraction(kernel, blocking, target, "kernel")
+    assembly = jit.emit_assembly(assemble([lowered], lowered.scratch).ir, target)
     name = f"kernel_tile{blocking.rows.cut.first}x{blocking.columns.cut.first}:"
     tile = assembly.split(name)[1].split(".Lfunc_end")[0]
     stack = "(%rsp)" if target.is_x86 else "[sp"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import blocks, plan, stages
+from graphc.backends.llvm import blocks, plan, spread, stages
 from graphc.backends.llvm.target import host_target
 from graphc.kernel import Kernel
 from tests.backends.llvm.native import Compiled, compile_kernel
@@ -45,8 +45,8 @@ def test_random_kernels(block: int, eager: bool, updates: bool, monkeypatch: pyt
         monkeypatch.setattr(plan, "WIDE_ROWS", 2)
         monkeypatch.setattr(plan, "WIDE_LINE", 16)
         monkeypatch.setattr(stages, "PART_NS", 30.0)
-        monkeypatch.setattr(stages, "MOST_TERMS", 7)
-        monkeypatch.setattr(stages, "PART_TERMS", 3)
+        monkeypatch.setattr(spread, "MOST_TERMS", 7)
+        monkeypatch.setattr(spread, "PART_TERMS", 3)
         monkeypatch.setattr(blocks, "MOST", 4)
         monkeypatch.setattr(blocks, "BLOCK", 3)
         monkeypatch.setattr(stages, "SEGMENTS_NS", 1.0)

@@ -1,0 +1,302 @@
+"""Kernels cut into parts that threads share, and that sum few terms each; and the kernels that join the parts.
+
+In: a kernel, and an axis that it sums over. Out: kernels, and the scratch memory in which parts leave what they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+
+from graphc.index import Axis, Index, axes_size, flatten
+from graphc.kernel import Const, Dot, Kernel, Load, Reduce, Slot, Store
+
+from .rewrite import Rewrite, component, sum_of
+from .sweeps import Sweep, needed_in, sweeps_of
+
+PARTS = 64  # the most parts that are made for threads
+MOST_TERMS = 512  # that one element in memory is summed of, one after the other; more are cut …
+PART_TERMS = 128  # … into parts of about so many, so that rounding errors do not add up
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Kernels that have the slots of the whole kernel, and behind them the scratch slots."""
+
+    kernels: tuple[Kernel, ...]
+    scratch: tuple[Slot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An axis in `parts` parts of equal length, and one more with the rest where that is not 0."""
+
+    axis: Axis
+    parts: int
+    length: int
+
+    @property
+    def rest(self) -> int:
+        return self.axis.size - self.parts * self.length
+
+    @property
+    def total(self) -> int:
+        return self.parts + (self.rest > 0)
+
+    def pieces(self) -> Iterator[tuple[Axis, Axis, Index, Index]]:
+        """For the equal parts, then for the rest: the axis of parts, the axis within a part, the position on the
+        cut axis, and the number of the part."""
+        part, within = Axis(f"{self.axis.name}p", self.parts), Axis(f"{self.axis.name}q", self.length)
+        yield part, within, Index.of(part) * self.length + Index.of(within), Index.of(part)
+        if self.rest:
+            one, within = Axis(f"{self.axis.name}p", 1), Axis(f"{self.axis.name}q", self.rest)
+            yield one, within, Index.of(within) + self.parts * self.length, Index((), self.parts)
+
+
+def cut(axis: Axis, parts: int) -> Cut:
+    """Cut into about `parts` parts, evenly if a number of parts near it divides the axis."""
+    parts = min(parts, axis.size)
+    even = next((p for p in range(parts, max(parts // 2, parts - PARTS), -1) if axis.size % p == 0), parts)
+    return Cut(axis, even, axis.size // even)
+
+
+def longest(axes: tuple[Axis, ...]) -> Axis:
+    """The first of the longest axes."""
+    return max(axes, key=lambda a: a.size)
+
+
+def accumulated_axis(kernel: Kernel) -> Axis | None:
+    """The outermost axis that all accumulating stores sum over."""
+    over = [set(s.accumulate) for s in kernel.stores if s.accumulate]
+    return next((a for a in kernel.parallel if over and all(a in o for o in over)), None)
+
+
+def rounds_often(kernel: Kernel, store: Store) -> bool:
+    """Whether rounding errors add up in a sum in memory: it has many terms, or the slot is narrower than its value."""
+    dtype = kernel.slots[store.slot].dtype
+    if not store.accumulate or not dtype.is_float:
+        return False
+    return axes_size(store.accumulate) > MOST_TERMS or dtype != kernel.dtypes[store.value]
+
+
+def in_partial_sums(kernel: Kernel, own: int, scratch: list[Slot], parts: int = 1) -> Iterator[Kernel]:
+    """A kernel with accumulating stores, cut into `parts` for threads, and as often as sums need it to be exact.
+
+    `own` of the kernel's slots are its own; those behind them, and what is added here, are `scratch`.
+    """
+    axis = accumulated_axis(kernel) if parts > 1 else None
+    inexact = [s.accumulate for s in kernel.stores if rounds_often(kernel, s)]
+    if axis is None and inexact:
+        axis = longest(inexact[0])
+    if axis is None:
+        yield kernel
+        return
+    terms = max((axes_size(over) for over in inexact if axis in over), default=0)
+    parts = max(parts, terms // PART_TERMS if terms > MOST_TERMS else 1)
+    yield from PartialSums(replace(kernel, slots=kernel.slots[:own]), cut(axis, parts), scratch).kernels()
+
+
+@dataclass
+class SpreadDot:
+    """A contraction over very many terms: products over parts of the cut axis, whose sums are then summed.
+
+    v2 = dot(v0, v1) over k  →  t[p, i, j] = dot(v0, v1) over kq;  v2 = sum of t[p, i, j] over p
+    """
+
+    old: Kernel
+    dot: int
+    parts: int
+
+    def stages(self) -> Stages:
+        dot = self.old.values[self.dot]
+        assert isinstance(dot, Dot)
+        axis = longest(dot.axes)
+        cut_axis = cut(axis, min(self.parts, axis.size))
+        part = Axis(f"{axis.name}p", cut_axis.total)
+        scratch = (Slot(dot.dtype, cut_axis.total * axes_size(self._axes), "products"),)
+        kernels = [self._part(dot, axis, *piece, scratch) for piece in cut_axis.pieces()]
+        new = Rewrite(self.old, (part,))
+        load = new.append(Load(len(self.old.slots), self._place(cut_axis.total, Index.of(part)), (), dot.dtype))
+        new.numbers[self.dot] = new.append(sum_of(load, dot.dtype, new.row))
+        for store in self.old.stores:
+            new.keep(store)
+        return Stages((*kernels, new.kernel(self.old.parallel, scratch)), scratch)
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        """The axes of the product, in the order in which its largest result lies in memory: so tiles lie as well."""
+        store = max(self.old.stores, key=lambda s: self.old.slots[s.slot].size)
+        own = [a for a in self.old.parallel if a in self.old.axes[self.dot]]
+        return tuple(sorted(own, key=lambda a: -abs(store.index.coefficient(a))))
+
+    def _part(
+        self, dot: Dot, axis: Axis, part: Axis, within: Axis, position: Index, number: Index,
+        scratch: tuple[Slot, ...],
+    ) -> Kernel:  # fmt: skip
+        total = scratch[0].size // axes_size(self._axes)
+        new = Rewrite(self.old, (), {axis: position})
+        a, b = (new.take(i) for i in dot.inputs)
+        axes = tuple(within if k == axis else k for k in dot.axes)
+        new.store(len(self.old.slots), self._place(total, number), new.append(Dot((a, b), axes, dot.dtype)))
+        kernel = new.kernel((part, *self._axes), scratch)
+        return replace(kernel, contracted=axes)
+
+    def _place(self, total: int, part: Index) -> Index:
+        return flatten([part, *map(Index.of, self._axes)], [total, *(a.size for a in self._axes)])
+
+
+@dataclass
+class PartialSums:
+    """A kernel of which some stores sum over the cut axis: each part sums into its own scratch memory, then the parts
+    are summed.
+
+    s1[j] = v summed over i  →  t[p, j] = v summed over iq;  s1[j] = sum of t[p, j] over p
+    """
+
+    old: Kernel
+    cut: Cut
+    scratch: list[Slot]
+
+    def kernels(self) -> Iterator[Kernel]:
+        own, first = len(self.old.slots), len(self.old.slots) + len(self.scratch)
+        sums = [s for s in self.old.stores if self.cut.axis in s.accumulate]
+        for store in sums:
+            dtype, size = self.old.dtypes[store.value], axes_size(store.index.axes)
+            self.scratch.append(Slot(dtype, self.cut.total * size, "sums"))
+        for piece in self.cut.pieces():
+            part = self._part(first, *piece)
+            yield from in_partial_sums(replace(part, slots=(*self.old.slots, *self.scratch)), own, self.scratch)
+        for k, store in enumerate(sums):
+            yield self._total(store, first + k)
+
+    def _part(self, slot: int, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
+        new = Rewrite(self.old, self.old.row, {self.cut.axis: position})
+        for store in self.old.stores:
+            if self.cut.axis in store.accumulate:
+                index = self._place(store, number)
+                over = tuple(within if a == self.cut.axis else a for a in store.accumulate)
+                new.store(slot, index, new.take(store.value), over)
+                slot += 1
+            else:
+                new.keep(store)
+        parallel = [a for a in self.old.parallel if a != self.cut.axis]
+        return new.kernel((part, *parallel, within), self.scratch)
+
+    def _axes(self, store: Store) -> list[Axis]:
+        return [a for a in (*self.old.parallel, *self.old.row) if a in store.index.axes]
+
+    def _place(self, store: Store, part: Index) -> Index:
+        """Where in scratch memory a part has its sum of a store."""
+        axes = self._axes(store)
+        return flatten([part, *map(Index.of, axes)], [self.cut.total, *(a.size for a in axes)])
+
+    def _total(self, store: Store, slot: int) -> Kernel:
+        part = Axis(f"{self.cut.axis.name}p", self.cut.total)
+        new = Rewrite(self.old, (part,))
+        dtype = self.old.dtypes[store.value]
+        load = new.append(Load(slot, self._place(store, Index.of(part)), (), dtype))
+        new.store(store.slot, store.index, new.append(sum_of(load, dtype, new.row)))
+        return new.kernel(self._axes(store), self.scratch)
+
+
+@dataclass
+class SpreadSweeps:
+    """A kernel of few long rows: each sweep becomes a kernel that reduces parts of the rows, and one that combines
+    the parts' states. Finished values that later sweeps need pass through scratch memory.
+
+    v1 = sum(v0) over r; s1[i, r] = v0 / v1  →  t[p, i] = sum(v0) over rq;  u[i] = sum of t[p, i] over p;
+    s1[i, r] = v0 / u[i], with r parallel
+    """
+
+    old: Kernel
+    cut: Cut
+    scratch: list[Slot] = field(default_factory=list)
+    finished: dict[int, int] = field(
+        default_factory=dict
+    )  # reduction → the scratch slot that holds its values
+
+    def stages(self) -> Stages:
+        steps: list[tuple[Rewrite, list[Axis]]] = []
+        sweeps = sweeps_of(self.old)
+        if sweeps[0].outer_stores:
+            steps.append(self._stores(sweeps[0].outer_stores, self.old.parallel))
+        for sweep, following in pairwise(sweeps):
+            states = {n: [self._slot(c, self.cut.total) for c in self._reduce(n).init] for n in sweep.reduces}
+            steps += [self._part(sweep, states, *piece) for piece in self.cut.pieces()]
+            steps.append(self._combine(states, following))
+        if sweeps[-1].row_stores:  # nothing is left that makes the row a row
+            steps.append(self._stores(sweeps[-1].row_stores, (*self.old.parallel, *self.old.row)))
+        kernels = [new.kernel(axes, self.scratch) for new, axes in steps]
+        return Stages(tuple(kernels), tuple(self.scratch))
+
+    def _stores(self, stores: Sequence[Store], parallel: Sequence[Axis]) -> tuple[Rewrite, list[Axis]]:
+        """A kernel without reductions."""
+        new = self._rewrite(())
+        for store in stores:
+            new.keep(store)
+        return new, list(parallel)
+
+    def _part(
+        self,
+        sweep: Sweep,
+        states: dict[int, list[int]],
+        part: Axis,
+        within: Axis,
+        position: Index,
+        number: Index,
+    ) -> tuple[Rewrite, list[Axis]]:
+        """Parts of the row: stores of the sweep, and states to scratch memory."""
+        row = [within if a == self.cut.axis else a for a in self.old.row]
+        new = self._rewrite(row, {self.cut.axis: position})
+        for store in sweep.row_stores:
+            new.keep(store)
+        for n, slots in states.items():
+            reduce = self._reduce(n)
+            inputs = tuple(new.take(i) for i in reduce.inputs)
+            for k, slot in enumerate(slots):
+                state = Reduce(reduce.combine, reduce.init, component(reduce, k), inputs, new.row)
+                new.store(slot, self._place(number), new.append(state))
+        return new, [part, *self.old.parallel]
+
+    def _combine(self, states: dict[int, list[int]], following: Sweep) -> tuple[Rewrite, list[Axis]]:
+        """The parts' states to values, and what is stored of those; values that later sweeps need go to scratch."""
+        part = Axis(f"{self.cut.axis.name}p", self.cut.total)
+        place = self._place(Index.of(part))
+        new = self._rewrite((part,))
+        later = [s for s in sweeps_of(self.old) if s.level >= following.level]
+        wanted = {n for s in later for n in needed_in(self.old, s) if s.passes or s is not following}
+        for n, slots in states.items():
+            reduce = self._reduce(n)
+            loads = tuple(
+                new.append(Load(s, place, (), c.dtype)) for s, c in zip(slots, reduce.init, strict=True)
+            )
+            new.numbers[n] = new.append(Reduce(reduce.combine, reduce.init, reduce.finish, loads, new.row))
+            if n in wanted:
+                self.finished[n] = self._slot(reduce, 1)
+                new.store(self.finished[n], self._place(), new.numbers[n])
+        for store in following.outer_stores:
+            new.keep(store)
+        return new, list(self.old.parallel)
+
+    def _rewrite(self, row: Sequence[Axis], moved: Mapping[Axis, Index] | None = None) -> Rewrite:
+        """A kernel in which finished reductions are loads."""
+        new = Rewrite(self.old, row, moved)
+        for n, slot in self.finished.items():
+            new.numbers[n] = new.append(Load(slot, self._place(), (), self.old.dtypes[n]))
+        return new
+
+    def _reduce(self, number: int) -> Reduce:
+        reduce = self.old.values[number]
+        assert isinstance(reduce, Reduce)
+        return reduce
+
+    def _slot(self, value: Const | Reduce, parts: int) -> int:
+        self.scratch.append(Slot(value.dtype, parts * axes_size(self.old.parallel), "parts"))
+        return len(self.old.slots) + len(self.scratch) - 1
+
+    def _place(self, *part: Index) -> Index:
+        """Where in scratch memory a row has its value, or the state of one of its parts."""
+        sizes = [*(self.cut.total for _ in part), *(a.size for a in self.old.parallel)]
+        return flatten([*part, *map(Index.of, self.old.parallel)], sizes)
