@@ -10,9 +10,11 @@ from __future__ import annotations
 import inspect
 import struct
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -144,12 +146,22 @@ def is_same_static(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and static_key(a) == static_key(b))
 
 
-@lru_cache(maxsize=1024)
+_signatures: WeakKeyDictionary[Callable[..., Any], inspect.Signature | None] = WeakKeyDictionary()
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of a function that Python knows. It is found once for each, and keeps none alive."""
     try:
-        return inspect.signature(function)
+        return _signatures[function]
+    except (KeyError, TypeError):  # TypeError: no weak references, or no hash
+        pass
+    try:
+        found = inspect.signature(function)
     except (TypeError, ValueError):
-        return None
+        found = None
+    with suppress(TypeError):
+        _signatures[function] = found
+    return found
 
 
 def bound_arguments(
