@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from graphc import ops
+from graphc.brief import brief
 from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
 from graphc.ops.random import philox_block, philox_blocks
@@ -50,6 +51,16 @@ class Generator:
         """Start over, as `Generator(seed)` does. `seed` is an int in 0 … 2⁶⁴ − 1."""
         self.state.assign(_initial_state(seed))
 
+    @with_user_line
+    def get_state(self) -> Tensor:
+        """What the next numbers follow from: uint32[3], to be kept with a checkpoint."""
+        return self.state.value
+
+    @with_user_line
+    def set_state(self, state: ArrayLike) -> None:
+        """Go on where `get_state` was asked. Raises ShapeError or DTypeError for what is no state."""
+        self.state.assign(_checked_state(state))
+
     def _traced_key(self) -> tuple[Tensor, Tensor]:
         """The key of the next use, in a trace."""
         state = self.state.value
@@ -78,6 +89,17 @@ def _initial_state(seed: int) -> np.ndarray:
     return np.array([number & 0xFFFFFFFF, number >> 32, 0], np.uint32)
 
 
+def _checked_state(state: ArrayLike) -> np.ndarray:
+    """The state as uint32[3]. Files such as JSON's give it back as whole numbers of another type, which will do."""
+    rule = "a generator's state is what get_state gave: uint32[3]"
+    array = np.asarray(state.numpy() if isinstance(state, Tensor | Variable) else state)
+    if array.shape != (3,):
+        raise ShapeError(rule, got=brief(state))
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 0xFFFFFFFF:
+        raise DTypeError(rule, got=brief(state))
+    return array.astype(np.uint32)
+
+
 default_generator = Generator(0)  # what is used where no `generator=` is given
 
 
@@ -87,6 +109,25 @@ def seed(n: int) -> None:
     if current_frame() is not None:
         raise TraceError("gx.random.seed belongs outside of traced functions")
     default_generator.seed(n)
+
+
+@with_user_line
+def get_state() -> Tensor:
+    """The state of the default generator, uint32[3]: to be saved, so that a training that goes on elsewhere draws the
+    same numbers. A snapshot; inside a trace, the state at that point."""
+    return default_generator.get_state()
+
+
+@with_user_line
+def set_state(state: ArrayLike) -> None:
+    """Let the default generator go on where `get_state` was asked.
+
+    Raises ShapeError or DTypeError for what is no state, and then changes nothing; TraceError inside a trace, where it
+    would happen at every call.
+    """
+    if current_frame() is not None:
+        raise TraceError("gx.random.set_state belongs outside of traced functions")
+    default_generator.set_state(state)
 
 
 @operation
@@ -250,4 +291,4 @@ def _float(dtype: DTypeLike) -> DType:
     return chosen
 
 
-__all__ = ["Generator", "bernoulli", "bits", "normal", "randint", "seed", "uniform"]
+__all__ = ["Generator", "bernoulli", "bits", "get_state", "normal", "randint", "seed", "set_state", "uniform"]

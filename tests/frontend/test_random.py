@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gx
-from graphc import DTypeError, GraphcError, ShapeError, TraceError
+from graphc import DTypeError, GraphcError, ShapeError, TraceError, nn, optim
 from graphc.random import Generator
 
 
@@ -142,3 +144,70 @@ def test_parameters_do_not_enlarge_the_shape(larger: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("draw", [gx.random.uniform, gx.random.normal, gx.random.bits])
 def test_shapes(draw: Callable[..., gx.Tensor]) -> None:
     assert draw(()).shape == () and draw(3).shape == (3,) and draw((2, 0)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("kept", [lambda s: s, lambda s: s.numpy().astype(np.int64), lambda s: s.tolist(), gx.Variable])
+def test_states_go_on_where_they_were(kept: Callable[[gx.Tensor], Any]) -> None:
+    f = gx.compile(lambda: gx.random.normal((3,)))
+    gx.random.seed(2**63 + 5)
+    f(), gx.random.uniform((2,))
+    state = kept(gx.random.get_state())
+    expected = [f().tolist(), gx.random.bits((2,)).tolist(), f().tolist()]
+    gx.random.seed(0)
+    gx.random.set_state(state)
+    assert [f().tolist(), gx.random.bits((2,)).tolist(), f().tolist()] == expected
+    other = Generator(1)
+    other.set_state(state)
+    assert gx.random.normal((3,), generator=other).tolist() == pytest.approx(expected[0], rel=1e-6)
+
+
+BAD_STATES: list[tuple[Any, type[Exception]]] = [
+    (np.zeros(2, np.uint32), ShapeError), (np.zeros((3, 1), np.uint32), ShapeError), (7, ShapeError),
+    (None, ShapeError), ([], ShapeError), (np.zeros(3, np.float32), DTypeError), ([0.5, 1, 2], DTypeError), ([-1, 0, 0], DTypeError),
+    ([0, 0, 2**32], DTypeError), ([True, False, True], DTypeError), ("abc", ShapeError), (list("abc"), DTypeError),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "error"), BAD_STATES)
+def test_bad_states(state: Any, error: type[Exception]) -> None:
+    generator = Generator(4)
+    for set_state in (gx.random.set_state, generator.set_state):
+        before = gx.random.get_state().tolist(), generator.get_state().tolist()
+        with pytest.raises(error, match=r"what get_state gave(.|\n)*test_random"):
+            set_state(state)
+        assert (gx.random.get_state().tolist(), generator.get_state().tolist()) == before
+
+
+def test_states_are_set_outside_of_traces() -> None:
+    with pytest.raises(TraceError, match="set_state belongs outside"):
+        gx.trace(lambda: gx.random.set_state([0, 0, 0]))
+
+
+def test_a_resumed_training_is_the_same(tmp_path: Path) -> None:
+    """With dropout, and a checkpoint in files."""
+
+    def made() -> tuple[Any, ...]:
+        gx.random.seed(1)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        optimizer = optim.Adam(model, lr=0.1)
+
+        @gx.compile
+        def step() -> gx.Tensor:
+            loss = gx.mean(model(gx.random.normal((16, 4))) ** 2)
+            optimizer.minimize(loss)
+            return loss
+
+        return model, optimizer, step
+
+    model, optimizer, step = made()
+    step(), step()
+    model.save(tmp_path / "model.safetensors")
+    nn.save_parameters(optimizer.state_dict() | {"random": gx.random.get_state()}, tmp_path / "rest.safetensors")
+    expected = [step().item() for _ in range(3)]
+    model, optimizer, step = made()
+    step()
+    model.load(tmp_path / "model.safetensors")
+    rest = nn.load_parameters(tmp_path / "rest.safetensors")
+    gx.random.set_state(rest.pop("random"))
+    optimizer.load_state_dict(rest)
+    assert [step().item() for _ in range(3)] == expected
