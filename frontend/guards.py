@@ -84,6 +84,11 @@ class Guards:
         self._seen, self._unchanged = seen, unchanged
         return True
 
+    @property
+    def owners(self) -> list[Any]:
+        """The objects whose attributes were read, in that order."""
+        return list({id(g.owner): g.owner for g in self.all if isinstance(g, Attribute)}.values())
+
     def broken(self) -> Guard | None:
         """One that does not hold, if there is one."""
         return next((g for g in self.all if not g.holds()), None)

@@ -162,6 +162,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "default_rng": "gx.random.Generator(seed)", "RandomState": "gx.random.Generator(seed)",
         "manual_seed": "gx.random.seed(n)", "rand": "gx.random.uniform(shape)", "random": "gx.random.uniform(shape)",
         "randn": "gx.random.normal(shape)", "standard_normal": "gx.random.normal(shape)",
+        "get_rng_state": "gx.random.get_state()", "set_rng_state": "gx.random.set_state(state)",
         "integers": "gx.random.randint", "permutation": "NumPy's, outside of compiled functions",
         "shuffle": "NumPy's, outside of compiled functions", "choice": "NumPy's, outside of compiled functions",
         "categorical": "gx.argmax(logits - gx.log(-gx.log(gx.random.uniform(logits.shape))), axis=-1)",

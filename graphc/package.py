@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from .arrays import from_safetensors, to_safetensors
 from .backends.backend import Divisible, Parts
 from .driver import call_lock
 from .errors import PackageError
+from .names import variable_names
 from .records import from_json, to_json
 from .report import Report
 from .text import constants_of, print_graph
@@ -125,7 +126,7 @@ def pack(found: Specialization, name: str) -> Package:
     compilation = found.compilation
     graph, program = compilation.graph, compilation.program
     parts = program.take_apart() if isinstance(program, Divisible) else Parts({}, {})
-    variables = dict(zip(_told_apart([v.name for v in found.variables]), found.variables, strict=True))
+    variables = dict(zip(variable_names(found), found.variables, strict=True))
     with call_lock:
         values = {n: v.storage.array.copy() for n, v in variables.items()}
     manifest = Manifest(
@@ -139,18 +140,6 @@ def pack(found: Specialization, name: str) -> Package:
         _detached(compilation.report()),
     )
     return Package(manifest, print_graph(graph), {**constants_of(graph), **parts.arrays}, values, parts.files)
-
-
-def _told_apart(names: Sequence[str]) -> list[str]:
-    """The names, with a number where one is met again."""
-    found: dict[str, None] = {}
-    for name in names:
-        number, new = 1, name
-        while new in found:
-            number += 1
-            new = f"{name}'{number}"
-        found[new] = None
-    return list(found)
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...] | None:

@@ -163,8 +163,9 @@ def test_states_go_on_where_they_were(kept: Callable[[gx.Tensor], Any]) -> None:
 
 BAD_STATES: list[tuple[Any, type[Exception]]] = [
     (np.zeros(2, np.uint32), ShapeError), (np.zeros((3, 1), np.uint32), ShapeError), (7, ShapeError),
-    (None, ShapeError), ([], ShapeError), (np.zeros(3, np.float32), DTypeError), ([0.5, 1, 2], DTypeError), ([-1, 0, 0], DTypeError),
-    ([0, 0, 2**32], DTypeError), ([True, False, True], DTypeError), ("abc", ShapeError), (list("abc"), DTypeError),
+    (None, ShapeError), ([], ShapeError), ("abc", ShapeError), (np.zeros(3, np.float32), DTypeError),
+    ([0.5, 1, 2], DTypeError), ([-1, 0, 0], DTypeError), ([0, 0, 2**32], DTypeError),
+    ([True, False, True], DTypeError), (list("abc"), DTypeError),
 ]  # fmt: skip
 
 

@@ -58,11 +58,37 @@ def test_a_training_step_goes_on_where_it_was(tmp_path: Path) -> None:
     theirs = [loaded(X, Y).item() for _ in range(5)]
     assert (model.parameters()[0].numpy() == before).all()
     assert theirs == [step(X, Y).item() for _ in range(5)]
-    assert (loaded.variables["weight"].numpy() == model.parameters()[0].numpy()).all()
+    assert (loaded.variables["0.weight"].numpy() == model.parameters()[0].numpy()).all()
     loaded.variables["lr"].assign(0.0)
-    weight = loaded.variables["weight"].numpy().copy()
+    weight = loaded.variables["0.weight"].numpy().copy()
     loaded(X, Y)
-    assert (loaded.variables["weight"].numpy() == weight).all()
+    assert (loaded.variables["0.weight"].numpy() == weight).all()
+
+
+def test_variables_are_named_by_their_paths(tmp_path: Path) -> None:
+    _, step = training()
+    names = list(packed(tmp_path / "step.gxp", step, batch=16).variables)
+    assert [n for n in names if n[0] in "03"] == ["0.weight", "0.bias", "3.weight", "3.bias"]
+    assert {"first_moments.3.bias", "second_moments.0.weight", "lr", "beta1", "random_state"} <= {*names}
+    assert list(packed(tmp_path / "again.gxp", training()[1], batch=16).variables) == names
+
+
+def test_paths_in_two_models_are_told_apart(tmp_path: Path) -> None:
+    maker, critic, alone = (nn.Sequential(nn.Linear(2, 2)) for _ in range(3))
+    of_maker, of_critic = optim.SGD(maker, lr=0.25), optim.SGD(critic, lr=0.5)
+    offset = gx.Variable(np.ones(2, np.float32), name="offset")
+
+    def step(x: Any) -> None:
+        of_critic.minimize(gx.sum(critic(maker(x) + offset)))
+        of_maker.minimize(gx.sum(critic(maker(x))))
+
+    loaded = packed(tmp_path / "step.gxp", step, gx.spec((3, 2)))
+    expected = {f"{m}.0.{p}" for m in ("maker", "critic") for p in ("weight", "bias")}
+    assert expected | {"offset", "of_maker.lr", "of_critic.lr"} <= {*loaded.variables}
+    assert loaded.variables["maker.0.weight"].tolist() == maker[0].weight.tolist()  # type: ignore[attr-defined]
+    assert loaded.variables["of_critic.lr"].item() == 0.5
+    nameless = packed(tmp_path / "f.gxp", lambda x, both=(alone, maker): both[0](both[1](x)), gx.spec((3, 2)))
+    assert list(nameless.variables) == ["0.weight", "0.bias", "0.weight'2", "0.bias'2"]
 
 
 def test_another_process_loads_it_without_the_model(tmp_path: Path) -> None:
