@@ -43,19 +43,23 @@ def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 @operation
 def maximum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """The larger one; NaN if either is NaN."""
+    """The larger one; NaN if either is NaN. Equal ones get half the gradient each; none flows where one is NaN."""
     return elementwise(ops.maximum, *operands(x1, x2))
 
 
 @operation
 def minimum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """The smaller one; NaN if either is NaN."""
+    """The smaller one; NaN if either is NaN. Equal ones get half the gradient each; none flows where one is NaN."""
     return elementwise(ops.minimum, *operands(x1, x2))
 
 
 @operation
 def pow(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """x1 to the power x2. Integers to a negative power follow integer division: 0 unless x1 is ±1."""
+    """x1 to the power x2. Integers to a negative power follow integer division: 0 unless x1 is ±1.
+
+    Where x1 is 0, the gradient for x2 < 1 is inf, or 0 as that of sqrt; that of x2 is 0 wherever the result is, and
+    NaN for negative x1.
+    """
     return elementwise(ops.power, *operands(x1, x2))
 
 
@@ -67,19 +71,22 @@ def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 @operation
 def atan2(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """The angle of the point (x2, x1), in radians. Integers give float32."""
+    """The angle of the point (x2, x1), in radians. Integers give float32. The gradient at the origin is 0."""
     return elementwise(ops.atan2, *floats(x1, x2))
 
 
 @operation
 def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """sqrt(x1² + x2²). Integers give float32."""
+    """sqrt(x1² + x2²), without overflow. Integers give float32.
+
+    The gradient at the origin is 0; beside numbers an infinite one has ±1.
+    """
     return elementwise(ops.hypot, *floats(x1, x2))
 
 
 @operation
 def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """log(exp(x1) + exp(x2)) without overflow. Integers give float32."""
+    """log(exp(x1) + exp(x2)) without overflow. Integers give float32. Equal infinities get half the gradient each."""
     return elementwise(ops.logaddexp, *floats(x1, x2))
 
 

@@ -132,7 +132,10 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
 def vector_norm(
     x: ArrayLike, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Tensor:
-    """The Euclidean norm over these axes. Integers give float32."""
+    """The Euclidean norm over these axes. Integers give float32.
+
+    The gradient is x / norm; 0 where all elements are 0, and NaN for elements that are infinite.
+    """
     x = wide(x)
     return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
 

@@ -48,21 +48,27 @@ def sum(
 def prod(
     x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
 ) -> Tensor:
-    """The product; bools and integers are multiplied in 64 bits."""
+    """The product; bools and integers are multiplied in 64 bits. The gradient is right also where elements are 0."""
     x = as_tensor(x)
     return _reduce(ops.prod, cast(x, accumulator(x, dtype)), axis, keepdims)
 
 
 @operation
 def max(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest element; NaN if there is one. Raises ShapeError for no elements."""
+    """The largest element; NaN if there is one. Raises ShapeError for no elements.
+
+    Equal ones share the gradient; none flows where the result is NaN.
+    """
     x = as_tensor(x)
     return _reduce(ops.max, x, axis, keepdims)
 
 
 @operation
 def min(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest element; NaN if there is one. Raises ShapeError for no elements."""
+    """The smallest element; NaN if there is one. Raises ShapeError for no elements.
+
+    Equal ones share the gradient; none flows where the result is NaN.
+    """
     x = as_tensor(x)
     return _reduce(ops.min, x, axis, keepdims)
 
@@ -123,7 +129,10 @@ def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims
 @operation
 @rounded_once
 def std(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The standard deviation: the square root of the variance."""
+    """The standard deviation: the square root of the variance.
+
+    The gradient for elements that are all equal is 0.
+    """
     return sqrt(var(wide(x), axis=axis, correction=correction, keepdims=keepdims))
 
 

@@ -28,7 +28,15 @@ from .unary import isnan
 
 @operation
 def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """x1 where the condition holds, x2 elsewhere. Both sides are computed."""
+    """x1 where the condition holds, x2 elsewhere. Both sides are computed.
+
+    The value that is not chosen does not matter, NaN and inf included, and gets the gradient 0. But where the function
+    behind it is infinitely steep or NaN there, that 0 becomes NaN on its way back, as 0 · inf does. So keep the
+    argument inside the function's domain, too:
+
+        gx.where(x > 0, gx.sqrt(x), 0.0)                             # the gradient at 0 is NaN
+        gx.where(x > 0, gx.sqrt(gx.where(x > 0, x, 1.0)), 0.0)       # it is 0
+    """
     mask = as_tensor(condition)
     require(mask.dtype, mask.dtype.is_bool, "where", "a bool condition: compare first, as in x != 0")
     return elementwise(ops.select, mask, *operands(x1, x2))

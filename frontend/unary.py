@@ -56,7 +56,11 @@ def log1p(x: ArrayLike, /) -> Tensor:
 
 @operation
 def sqrt(x: ArrayLike, /) -> Tensor:
-    """The square root; NaN below 0. Integers give float32."""
+    """The square root; NaN below 0. Integers give float32.
+
+    The gradient at 0 is inf, but 0 where x is never negative by its making, like a sum of squares, a power of abs(x):
+    sqrt(x²) has the gradient of abs(x).
+    """
     return elementwise(ops.sqrt, *floats(x))
 
 
@@ -68,7 +72,7 @@ def rsqrt(x: ArrayLike, /) -> Tensor:
 
 @operation
 def cbrt(x: ArrayLike, /) -> Tensor:
-    """The cube root. Integers give float32."""
+    """The cube root. Integers give float32. The gradient at 0 is as that of sqrt."""
     return elementwise(ops.cbrt, *floats(x))
 
 
@@ -122,7 +126,10 @@ def cosh(x: ArrayLike, /) -> Tensor:
 
 @operation
 def tanh(x: ArrayLike, /) -> Tensor:
-    """The hyperbolic tangent. Integers give float32."""
+    """The hyperbolic tangent. Integers give float32.
+
+    The gradient is taken from the result: it is 0 where that has rounded to ±1.
+    """
     return elementwise(ops.tanh, *floats(x))
 
 
@@ -158,13 +165,16 @@ def erfc(x: ArrayLike, /) -> Tensor:
 
 @operation
 def sigmoid(x: ArrayLike, /) -> Tensor:
-    """1 / (1 + exp(−x)). Integers give float32."""
+    """1 / (1 + exp(−x)). Integers give float32.
+
+    The gradient is taken from the result: it is 0 where that has rounded to 1.
+    """
     return elementwise(ops.sigmoid, *floats(x))
 
 
 @operation
 def abs(x: ArrayLike, /) -> Tensor:
-    """The absolute value."""
+    """The absolute value. The gradient at 0 is 0."""
     return elementwise(ops.abs, *operands(x))
 
 
@@ -176,7 +186,7 @@ def negative(x: ArrayLike, /) -> Tensor:
 
 @operation
 def sign(x: ArrayLike, /) -> Tensor:
-    """−1, 0 or 1; NaN stays."""
+    """−1, 0 or 1; NaN stays. No gradient flows."""
     return elementwise(ops.sign, *operands(x))
 
 

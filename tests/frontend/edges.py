@@ -40,6 +40,4 @@ def _slopes(function: Callable[..., gx.Tensor], xs: Sequence[gx.Tensor]) -> Any:
 
 def _agree(got: gx.Tensor, want: Any, message: str, rtol: float) -> None:
     if want is not None:
-        np.testing.assert_allclose(
-            got.numpy().astype(np.float64), np.asarray(want, np.float64), rtol=rtol, atol=0, err_msg=message
-        )
+        np.testing.assert_allclose(got.numpy(), f32(want), rtol=rtol, atol=0, err_msg=message)

@@ -220,7 +220,7 @@ def test_normal_cdf(dtype: DType) -> None:
     assert ops.normal_cdf.reference is not None
     want = ops.normal_cdf.reference(x.astype(np.float64)).astype(wide(dtype))
     errors = ulp_errors(compiled(recipe_of("normal_cdf", dtype))(x), want)
-    assert errors.max() <= (4.5 if dtype is float32 else 8.0), x[np.argmax(errors)]
+    assert errors.max() <= (5.0 if dtype is float32 else 8.0), x[np.argmax(errors)]
 
 
 def test_normal_cdf_in_many_digits() -> None:
