@@ -14,12 +14,12 @@ from heapq import heapify, heappop, heappush
 from graphc import ops
 from graphc.index import Axis
 from graphc.ir import Graph, Node
-from graphc.kernel import Apply, Kernel
+from graphc.kernel import Kernel
 from graphc.op import Kind
 
 from .build_kernel import build_kernel, find_split, store_of
 from .groups import Group, in_order
-from .kernel_tracer import Cut, Domain, KernelTracer, contracted_sizes, describe, scalar_recipe
+from .kernel_tracer import Cut, Domain, KernelTracer, Limits, contracted_sizes, describe, scalar_recipe
 from .merge import merge
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
@@ -28,7 +28,10 @@ LARGE_SUM = (
 )  # a sum over everything of more elements is shared by threads, so nothing can use it in its kernel
 MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
-MOST_VALUES = 400  # members that read each other at many indices are computed again for each
+# Members that read each other at many indices are computed again for each. And a long chain of dear functions is
+# compiled sooner as equal kernels, each long enough that what they load and store for each other costs nothing. What
+# varies along a row may be computed again in each pass over it.
+LIMITS = Limits(values=400, cost=512, passes=6)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class _Fusion:
         if node.op.kind is Kind.CONTRACTION and group.members:
             raise Cut(f"{describe(node)} starts a kernel of its own")
         domain, tracer = group.domain, group.tracer
-        tracer.most_values = MOST_VALUES if group.members else None
+        tracer.limits = LIMITS if group.members else None
         fresh = (absorbed | {node}) - tracer.members
         mark = tracer.mark()
         tracer.members |= fresh
@@ -240,7 +243,7 @@ class _Fusion:
 
     def _trace_again(self, group: Group, domain: Domain, members: Sequence[Node]) -> None:
         tracer = KernelTracer(domain, set(group.tracer.members))
-        tracer.most_values = group.tracer.most_values
+        tracer.limits = group.tracer.limits
         for member in members:
             tracer.home(member)
             store_of(tracer, member)
@@ -252,23 +255,44 @@ class _Fusion:
         self.groups = merge(in_order(self.groups), self._merged)
 
     def _merged(self, a: Group, b: Group) -> Group | None:
-        """Both as one group, or None. Members join anew, in topological order."""
+        """Both as one group, or None."""
         if _is_too_large(a, b):
             return None
-        wide = max((a, b), key=lambda g: (g.contracts, g.size))
-        unsplit = Domain.over(wide.domain.dims, wide.domain.contracted)
-        group = Group.over(unsplit, b.number)
-        members = sorted({*a.members, *b.members}, key=self.number.__getitem__)
-        if wide.contracts:  # the contraction comes first: an epilogue can't start before it
-            members.sort(key=lambda n: n.op.kind is not Kind.CONTRACTION)
+        wide, other = (a, b) if _width(a) >= _width(b) else (b, a)
+        if _width(a) == _width(b) and not _can_go_first(wide, other):
+            wide, other = other, wide
         try:
-            for node in members:
-                self.join(group, node, (a.absorbed | b.absorbed))
+            grown = self._grown(wide, other) if _can_go_first(wide, other) else self._joined_anew(wide, other)
         except Cut as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
             return None
-        group.needs, group.users = (a.needs | b.needs) - {a, b}, (a.users | b.users) - {a, b}
-        group.reasons = a.reasons + b.reasons
+        grown.needs, grown.users = (a.needs | b.needs) - {a, b}, (a.users | b.users) - {a, b}
+        grown.reasons = a.reasons + b.reasons
+        grown.members.sort(key=self._place)
+        return grown
+
+    def _place(self, node: Node) -> tuple[bool, int]:
+        """Members come in topological order, but for contractions: an epilogue can't start before them."""
+        return node.op.kind is not Kind.CONTRACTION, self.number[node]
+
+    def _grown(self, wide: Group, other: Group) -> Group:
+        """The members of one group added to the other's, at the cost of what is added; or Cut, and nothing changed."""
+        domain, tracer, mark, inside = wide.domain, wide.tracer, wide.tracer.mark(), set(wide.tracer.members)
+        grown = Group(wide.number, domain, tracer, list(wide.members), set(wide.absorbed))
+        try:
+            for node in other.members:
+                self.join(grown, node, other.absorbed)
+        except Cut:
+            tracer.rollback(mark)
+            tracer.members &= inside
+            raise
+        return grown
+
+    def _joined_anew(self, wide: Group, other: Group) -> Group:
+        """All members in a new group of the wide one's dimensions."""
+        group = Group.over(Domain.over(wide.domain.dims, wide.domain.contracted), wide.number)
+        for node in sorted((*wide.members, *other.members), key=self._place):
+            self.join(group, node, wide.absorbed | other.absorbed)
         return group
 
     # Finishing
@@ -331,8 +355,21 @@ class _Fusion:
         return order
 
 
+def _width(group: Group) -> tuple[bool, int]:
+    """Of two groups, the one that the other may join: a contraction, or the one with more elements."""
+    return group.contracts, group.size
+
+
+def _can_go_first(wide: Group, other: Group) -> bool:
+    """Whether all of `wide` may be traced before `other`, as it is already: it reads nothing of it, and no reduction
+    comes that may want other axes as its row."""
+    reduces = any(n.op.kind is Kind.REDUCTION for n in other.members)
+    return not reduces and not other.contracts and not any(n in wide.tracer.slot_numbers for n in other.members)
+
+
 def _is_too_large(a: Group, b: Group) -> bool:
-    """Whether both as one would surely touch too many buffers or compute too many values: cheaper than trying."""
-    loads = (a.loads() | b.loads()) - {*a.members, *b.members}
-    applied = sum(isinstance(v, Apply) for g in (a, b) for v in g.tracer.values)
-    return len(loads) > MOST_SLOTS or applied > MOST_VALUES
+    """Whether both as one would surely touch too many buffers or compute too much: cheaper than trying."""
+    one, other = a.tracer.effort, b.tracer.effort
+    if one.applied + other.applied > LIMITS.values or one.cost + other.cost > LIMITS.cost:
+        return True
+    return len((a.loads() | b.loads()) - {*a.members, *b.members}) > MOST_SLOTS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc import ops
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
@@ -67,6 +67,33 @@ class Domain:
         return Domain(self.dims, self.factors, frozenset(reduced), self.contracted)
 
 
+class Effort(NamedTuple):
+    """What a kernel's values take: how many are computed by recipes, these recipes' instructions, and the passes over
+    the row, in each of which what varies along it may have to be computed again."""
+
+    applied: int
+    cost: int
+    passes: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a group may grow."""
+
+    values: int
+    cost: int
+    passes: int
+
+    def check(self, values: int, effort: Effort) -> None:
+        """Raise Cut beyond the limits."""
+        if values > self.values:
+            raise Cut(f"the kernel would compute more than {self.values} values")
+        if effort.cost > self.cost:
+            raise Cut(f"the kernel would take more than {self.cost} instructions for each element")
+        if effort.passes > self.passes:
+            raise Cut(f"the kernel would go over its row more than {self.passes} times")
+
+
 class KernelTracer:
     """Values of a growing group of member nodes. `members` may be added to; what was traced stays valid, since a
     node that was loaded before is never a member later (nodes join in topological order)."""
@@ -80,13 +107,15 @@ class KernelTracer:
         self.contracted = tuple(Axis(f"k{n}", size) for n, size in enumerate(domain.contracted))
         self.at = self._dimension_indices()
         self.values: list[Value] = []
-        self.most_values: int | None = None  # beyond which `add` raises Cut
+        self._levels: list[int] = []  # of each value: how many reductions must have finished
+        self._efforts = [Effort(0, 0, 1)]  # of the first values
+        self.limits: Limits | None = None  # beyond which `add` raises Cut
         self.value_axes: list[frozenset[Axis]] = []
         self.slots: list[Node] = []
         self.homes: dict[Node, Indices] = {}
         self._numbers: dict[Value, int] = {}
         self._memo: dict[tuple[Node, Indices, tuple[Bound, ...]], int] = {}
-        self._slot_numbers: dict[Node, int] = {}
+        self.slot_numbers: dict[Node, int] = {}
 
     def _dimension_indices(self) -> Indices:
         result, number = [], 0
@@ -189,23 +218,36 @@ class KernelTracer:
         """The number of a value; equal values have one."""
         number = self._numbers.get(value)
         if number is None:
-            if len(self.values) == self.most_values:
-                raise Cut(f"the kernel would compute more than {self.most_values} values")
             axes = frozenset().union(
                 *(i.axes for i in indices(value)), *(self.value_axes[i] for i in inputs(value))
             )
-            if isinstance(value, Reduce | Dot):
+            level = max([self._levels[i] for i in inputs(value)], default=0)
+            effort = self.effort
+            if isinstance(value, Apply):
+                effort = Effort(effort.applied + 1, effort.cost + value.recipe.cost, effort.passes)
+            elif isinstance(value, Reduce | Dot):
                 axes -= set(value.axes)
+                level += 1
+                effort = Effort(effort.applied, effort.cost, max(effort.passes, level + 1))
+            if self.limits is not None:
+                self.limits.check(len(self.values) + 1, effort)
             number = self._numbers[value] = len(self.values)
             self.values.append(value)
             self.value_axes.append(axes)
+            self._levels.append(level)
+            self._efforts.append(effort)
         return number
+
+    @property
+    def effort(self) -> Effort:
+        """What all values take."""
+        return self._efforts[-1]
 
     def slot(self, node: Node) -> int:
         """The number of the slot that holds a node's elements."""
-        number = self._slot_numbers.get(node)
+        number = self.slot_numbers.get(node)
         if number is None:
-            number = self._slot_numbers[node] = len(self.slots)
+            number = self.slot_numbers[node] = len(self.slots)
             self.slots.append(node)
         return number
 
@@ -355,8 +397,9 @@ class KernelTracer:
         """Forget everything that was traced since `mark`. Dicts keep insertion order, so the newest go first."""
         values, memo, slots, homes = mark
         del self.values[values:], self.value_axes[values:], self.slots[slots:]
+        del self._levels[values:], self._efforts[values + 1 :]
         for table, size in (
-            (self._numbers, values), (self._memo, memo), (self._slot_numbers, slots), (self.homes, homes),
+            (self._numbers, values), (self._memo, memo), (self.slot_numbers, slots), (self.homes, homes),
         ):  # fmt: skip
             while len(table) > size:
                 table.popitem()

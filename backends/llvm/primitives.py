@@ -211,11 +211,22 @@ class Emitter:
         if self.lanes > 1:
             fails = code.call("i1", f"llvm.vector.reduce.or.{suffix(mask)}", (mask, fails))
         with code.when(fails):
-            (other,) = self.recipe(rare.recipe, x, contract=False)
+            other = self._apart(rare.recipe, x)
             t = self.type(rare.recipe.dtype)
             mended = code.let(f"select {mask} {holds}, {t} {usual}, {t} {other}")
             inside = code.block
         return code.let(f"phi {t} [ {usual}, %{before} ], [ {mended}, %{inside} ]")
+
+    def _apart(self, recipe: Recipe, x: tuple[str, ...]) -> str:
+        """A recipe's result by a call: a function of its own takes no place in the loop, and is compiled once for all
+        places that it is called from."""
+        body, t, name = Code(), self.type(recipe.dtype), f"rare_{recipe.name}_{self.lanes}"
+        types = [self.type(dtype) for dtype in recipe.params]
+        names = tuple(f"%x{i}" for i in range(len(types)))
+        (result,) = Emitter(body, self.target, self.lanes).recipe(recipe, names, contract=False)
+        body.do(f"ret {t} {result}")
+        self.code.define(f"internal {t} @{name}({', '.join(map(' '.join, zip(types, names, strict=True)))})", body)
+        return self.code.let(f"call {t} @{name}({', '.join(map(' '.join, zip(types, x, strict=True)))})")
 
     def add(self, a: str, b: str, dtype: DType) -> str:
         """a + b."""

@@ -71,7 +71,7 @@ class Code:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.allocas: list[str] = []
-        self.declarations: set[str] = set()
+        self.declarations: set[str] = set()  # of what it calls; functions of our own are defined there
         self.notes: set[str] = set()  # slow paths taken, for the report
         self._values = 0
         self._labels = 0
@@ -115,6 +115,11 @@ class Code:
             self.do(text)
             return ""
         return self.let(text)
+
+    def define(self, signature: str, body: Code) -> None:
+        """A function of our own, apart from the loops that call it. It goes into the same module, once."""
+        self.declarations |= body.declarations
+        self.declarations.add(body.function(signature, "noinline cold #0"))
 
     def intrinsic(self, name: str, result: str, *arguments: tuple[str, str], flags: str = "") -> str:
         """Call an intrinsic that is overloaded on its result type."""

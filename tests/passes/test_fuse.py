@@ -123,12 +123,13 @@ def test_what_is_read_at_many_indices_stays_small(dear: bool) -> None:
 
 @pytest.mark.parametrize("make", [ops.negative, lambda x: ops.add(ops.tanh(x), x)], ids=["absorbed", "members"])
 def test_deep_graphs(make: Callable[[Node], Node]) -> None:
-    """Chains longer than Python's stack is deep, which unrolled solvers make: in kernels of limited size, soon."""
+    """Chains longer than Python's stack is deep, which unrolled solvers make: in kernels of limited size, most of them
+    equal."""
     x = source = graphs.source((64,))
     for _ in range(1500):
         x = make(x)
     found = fuse(graphs.graph([source], [ops.sum(x, axes=(0,))]))
-    assert len(found) <= 12
+    assert len(found) <= 100 and len({f.kernel for f in found}) <= 12
 
 
 def test_a_long_chain_of_reductions() -> None:
@@ -136,4 +137,5 @@ def test_a_long_chain_of_reductions() -> None:
     x = source = graphs.source((4, 4))
     for _ in range(300):
         x = graphs.softmax(x, 1)
-    assert len(fuse(graphs.graph([source], [x]))) <= 8
+    found = fuse(graphs.graph([source], [x]))
+    assert len(found) <= 150 and len({f.kernel for f in found}) <= 4
