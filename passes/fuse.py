@@ -224,7 +224,7 @@ class _Fusion:
                 pending += waiting
                 continue
             sizes = [u.tensor_type.size for u in users if not self.is_absorbable(u)]
-            found[last] = max([*sizes, *(found[u] for u in through)], default=0)
+            found[last] = max([*sizes, *(found[u] for u in through)], default=-1)
             pending.pop()
         return found[node] >= node.inputs[0].tensor_type.size
 
