@@ -179,7 +179,10 @@ class BoundLLVMProgram:
 
 def _bad_index(index: int, origin: Origin) -> GraphcIndexError:
     """Kernels see indices as the frontend has made them: negative ones counted from the start already."""
-    hint = "a negative number counts from the end: one that lies before the start still is negative here"
+    hint = "an index that is negative still lies before the start; of class numbers, ignore_index= leaves one out"
     return GraphcIndexError(
-        "an index is outside its axis", got=str(index), where=origin.where, hint=hint if index < 0 else None
+        "an index, or a class number, is outside its axis",
+        got=str(index),
+        where=origin.where,
+        hint=hint if index < 0 else None,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 from graphc import ops
-from graphc.errors import DTypeError, ShapeError, option
+from graphc.brief import brief
+from graphc.errors import ArgumentError, DTypeError, ShapeError, option
 
 from ..binary import (
     add,
@@ -28,6 +29,9 @@ from ..shapes import moveaxis
 from ..tensor import Tensor
 from ..unary import abs, exp, isinf, log, log1p, negative, square
 from .functional import log_softmax
+
+
+IGNORED = -100  # the class number that does not count, as in PyTorch
 
 
 class Reduction(Enum):
@@ -72,7 +76,7 @@ def _weighed(weights: Tensor, costs: Tensor) -> Tensor:
 @operation
 @rounded_once
 def cross_entropy(
-    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int | None = None,
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = IGNORED,
     reduction: str = "mean", label_smoothing: float = 0.0, axis: int = -1,
 ) -> Tensor:  # fmt: skip
     """−log of the probability that softmax gives the right class.
@@ -80,9 +84,10 @@ def cross_entropy(
     input   logits, with the classes along `axis` (the last; PyTorch has them along the second).
     target  class numbers of an integer dtype, of the input's shape without that axis; or probabilities of its shape.
     weight  one for each class. The mean is then weighted with the targets' weights, as in PyTorch.
-    ignore_index     targets of this class number cost nothing, and don't count in the mean.
+    ignore_index     targets of this class number cost nothing, and don't count in the mean, which is NaN where
+                     nothing counts, as in PyTorch.
     label_smoothing  the share of each target that is spread over all classes equally.
-    Class numbers outside, negative ones too, raise IndexError at run time.
+    Other class numbers outside, negative ones too, raise IndexError at run time.
 
     A class that cannot be, with a logit of −inf, costs nothing where its target probability, or its weight, is 0, and
     gets no gradient; a target that gives it a chance costs inf.
@@ -93,8 +98,10 @@ def cross_entropy(
         y = moveaxis(y, axis, -1) if y.ndim == x.ndim else y
     scores = log_softmax(wide(x))
     weights = None if weight is None else _class_weights(scores, weight)
-    if y.dtype.is_float:
-        return _with_probabilities(scores, y, weights, ignore_index, reduction, label_smoothing)
+    if y.dtype.is_float and y.shape == scores.shape:
+        if ignore_index != IGNORED:
+            raise ArgumentError("probabilities have no class number to ignore", got=f"ignore_index={brief(ignore_index)}")
+        return _with_probabilities(scores, y, weights, reduction, label_smoothing)
     return _with_classes(scores, y, weights, ignore_index, reduction, label_smoothing)
 
 
@@ -103,7 +110,7 @@ def _class_weights(scores: Tensor, weight: ArrayLike) -> Tensor:
     weights = as_tensor(weight)
     if weights.shape != scores.shape[-1:]:
         raise ShapeError(
-            "cross_entropy takes one weight for each class", got=f"{weights.type} for {scores.type}"
+            "there is one weight for each class", got=f"{weights.type} for {scores.type}"
         )
     return cast(weights, scores.dtype)
 
@@ -112,12 +119,13 @@ def _with_classes(
     scores: Tensor,
     y: Tensor,
     weight: Tensor | None,
-    ignore_index: int | None,
+    ignore_index: int,
     reduction: str,
     smoothing: float,
 ) -> Tensor:
     classes = _class_numbers(scores, y)
-    counted = None if ignore_index is None else not_equal(classes, ignore_index)
+    low, high = int(classes.dtype.min), int(classes.dtype.max)
+    counted = not_equal(classes, ignore_index) if low <= ignore_index <= high else None
     chosen = classes if counted is None else where(counted, classes, 0)
     costs = negative(_picked(scores, chosen))
     weights = None if weight is None else take(weight, chosen)
@@ -135,13 +143,24 @@ def _with_classes(
 
 
 def _class_numbers(scores: Tensor, y: Tensor) -> Tensor:
-    if not y.dtype.is_integer:
-        raise DTypeError("cross_entropy's target is class numbers or probabilities", got=str(y.type))
-    if y.shape != scores.shape[:-1]:
+    rows = scores.shape[:-1]
+    if y.shape == (*rows, 1):
         raise ShapeError(
-            "cross_entropy needs a class number for each row of the input",
+            "a class number for each row has no axis of size 1 behind the rows",
+            got=f"{scores.type} and {y.type}",
+            hint="y[..., 0]",
+        )
+    if y.shape != rows:
+        raise ShapeError(
+            "a target is a class number for each row of the input, or probabilities of its shape",
             got=f"{scores.type} and {y.type}",
             hint="the classes are along the last axis; give axis= for another",
+        )
+    if not y.dtype.is_integer:
+        raise DTypeError(
+            "class numbers are integers",
+            got=str(y.type),
+            hint="y.astype(np.int64), or gx.astype(y, gx.int64); probabilities have the input's shape",
         )
     return y
 
@@ -156,14 +175,9 @@ def _with_probabilities(
     scores: Tensor,
     y: Tensor,
     weight: Tensor | None,
-    ignore_index: int | None,
     reduction: str,
     smoothing: float,
 ) -> Tensor:
-    if y.shape != scores.shape or ignore_index is not None:
-        raise ShapeError(
-            "probabilities have the input's shape, and none can be ignored", got=f"{scores.type} and {y.type}"
-        )
     y = cast(y, scores.dtype)
     if smoothing:
         y = add(multiply(y, 1.0 - smoothing), smoothing / scores.shape[-1])
@@ -173,14 +187,17 @@ def _with_probabilities(
 
 @operation
 @rounded_once
-def nll_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
+def nll_loss(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = IGNORED,
+    reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """−input at the target's class, for log-probabilities with the classes along the last axis.
 
-    Class numbers outside raise IndexError at run time.
+    target, weight, ignore_index: as in `cross_entropy`.
     """
-    scores = as_tensor(input)
-    picked = _picked(scores, _class_numbers(scores, as_tensor(target)))
-    return _reduced(negative(picked), reduction)
+    scores = wide(input)
+    weights = None if weight is None else _class_weights(scores, weight)
+    return _with_classes(scores, as_tensor(target), weights, ignore_index, reduction, 0.0)
 
 
 @operation
