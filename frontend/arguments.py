@@ -26,6 +26,7 @@ from . import pytree
 from .exchange import is_foreign_array, native_array
 from .spec import Spec
 from .tensor import Tensor
+from .tracer import leaked
 from .variable import Variable
 
 _PLAIN = (np.ndarray, np.generic, Tensor, Variable, Spec, bool, int, float, str)
@@ -104,10 +105,8 @@ def _describe(leaf: Any) -> tuple[Any, np.ndarray | None]:
     """What a leaf is to the trace, and its elements where it is an array."""
     if isinstance(leaf, Tensor):
         if leaf.is_symbolic:
-            raise TraceError(
-                "a symbolic tensor can't be an argument outside of its trace",
-                got=repr(leaf),
-            )
+            assert leaf._node is not None
+            raise leaked(leaf._node)
         return leaf.type, leaf._packed()
     if isinstance(leaf, Spec):
         return leaf.resolve(None, {}), None
@@ -136,7 +135,7 @@ def static_key(value: Any) -> Hashable:
     except TypeError:
         raise TraceError(
             "an argument is an array, a container of arrays (dict, list, tuple), or a hashable Python value",
-            got=f"{value!r} of type {type(value).__qualname__}",
+            got=f"{brief(value)} of type {type(value).__qualname__}",
         ) from None
     return type(value), value
 
@@ -203,6 +202,31 @@ def declaration(function: Callable[..., Any], specs: Sequence[Any]) -> str:
     )
 
 
+def as_declared(args: tuple[Any, ...], specs: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments of a call, with arrays in place of the Python numbers, and lists of them, that stand where an array
+    is declared. Raises DTypeError for lists that are no array."""
+    return tuple(
+        _as_declared(arg, specs[i]) if i < len(specs) and isinstance(specs[i], Spec) else arg
+        for i, arg in enumerate(args)
+    )
+
+
+def _as_declared(value: Any, declared: Spec) -> Any:
+    if not _is_of_numbers(value):
+        return value
+    array = native_array(value)
+    if type_of(array).dtype.is_float and not declared.dtype.is_float:
+        return array  # which the spec will refuse, rather than have it rounded
+    return native_array(value, declared.dtype)
+
+
+def _is_of_numbers(value: Any) -> bool:
+    """Whether it is a Python number, or nested lists of nothing else."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_of_numbers, value))
+    return isinstance(value, bool | int | float) and not isinstance(value, np.generic)
+
+
 def check_specs(function: Callable[..., Any], args: Sequence[Any], specs: Sequence[Any]) -> None:
     """Compare the positional arguments of a call with their specs, each a Spec, a pytree of them, or None for anything.
 
@@ -220,7 +244,7 @@ def check_specs(function: Callable[..., Any], args: Sequence[Any], specs: Sequen
         for leaf, one in _pairs(arg, wanted, name):
             found = leaf.type if isinstance(leaf, Tensor | Variable) else _describe(leaf)[0]
             if not isinstance(found, TensorType):
-                raise TraceError(f"argument {name} is declared as an array, {one}", got=repr(leaf))
+                raise TraceError(f"argument {name} is declared as an array, {one}", got=brief(leaf))
             one.check(found, name, sizes)
 
 

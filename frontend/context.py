@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from graphc.brief import brief
 from graphc.settings import BACKENDS, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def using(*, backend: str | None = None, threads: int | None = None) -> Iterator
     `backend=` keep theirs. Raises SettingsError for a backend that does not exist.
     """
     if backend is not None and backend not in BACKENDS:
-        raise SettingsError("there is no such backend", got=repr(backend), hint=" or ".join(BACKENDS))
+        raise SettingsError("there is no such backend", got=brief(backend), hint=" or ".join(BACKENDS))
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 0):
-        raise SettingsError("threads is a number of threads, or 0 for all", got=repr(threads))
+        raise SettingsError("threads is a number of threads, or 0 for all", got=brief(threads))
     old = _context.get()
     changes: dict[str, object] = {}
     if backend is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
+from graphc.brief import brief
 from graphc.errors import DTypeError, ShapeError
 from graphc.storage import aligned_copy
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32, float64, int64
@@ -34,10 +35,10 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     """Sizes as a tuple. Raises ShapeError for anything but whole numbers ≥ 0."""
     rule = "a shape is made of whole numbers ≥ 0, known while tracing"
     if isinstance(shape, Tensor | Variable) or any(isinstance(s, Tensor | Variable) for s in _items(shape)):
-        raise ShapeError(rule, got=repr(shape))
+        raise ShapeError(rule, got=brief(shape))
     sizes = wholes(shape, rule)
     if any(size < 0 for size in sizes):
-        raise ShapeError(rule, got=repr(shape))
+        raise ShapeError(rule, got=brief(shape))
     return sizes
 
 
@@ -191,7 +192,7 @@ def arange(
     start, stop, step = (n.item() if isinstance(n, np.generic) else n for n in (start, stop, step))
     if not all(map(is_number, (start, stop, step))) or step == 0:
         raise ShapeError(
-            "gx.arange takes Python numbers, and a step that is not 0", got=repr((start, stop, step))
+            "gx.arange takes Python numbers, and a step that is not 0", got=brief((start, stop, step))
         )
     count = _count_steps(start, stop, step)
     floats = any(isinstance(n, float) for n in (start, stop, step))
@@ -237,7 +238,7 @@ def iota(count: int, dtype: DType) -> Tensor:
 def _count_steps(start: Number, stop: Number, step: Number) -> int:
     """⌈(stop − start) / step⌉, at least 0. Exact for whole numbers, of which a division would keep 53 bits; others are
     divided as NumPy does."""
-    got = repr((start, stop, step))
+    got = brief((start, stop, step))
     if not all(-_LARGEST <= n <= _LARGEST for n in (start, stop, step)):
         raise ShapeError("gx.arange takes finite numbers", got=got)
     if all(n == int(n) for n in (start, stop, step)):

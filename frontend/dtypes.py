@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.errors import DTypeError
+from graphc.brief import brief
+from graphc.errors import DTypeError, OptionError
 from graphc.types import DType, DTypeLike, as_dtype, type_of
 
 from .emit import is_number
@@ -60,7 +61,8 @@ def isdtype(dtype: DTypeLike, kind: DTypeLike | tuple[DTypeLike, ...]) -> bool:
         return any(isdtype(dtype, k) for k in kind)
     if isinstance(kind, str):
         if kind not in _KINDS:
-            raise ValueError(f"a kind is one of {', '.join(_KINDS)}, not {kind!r}")
+            kinds = f"use one of {', '.join(_KINDS)}"
+            raise OptionError("there is no such kind of dtypes", got=brief(kind), hint=kinds)
         return bool(_KINDS[kind](as_dtype(dtype)))
     return as_dtype(dtype) is as_dtype(kind)
 

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from graphc import ops
+from graphc.brief import brief
 from graphc.errors import CompileError, DTypeError, GraphcError, ShapeError
 from graphc.evaluate import apply
 from graphc.ir import Node, make_node
@@ -254,7 +255,7 @@ def whole(value: Any, rule: str) -> int:
             return operator.index(value)
         except TypeError:
             pass
-    raise ShapeError(rule, got=repr(value))
+    raise ShapeError(rule, got=brief(value))
 
 
 def wholes(values: Any, rule: str) -> tuple[int, ...]:

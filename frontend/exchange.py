@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.errors import DTypeError
 from graphc.ops.bits import convert
 from graphc.types import DType, as_dtype, bfloat16, float32, int64, type_of
@@ -65,7 +66,7 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
         return np.asarray(x)
     raise DTypeError(
         "expected an array: a Tensor, a Variable, a NumPy array, a number, or anything with DLPack",
-        got=f"{x!r} of type {type(x).__qualname__}",
+        got=f"{brief(x)} of type {type(x).__qualname__}",
     )
 
 
@@ -77,9 +78,9 @@ def _from_python(x: Any, dtype: DType | None) -> np.ndarray:
         raise DTypeError("nested lists become an array where all rows are equally long and all numbers fit",
                          got=str(error)) from error  # fmt: skip
     if array.dtype == object and _is_large(x):
-        raise DTypeError(f"a Python number must fit {dtype or int64}", got=repr(x))
+        raise DTypeError(f"a Python number must fit {dtype or int64}", got=brief(x))
     if array.dtype == object or array.dtype.kind in "USc":
-        raise DTypeError("expected numbers", got=repr(x))
+        raise DTypeError("expected numbers", got=brief(x))
     if dtype is None:
         if _holds_arrays(x) or array.dtype not in (np.float64, np.uint64):
             return array

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc import ops
+from graphc.brief import brief
 from graphc.driver import driver
 from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Node, located
@@ -76,7 +77,7 @@ def _reached(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | No
 
 def _target(x: Any, here: Frame) -> Node:
     if not isinstance(x, Tensor | Variable):
-        raise TraceError("gradients are taken with respect to tensors and Variables", got=repr(x))
+        raise TraceError("gradients are taken with respect to tensors and Variables", got=brief(x))
     if not x.type.dtype.is_float:
         raise DTypeError("only floats have gradients", got=str(x.type))
     return here.node(as_tensor(x))
@@ -154,7 +155,14 @@ def _zeros(type_: TensorType) -> Tensor:
 
 def _fresh(x: Any) -> Tensor:
     """x as a node of its own, so that other uses of x are not taken for the differentiated argument."""
-    return _unchanged(as_tensor(x))
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_float:
+        raise DTypeError(
+            "only floats have gradients",
+            got=str(tensor.type),
+            hint="x.astype(np.float32); argnums= says which arguments to differentiate, if not the first",
+        )
+    return _unchanged(tensor)
 
 
 def _unchanged(x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from types import EllipsisType
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc import ops
+from graphc.brief import brief
 from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcIndexError, ShapeError, TraceError
 from graphc.types import bool_
@@ -82,6 +82,12 @@ SMALL = 1024  # bytes
 @with_user_line
 def reject_assignment(x: Any, key: Any, value: Any) -> None:
     """x[key] = value is no operation of immutable tensors."""
+    if isinstance(x, Variable):
+        raise TraceError(
+            "a Variable is assigned as a whole: x[i] = v is not possible",
+            got=f"{x.name}: {x.type}",
+            hint=f"{x.name}.assign(gx.where(mask, v, {x.name})); or assign a NumPy copy that was changed",
+        )
     raise TraceError(
         "tensors are immutable: x[i] = v is not possible",
         hint="build the result with gx.where(mask, v, x) or gx.concat, and keep state in a gx.Variable",
@@ -263,7 +269,7 @@ def _text(key: Any) -> str:
         return f"({', '.join(map(_text, key))})"
     if isinstance(key, Tensor | Variable):
         return str(key.type)
-    return f"{key.dtype}{list(key.shape)}" if isinstance(key, np.ndarray) else reprlib.repr(key)
+    return f"{key.dtype}{list(key.shape)}" if isinstance(key, np.ndarray) else brief(key)
 
 
 __all__ = ["index", "reject_assignment"]

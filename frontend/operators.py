@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from graphc.brief import brief
 from graphc.errors import OptionError, ShapeError
 from graphc.types import TensorType
 
@@ -79,7 +80,7 @@ class Operators:
         """The tensor itself, for the device "cpu". Raises OptionError for others."""
         require_cpu(device)
         if stream is not None:
-            raise OptionError("the CPU has no streams", got=repr(stream), hint="leave `stream` out")
+            raise OptionError("the CPU has no streams", got=brief(stream), hint="leave `stream` out")
         return unary.positive(self)
 
     @with_user_line
@@ -91,7 +92,7 @@ class Operators:
         if api_version is not None and api_version not in API_VERSIONS:
             raise OptionError(
                 "there is no such version of the array API standard",
-                got=repr(api_version),
+                got=brief(api_version),
                 hint=f"use one of {', '.join(API_VERSIONS)}",
             )
         return graphc
@@ -119,6 +120,7 @@ class Operators:
     def __getitem__(self, key: Any) -> Tensor:
         return indexing.index(self, key)
 
+    @with_user_line
     def __setitem__(self, key: Any, value: Any) -> None:
         indexing.reject_assignment(self, key, value)
 

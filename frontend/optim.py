@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.errors import ShapeError, TraceError
 from graphc.types import DType
 
@@ -60,12 +61,19 @@ def _named(parameters: Parameters) -> list[tuple[str, Variable]]:
     """What to train, by path in the module or by number."""
     if isinstance(parameters, Module):
         return list(parameters.named_parameters())
+    if not isinstance(parameters, Variable | Iterable):
+        is_method = getattr(parameters, "__name__", "") == "parameters"
+        raise TraceError(
+            "an optimizer takes a module or Variables",
+            got=brief(parameters),
+            hint="the module itself, or model.parameters() with parentheses" if is_method else None,
+        )
     variables = [parameters] if isinstance(parameters, Variable) else list(parameters)
     for variable in variables:
         if not isinstance(variable, Variable):
             raise TraceError(
                 "an optimizer takes a module or Variables",
-                got=repr(variable),
+                got=brief(variable),
                 hint="gx.Variable(array) makes one",
             )
     return [(str(i), v) for i, v in enumerate(variables) if v.trainable]
@@ -329,7 +337,7 @@ def _pair(betas: Sequence[float]) -> tuple[float, float]:
     try:
         first, second = betas
     except (TypeError, ValueError):
-        raise ShapeError("betas are two numbers", got=repr(betas), where=user_location()) from None
+        raise ShapeError("betas are two numbers", got=brief(betas), where=user_location()) from None
     return first, second
 
 

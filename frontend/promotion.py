@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from functools import cache, reduce
 
+from graphc.brief import brief
 from graphc.errors import DTypeError
 from graphc.types import DTYPES, DType, bool_, float32, int64
 
@@ -77,7 +78,7 @@ def in_range(value: Number, dtype: DType) -> Number:
     if isinstance(value, float):
         raise DTypeError(
             f"a Python float does not become {dtype} by itself",
-            got=repr(value),
+            got=brief(value),
             hint="convert it with int(), or give a float dtype",
         )
     if not dtype.min <= value <= dtype.max:
@@ -88,7 +89,7 @@ def in_range(value: Number, dtype: DType) -> Number:
 def _out_of_range(value: Number, dtype: DType) -> DTypeError:
     return DTypeError(
         f"a Python number must fit the array's dtype, {dtype}",
-        got=repr(value),
+        got=brief(value),
         hint="convert the array to a wider dtype with gx.astype first",
     )
 

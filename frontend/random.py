@@ -84,7 +84,7 @@ class Generator:
 
 def _initial_state(seed: int) -> np.ndarray:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
-        raise DTypeError("a seed is an int in 0 … 2**64 − 1", got=repr(seed))
+        raise DTypeError("a seed is an int in 0 … 2**64 − 1", got=brief(seed))
     number = int(seed)
     return np.array([number & 0xFFFFFFFF, number >> 32, 0], np.uint32)
 
@@ -279,7 +279,7 @@ def bernoulli(p: ArrayLike, shape: Shape, *, generator: Generator | None = None)
     """True with probability p, which broadcasts to the shape. Raises ProbabilityError for a number that is none."""
     sizes = as_shape(shape)
     if is_number(p) and not 0 <= p <= 1:
-        raise ProbabilityError("a probability is between 0 and 1", got=repr(p))
+        raise ProbabilityError("a probability is between 0 and 1", got=brief(p))
     _check_broadcasts(sizes, "bernoulli", p)
     return less(_drawn(sizes, 1, generator, lambda word: _fraction(float32, word)), p)
 

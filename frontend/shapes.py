@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc import ops
-from graphc.errors import ShapeError
+from graphc.brief import brief
+from graphc.errors import OptionError, ShapeError
 
 from .emit import (
     ArrayLike,
@@ -303,7 +304,7 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
         return []
     xs = list(operands(*arrays))
     if indexing not in ("xy", "ij"):
-        raise ValueError(f'indexing is "xy" or "ij", not {indexing!r}')
+        raise OptionError("there is no such indexing", got=brief(indexing), hint="use 'xy' or 'ij'")
     order = list(range(len(xs)))
     if indexing == "xy" and len(xs) > 1:
         order[0], order[1] = 1, 0
@@ -348,7 +349,7 @@ def as_count(value: int, rule: str) -> int:
     """A whole number ≥ 0. Raises ShapeError with this rule for anything else."""
     count = whole(value, rule)
     if count < 0:
-        raise ShapeError(rule, got=repr(value))
+        raise ShapeError(rule, got=brief(value))
     return count
 
 

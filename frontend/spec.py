@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.errors import DTypeError, ShapeError
 from graphc.types import DType, DTypeLike, TensorType, as_dtype
 
@@ -73,7 +74,7 @@ def spec(shape: Sequence[Size], dtype: DTypeLike = "float32") -> Spec:
     A function compiled with specs takes arrays of exactly that dtype. Raises ShapeError for any other size.
     """
     if isinstance(shape, str) or not isinstance(shape, Iterable):
-        raise ShapeError("a spec has a sequence of sizes", got=repr(shape), hint="gx.spec((n,)) for a vector")
+        raise ShapeError("a spec has a sequence of sizes", got=brief(shape), hint="gx.spec((n,)) for a vector")
     return Spec(tuple(_size(s) for s in shape), as_dtype(dtype))
 
 
@@ -82,5 +83,5 @@ def _size(size: Size) -> Size:
         return size
     number = -1 if isinstance(size, bool | np.bool_) or not hasattr(size, "__index__") else operator.index(size)
     if number < 0:
-        raise ShapeError("a size in a spec is a number ≥ 0, a name, or None for the batch", got=repr(size))
+        raise ShapeError("a size in a spec is a number ≥ 0, a name, or None for the batch", got=brief(size))
     return number

@@ -10,14 +10,15 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from graphc.errors import TraceError
+from graphc.errors import DTypeError, TraceError
 from graphc.ir import Node
 from graphc.storage import aligned_copy
 from graphc.types import DType, DTypeLike, TensorType, bfloat16, dtype_of, type_of
 
+from .context import current_frame
 from .location import user_location
 from .operators import Operators
-from .tracer import Frame
+from .tracer import Frame, leaked
 
 
 class Tensor(Operators):
@@ -64,6 +65,7 @@ class Tensor(Operators):
     def _value(self, wish: str, instead: str) -> np.ndarray:
         """The elements, or an error that says what to use instead."""
         if self._node is not None:
+            self._check_at_home()
             raise TraceError(
                 f"{wish} needs the value of a tensor, which is not known while a function is traced",
                 got=f"a symbolic {self.type}",
@@ -71,6 +73,14 @@ class Tensor(Operators):
                 hint=instead,
             )
         return self._packed()
+
+    def _check_at_home(self) -> None:
+        """Raise TraceError for a symbolic tensor that was kept beyond its trace."""
+        frame = current_frame()
+        while frame is not None and frame is not self._frame:
+            frame = frame.parent
+        if frame is None and self._node is not None:
+            raise leaked(self._node)
 
     def _packed(self) -> np.ndarray:
         """The elements of a concrete tensor, C-contiguous from now on."""
@@ -157,9 +167,15 @@ class Tensor(Operators):
         return array.__index__()
 
     def __format__(self, spec: str) -> str:
-        if self._node is None and self._array.ndim == 0:
-            return format(self._array.item(), spec)
-        return format(str(self), spec)
+        if not spec:
+            return str(self)
+        array = self._value(f"the format {spec!r}", 'return the tensor and format it then; f"{x}" shows its type')
+        if array.ndim:
+            raise DTypeError(
+                f"the format {spec!r} is for one number", got=str(self.type), where=user_location(),
+                hint="np.array2string(x.numpy(), ...) formats arrays",
+            )  # fmt: skip
+        return format(array.item(), spec)
 
     def __repr__(self) -> str:
         if self._node is not None:

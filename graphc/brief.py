@@ -50,5 +50,5 @@ def _text(value: Any) -> str:
     try:
         text = " ".join(_short.repr(value).split())
     except ValueError:
-        return f"a {type(value).__name__} of thousands of digits"
+        return "an int of thousands of digits"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

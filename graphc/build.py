@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -11,6 +12,8 @@ from .backends.backend import Linkable
 from .driver import call_lock
 from .errors import ShapeError, UnsupportedError
 from .frontend import pytree
+from .frontend.guards import Attribute
+from .frontend.location import stack_level
 from .frontend.spec import Spec
 
 if TYPE_CHECKING:
@@ -68,6 +71,9 @@ def build(found: Specialization, name: str, path: Path, kind: Kind) -> None:
         case Kind.PACKAGE:
             from .package import pack
 
+            if forgotten := _forgotten_mode(found):
+                text = f"the package of {name} will go on drawing random numbers: {forgotten}, unless it is meant so"
+                warnings.warn(text, stacklevel=stack_level())
             pack(found, name).write(path)
         case Kind.LIBRARY:
             raise UnsupportedError(
@@ -75,6 +81,18 @@ def build(found: Specialization, name: str, path: Path, kind: Kind) -> None:
                 got=f"kind={kind.value!r}",
                 hint='build(path, kind="program")',
             )
+
+
+def _forgotten_mode(found: Specialization) -> str | None:
+    """What there is to say of a function that trains nothing, but changes state with modules in training mode: most
+    likely a model whose dropout was to be off."""
+    read = [g for g in found.guards.all if isinstance(g, Attribute) and g.name == "training"]
+    training = [type(g.owner).__name__ for g in read if g.value is True]
+    updates = zip(found.variables, found.compilation.graph.updates, strict=True)
+    changed = [v for v, update in updates if update is not None]
+    if not training or not changed or any(v.trainable for v in changed):
+        return None
+    return f"model.eval() before, since {', '.join(dict.fromkeys(training))} is in training mode"
 
 
 def _build_program(found: Specialization, name: str, path: Path) -> None:
@@ -86,7 +104,7 @@ def _build_program(found: Specialization, name: str, path: Path) -> None:
         raise UnsupportedError(
             "this version builds programs of functions that assign to no Variable",
             got=f"{name}, which assigns to {', '.join(dict.fromkeys(assigned))}",
-            hint='a package keeps Variables: build(path, kind="package")',
+            hint=_forgotten_mode(found) or 'a package keeps Variables: build(path, kind="package")',
         )
     program = found.compilation.program
     if not isinstance(program, Linkable):

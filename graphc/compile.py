@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import driver as hook
 from . import ops
+from .brief import brief
 from .errors import TraceError, UnsupportedError
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
@@ -168,7 +169,7 @@ def find_backend(name: str) -> Backend:
     """The backend of that name. Raises UnsupportedError where there is none."""
     if name not in BACKENDS:
         raise UnsupportedError(
-            "there is no such backend", got=repr(name), hint="use one of " + ", ".join(BACKENDS)
+            "there is no such backend", got=brief(name), hint="use one of " + ", ".join(BACKENDS)
         )
     backend: Backend = importlib.import_module(BACKENDS[name]).backend
     return backend
@@ -195,7 +196,7 @@ def compile(
 
     def make(f: Callable[..., Any]) -> Executable:
         if not callable(f):
-            raise TraceError("gx.compile takes a function", got=repr(f))
+            raise TraceError("gx.compile takes a function", got=brief(f))
         return Executable(f, backend=backend, inputs=None if inputs is None else tuple(inputs))
 
     return make if function is None else make(function)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeVar
 
+from .brief import brief
+
 E = TypeVar("E", bound=Enum)
 
 
@@ -40,6 +42,8 @@ class Location:
 class GraphcError(Exception):
     """Base of all errors that graphc raises on purpose."""
 
+    longest = 600  # characters of `got` that are shown: a message prints no data
+
     def __init__(
         self, rule: str, *, got: str | None = None, where: Location | None = None, hint: str | None = None
     ) -> None:
@@ -58,7 +62,8 @@ class GraphcError(Exception):
     def __str__(self) -> str:
         lines = [self.rule]
         if self.got is not None:
-            lines.append(f"  got: {self.got}")
+            shown = self.got if len(self.got) <= self.longest else f"{self.got[: self.longest]}…"
+            lines.append(f"  got: {shown}")
         if self.where is not None:
             text = self.where.text
             lines.append(f'  at:  {self.where.file}, line {self.where.line}' + (f":  {text}" if text else ""))
@@ -110,6 +115,8 @@ class PackageError(GraphcError, ValueError):
 class CompileError(GraphcError, RuntimeError):
     """graphc's own fault: a pass or a backend broke an invariant."""
 
+    longest = 100_000  # it shows a window of the graph
+
 
 class ParseError(GraphcError, ValueError):
     """Text that is no graph. `line` and `column` count from 1; the message shows the place."""
@@ -126,5 +133,5 @@ def option(kind: type[E], name: object, what: str) -> E:
     found = next((member for member in kind if member.value == name), None)
     if found is None:
         legal = ", ".join(repr(member.value) for member in kind)
-        raise OptionError(f"there is no such {what}", got=repr(name), hint=f"use one of {legal}")
+        raise OptionError(f"there is no such {what}", got=brief(name), hint=f"use one of {legal}")
     return found

@@ -15,11 +15,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .brief import brief
 from .compile import Compilation, Stage
 from .driver import call_lock, trace_lock
 from .errors import TraceError, UnsupportedError, option
 from .frontend.arguments import (
     Arguments,
+    as_declared,
     bound_arguments,
     check_specs,
     declaration,
@@ -91,12 +93,17 @@ class Executable:
     def _inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call inside a trace. Raises ShapeError or DTypeError where it is not as the specs say."""
         if self.inputs is not None:
-            check_specs(self.function, bound_arguments(self.function, args, kwargs)[0], self.inputs)
+            args, kwargs = bound_arguments(self.function, args, kwargs)
+            args = as_declared(args, self.inputs)
+            check_specs(self.function, args, self.inputs)
         check_call(self.function, args, kwargs)
         return self.function(*args, **kwargs)
 
     def _call(self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The slow way, which ends in a fast call for arguments like these."""
+        if self.inputs is not None:
+            args, kwargs = bound_arguments(self.function, args, kwargs)
+            args = as_declared(args, self.inputs)
         arguments = Arguments.of(self.function, args, kwargs)
         with trace_lock:
             found = self._specialize(arguments, context)
@@ -182,7 +189,7 @@ class Executable:
         from .build import Kind, build, fix_sizes
 
         if target is not None:
-            raise UnsupportedError("this version builds for this machine only", got=f"target={target!r}")
+            raise UnsupportedError("this version builds for this machine only", got=f"target={brief(target)}")
         declared = self.inputs if inputs is None else tuple(inputs)
         if declared is None and parameter_count(self.function) == 0:
             declared = ()
@@ -317,7 +324,7 @@ def _differences(old: Arguments, new: Arguments) -> list[str]:
     return [
         f"{name}: {before!s} → {after!s}"
         if isinstance(after, TensorType)
-        else f"{name}: {before!r} → {after!r}"
+        else f"{name}: {brief(before)} → {brief(after)}"
         for name, before, after in zip(new.names, old.leaves, new.leaves, strict=True)
         if not is_same_static(before, after)
     ]

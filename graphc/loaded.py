@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backends.backend import Assembler, Program, Signature
+from .brief import brief
 from .compile import Compilation, Stage, find_backend
 from .driver import call_lock
 from .errors import PackageError, ShapeError, TraceError, UnsupportedError, option
@@ -173,7 +174,7 @@ class Loaded:
     @property
     def _signature_text(self) -> str:
         pairs = zip(self.arguments.names, self.arguments.leaves, strict=True)
-        described = (f"{n}: {x}" if isinstance(x, TensorType) else f"{n}={x!r}" for n, x in pairs)
+        described = (f"{n}: {x}" if isinstance(x, TensorType) else f"{n}={brief(x)}" for n, x in pairs)
         return f"{self.__name__}({', '.join(described)})"
 
     def _check(self, got: Arguments) -> None:
@@ -186,7 +187,7 @@ class Loaded:
             if isinstance(wanted, TensorType) and isinstance(leaf, TensorType):
                 Spec(wanted.shape, wanted.dtype).check(leaf, name, {})
             elif not is_same_static(wanted, leaf):
-                raise TraceError(f"{self.title} takes {self._signature_text}", got=f"{name}={leaf!r}")
+                raise TraceError(f"{self.title} takes {self._signature_text}", got=f"{name}={brief(leaf)}")
 
 
 class PackagedCompilation(Compilation):
@@ -252,7 +253,7 @@ def _example(manifest: Manifest) -> tuple[tuple[Any, ...], dict[str, Any]]:
     match decode_tree(manifest.arguments, lambda t: Spec(t.shape, t.dtype)):
         case (tuple() as args, dict() as kwargs) if all(isinstance(name, str) for name in kwargs):
             return args, kwargs
-    raise PackageError("the arguments of a package are (args, kwargs)", got=repr(manifest.arguments)[:80])
+    raise PackageError("the arguments of a package are (args, kwargs)", got=brief(manifest.arguments))
 
 
 def _result(manifest: Manifest) -> tuple[Result, tuple[TensorType, ...]]:

@@ -14,6 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from .brief import brief
 from .errors import CompileError, GraphcError, PackageError
 from .types import DTYPES, DType
 
@@ -55,7 +56,7 @@ def _encoded(value: Any) -> Any:
             return {str(name): _encoded(item) for name, item in value.items()}
     if is_dataclass(value):
         return {f.name: _encoded(getattr(value, f.name)) for f in fields(value)}
-    raise CompileError("a record has no such values", got=repr(value))
+    raise CompileError("a record has no such values", got=brief(value))
 
 
 def _decoded(kind: Any, value: Any, where: str) -> Any:
@@ -106,11 +107,11 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _expect(kind: type, value: Any, where: str) -> Any:
     if type(value) is not kind:  # exactly: True is no int
-        raise PackageError(f"{where} is of type {kind.__name__}", got=repr(value)[:80])
+        raise PackageError(f"{where} is of type {kind.__name__}", got=brief(value))
     return value
 
 
 def _known(names: Mapping[Any, Any], value: Any, where: str) -> Any:
     if not isinstance(value, str) or value not in names:
-        raise PackageError(f"{where} is one of {', '.join(names)}", got=repr(value)[:80])
+        raise PackageError(f"{where} is one of {', '.join(names)}", got=brief(value))
     return names[value]

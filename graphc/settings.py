@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 
+from .brief import brief
 from .errors import GraphcError
 
 
@@ -95,4 +96,4 @@ def _parse(variable: str, name: str, text: str) -> object:
 
 def _require(legal: bool, variable: str, text: str, values: str) -> None:
     if not legal:
-        raise SettingsError(f"{variable} has no legal value", got=repr(text), hint=values)
+        raise SettingsError(f"{variable} has no legal value", got=brief(text), hint=values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .brief import brief
 from .errors import PackageError, UnsupportedError
 from .types import DTYPES, TensorType
 
@@ -44,11 +45,11 @@ def decode_tree(value: object, leaf: Callable[[TensorType], Any]) -> Any:
             return tuple(decode_tree(item, leaf) for item in items)
         case {"dict": [*items], **more} if not more:
             return dict(_pair(item, leaf) for item in items)
-    raise PackageError("the structure of arguments or results is damaged", got=repr(value)[:80])
+    raise PackageError("the structure of arguments or results is damaged", got=brief(value))
 
 
 def _pair(item: object, leaf: Callable[[TensorType], Any]) -> tuple[Any, Any]:
     match item:
         case [(bool() | int() | float() | str()) as key, value]:
             return key, decode_tree(value, leaf)
-    raise PackageError("the structure of arguments or results is damaged", got=repr(item)[:80])
+    raise PackageError("the structure of arguments or results is damaged", got=brief(item))

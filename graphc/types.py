@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .brief import brief
 from .errors import DTypeError
 
 
@@ -161,7 +162,7 @@ def as_dtype(x: DTypeLike) -> DType:
         name = str(x)
     found = DTYPES.get(name)
     if found is None:
-        raise DTypeError("graphc has no such dtype", got=repr(x), hint=f"use one of {', '.join(DTYPES)}")
+        raise DTypeError("graphc has no such dtype", got=brief(x), hint=f"use one of {', '.join(DTYPES)}")
     return found
 
 

@@ -48,6 +48,9 @@ class Linear(Module):
 
 @operation
 def _linear(layer: Linear, x: ArrayLike) -> Tensor:
+    if layer.weight.shape != (layer.out_features, layer.in_features):
+        raise ShapeError(f"Linear({layer.describe()}) has a weight of (out_features, in_features)",
+                         got=f"a weight of {layer.weight.type}")  # fmt: skip
     x = input_for(layer, x, layer.weight)
     if not x.shape or x.shape[-1] != layer.in_features:
         raise ShapeError(f"Linear({layer.describe()}) takes {layer.in_features} features along the last axis",

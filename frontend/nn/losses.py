@@ -30,7 +30,6 @@ from ..tensor import Tensor
 from ..unary import abs, exp, isinf, log, log1p, negative, square
 from .functional import log_softmax
 
-
 IGNORED = -100  # the class number that does not count, as in PyTorch
 
 
@@ -100,7 +99,8 @@ def cross_entropy(
     weights = None if weight is None else _class_weights(scores, weight)
     if y.dtype.is_float and y.shape == scores.shape:
         if ignore_index != IGNORED:
-            raise ArgumentError("probabilities have no class number to ignore", got=f"ignore_index={brief(ignore_index)}")
+            got = f"ignore_index={brief(ignore_index)}"
+            raise ArgumentError("probabilities have no class number to ignore", got=got)
         return _with_probabilities(scores, y, weights, reduction, label_smoothing)
     return _with_classes(scores, y, weights, ignore_index, reduction, label_smoothing)
 

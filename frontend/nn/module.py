@@ -11,7 +11,8 @@ from os import PathLike
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-from graphc.errors import DTypeError, GraphcError, ShapeError
+from graphc.brief import brief
+from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError
 
 from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
@@ -98,7 +99,14 @@ class Module(Watched):
                 return object.__getattribute__(self, name)
             unknown(Place.MODULE, name, type(self).__name__, [*vars(self), *dir(type(self))])
 
+    @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:
+        if not isinstance(value, Variable) and value is not None and isinstance(vars(self).get(name), Variable):
+            raise ArgumentError(
+                f"{type(self).__name__}.{name} is a Variable, and stays one",
+                got=brief(value),
+                hint=f"model.{name}.assign(x) gives it a new value, of the same dtype and shape",
+            )
         if isinstance(value, Variable) and value.name == "variable":
             value.name = value.storage.name = name  # for the text of graphs
         super().__setattr__(name, value)

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Hashable
 from typing import Any
 
+from ..brief import brief
 from ..errors import CompileError
 from ..ir import Attrs, Graph, Literal
 from ..types import DType, TensorType
@@ -35,7 +36,7 @@ def value_key(value: Any) -> Hashable:
         case Graph():
             return ("graph", canonical_hash(value))
     raise CompileError(
-        "an attr is an int, float, bool, str, tuple, dtype, type, Literal or Graph", got=repr(value)
+        "an attr is an int, float, bool, str, tuple, dtype, type, Literal or Graph", got=brief(value)
     )
 
 

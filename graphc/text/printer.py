@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import CompileError
 from ..ir import Graph, Literal, Node, sub_graphs
 from ..types import DType, TensorType
@@ -114,7 +115,7 @@ class _Printer:
                 return literal_text(value)
             case Graph():
                 return _Printer(value, self.lines, self.indent + "    ").graph()
-        raise CompileError("the text form has no such attr", got=repr(value))
+        raise CompileError("the text form has no such attr", got=brief(value))
 
 
 def _names(sigil: str, sources: tuple[Node, ...]) -> dict[Node, str]:

@@ -37,7 +37,7 @@ def test_structures_and_arguments_without_spec() -> None:
     with pytest.raises(ShapeError, match="structure"):
         f([f32(2)], 3, f32(2))
     with pytest.raises(gx.TraceError, match="declared as an array"):
-        f({"a": f32(2)}, 3, 1.0)
+        f({"a": f32(2)}, 3, "one")
     with pytest.raises(gx.ArgumentError, match="no 'k'"):
         f({"a": f32(2)})
 
@@ -67,3 +67,12 @@ def test_no_sizes() -> None:
     assert gx.spec((np.int64(3),)).shape == (3,)  # type: ignore[arg-type]
     with pytest.raises(DTypeError):
         gx.spec((1,), "float31")
+
+
+def test_python_numbers_and_lists_become_the_arrays_that_are_declared() -> None:
+    f = gx.compile(lambda x, n: x * n, inputs=[gx.spec((None, 3)), gx.spec((), "float64")])
+    assert f([[1, 2, 3], [4.5, 5, 6]], 2).tolist() == [[2, 4, 6], [9, 10, 12]]
+    with pytest.raises(DTypeError, match="input x is declared as int64"):
+        gx.compile(lambda x: x, inputs=[gx.spec((2,), "int64")])([1.5, 2])
+    with pytest.raises(gx.TraceError, match="declared as an array"):
+        gx.compile(lambda x: x, inputs=[gx.spec((2, 2))])([np.ones(2), np.ones(2)])
