@@ -1,8 +1,7 @@
-"""Sums of many terms in blocks, so that their rounding errors grow with the logarithm of how many there are.
+"""Loops that sum many terms, in blocks: the states of a block start neutral and are joined, at its end, to those of the
+loop around it.
 
-In: a nest of loops whose body takes one or more terms into running states. Out: the loops, cut in two wherever a state
-would take more than a few terms one after the other: the states of a block start neutral and are joined, at its end,
-to those of the loop around it. How they are cut follows from the shape alone.
+In: a nest of loops, and how to cut them. Out: their code. It knows no states: a `Fold` says where these lie.
 """
 
 from __future__ import annotations
@@ -12,48 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from graphc.kernel import Reduce
-from graphc.scalar import Prim
-
+from ..long_sums import LoopCut
 from .places import Operand
 from .text import Code
-
-MOST = 64  # terms that a state takes in a row; more are cut …
-BLOCK = 32  # … into blocks of so many, which cost one more instruction each
-
-
-def rounds(reduce: Reduce) -> bool:
-    """Whether errors add up in a reduction: it adds floats. Maxima and integers are exact in any order, and products
-    lose as much in any."""
-    return any(s.dtype.is_float and s.prim in (Prim.ADD, Prim.SUB, Prim.FMA) for s in reduce.combine.steps)
-
-
-@dataclass(frozen=True)
-class LoopCut:
-    """How a loop is cut: the iterations of its blocks, those of the blocks of blocks, and so on, innermost first; and
-    the level of the states that its body combines into. States of level n + 1 take in those of level n."""
-
-    lengths: tuple[int, ...]
-    level: int
-
-    @property
-    def top(self) -> int:
-        """The level of the states that the whole loop carries."""
-        return self.level + len(self.lengths)
-
-
-def cut_loops(counts: Sequence[int], terms: int = 1) -> tuple[LoopCut, ...]:
-    """How to cut loops of so many iterations, outermost first, whose innermost body takes `terms` in a row."""
-    found: list[LoopCut] = []
-    level = 0
-    for count in reversed(counts):
-        lengths = []
-        while count * terms > MOST and count > 1:
-            lengths.append(max(1, BLOCK // terms))
-            count, terms = -(-count // lengths[-1]), 1
-        found.append(LoopCut(tuple(lengths), level))
-        level, terms = found[-1].top, max(1, count * terms)
-    return tuple(reversed(found))
 
 
 class Fold(ABC):

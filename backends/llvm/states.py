@@ -13,7 +13,8 @@ from graphc.kernel import Reduce
 from graphc.scalar import Recipe
 from graphc.types import DType
 
-from .blocks import Blocks, Fold, cut_loops, rounds
+from ..long_sums import cut_loops, rounds
+from .blocks import Blocks, Fold
 from .memory import Memory, first_lanes
 from .places import Chunk
 from .primitives import Emitter

@@ -14,6 +14,7 @@ TILE = 4096
 LOOP_BLOCK = 1024
 LONGEST_ROW = 8192  # rows up to it stay in registers from the first reduction to the last store
 PROGRAMS = 128  # enough to occupy a GPU
+DOT_TERMS = 1 << 14  # about so many terms has a part of a product that sums up more than twice as many
 LEAST_ROUNDS = 4  # of a loop that is worth a program of its own
 SIDE = 32  # of a square tile that reads along one axis and writes along another
 
@@ -109,4 +110,11 @@ def plan_contraction(batch: int, m: int, n: int, k: int, narrow: bool) -> Plan:
     depth = min(64 if narrow else 32, max(16, power_of_two(k)))
     programs = batch * -(-m // outer) * -(-n // inner)
     warps = 8 if outer * inner >= 128 * 128 else 4
-    return Plan(outer, inner, depth, _parts(programs, -(-k // depth)), warps)
+    parts = max(_parts(programs, -(-k // depth)), _parts_of_terms(m, n, k))
+    return Plan(outer, inner, depth, parts, warps)
+
+
+def _parts_of_terms(m: int, n: int, k: int) -> int:
+    """Into how many parts to cut a product's sum so that none has too many terms, as long as their results stay small
+    beside what is read."""
+    return 1 if k <= 2 * DOT_TERMS else max(1, min(-(-k // DOT_TERMS), (m + n) * k // (4 * m * n)))

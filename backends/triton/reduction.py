@@ -8,11 +8,13 @@ Sums over parallel axes leave one partial sum for each program; a second kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from graphc.errors import CompileError
 from graphc.index import Axis
 from graphc.kernel import Kernel, Reduce, Store
 
+from ..long_sums import cut_loops, rounds
 from .joining import Join
 from .partials import Partials
 from .plan import Plan, plan_reduction
@@ -98,18 +100,43 @@ class _Reduction:
         """A loop over the chunks of rows longer than the tile, from `first` on; `roots` are what stores and
         reductions need. Returns the names of the reductions' states, which are still one for each column."""
         code = self.code
+
+        def chunks(first: str, last: str, states: dict[int, list[str]], lengths: Sequence[int]) -> None:
+            if lengths:
+                return blocks(first, last, states, lengths)
+            with code.block(f"for start in range({first}, {last}, {self.columns.block})"):
+                scope = self.scope.child()
+                self.coordinates.place(self.columns, "start", scope)
+                self.values.emit(roots, scope)
+                for store in stores:
+                    self._store(store, scope)
+                for number in reduces:
+                    self._combine(number, states[number], self._elements(number, scope))
+
+        def blocks(first: str, last: str, states: dict[int, list[str]], lengths: Sequence[int]) -> None:
+            """Blocks of many chunks, whose states start anew and are joined to those before."""
+            start, span = self.values.names.unique("block"), self.columns.block * prod(lengths)
+            with code.block(f"for {start} in range({first}, {last}, {span})"):
+                inner = {n: self._initial(n) for n in reduces}
+                chunks(start, f"tl.minimum({start} + {span}, {last})", inner, lengths[:-1])
+                for number in reduces:
+                    self._combine(number, states[number], inner[number])
+
         states = {n: self._initial(n) for n in reduces}
-        with code.block(f"for start in range({first}, {last}, {self.columns.block})"):
-            scope = self.scope.child()
-            self.coordinates.place(self.columns, "start", scope)
-            self.values.emit(roots, scope)
-            for store in stores:
-                self._store(store, scope)
-            for number in reduces:
-                joined = (*states[number], *self._elements(number, scope))
-                combined = self.values.recipes.call(self._reduce(number).combine, joined)
-                code.line(f"{', '.join(states[number])} = {combined}")
+        chunks(first, last, states, self._block_lengths(reduces))
         return states
+
+    def _block_lengths(self, reduces: Sequence[int]) -> tuple[int, ...]:
+        """How the loop over chunks is cut; not at all where nothing rounds."""
+        if not any(rounds(self._reduce(n)) for n in reduces):
+            return ()
+        (cut,) = cut_loops([-(-self.columns.chunks // self.plan.parts)])
+        return cut.lengths
+
+    def _combine(self, number: int, states: Sequence[str], others: Sequence[str]) -> None:
+        """Take other states into running ones."""
+        combined = self.values.recipes.call(self._reduce(number).combine, (*states, *others))
+        self.code.line(f"{', '.join(states)} = {combined}")
 
     def _part(self) -> None:
         """One part of a single sweep; a second kernel joins the parts, and does all that follows from them."""

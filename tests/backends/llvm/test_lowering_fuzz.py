@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import blocks, plan, spread, stages
+from graphc.backends import long_sums
+from graphc.backends.llvm import plan, spread, stages
 from graphc.backends.llvm.target import host_target
 from graphc.kernel import Kernel
 from tests.backends.llvm.native import Compiled, compile_kernel
@@ -47,8 +48,8 @@ def test_random_kernels(block: int, eager: bool, updates: bool, monkeypatch: pyt
         monkeypatch.setattr(stages, "PART_NS", 30.0)
         monkeypatch.setattr(spread, "MOST_TERMS", 7)
         monkeypatch.setattr(spread, "PART_TERMS", 3)
-        monkeypatch.setattr(blocks, "MOST", 4)
-        monkeypatch.setattr(blocks, "BLOCK", 3)
+        monkeypatch.setattr(long_sums, "MOST", 4)
+        monkeypatch.setattr(long_sums, "BLOCK", 3)
         monkeypatch.setattr(stages, "SEGMENTS_NS", 1.0)
         target = replace(target, vector_registers=2)
     for seed in range(block * 10, block * 10 + 10):

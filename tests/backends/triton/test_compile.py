@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from graphc.backends.triton.compile import Artifact, compile_source
+from graphc.backends.triton.plan import Plan
 from graphc.backends.triton.source import kernel_source
 from graphc.kernel import Kernel
 from graphc.types import float16
@@ -35,6 +36,11 @@ def test_every_kind_compiles(name: str) -> None:
         assert artifact.cubin.startswith(b"\x7fELF")
         assert ".target sm_90" in artifact.ptx
         assert 0 < artifact.resources.registers <= 255
+
+
+def test_sums_in_blocks_of_blocks_compile() -> None:
+    (artifact,) = compile_source(kernel_source(kernels.total(1 << 20), Plan(1, 64)))
+    assert artifact.resources.stack == 0
 
 
 @pytest.mark.parametrize("kernel", [kernels.linear_gelu(256, 512, 256, float16), kernels.widened_product()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphc.backends import long_sums
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import run_kernel_interpreted
 from graphc.backends.triton.plan import Plan
@@ -75,3 +76,31 @@ def test_parts_join_to_the_same(name: str, plan: Plan, interpreter: Interpreter)
 def test_long_reductions_of_few_points_are_cut(kernel: Kernel) -> None:
     first, second = kernel_source(kernel).launches
     assert first.programs >= 64
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("softmax", Plan(4, 8)), ("layer_norm", Plan(4, 8)), ("log_sum_exp", Plan(2, 8)), ("argmax", Plan(4, 8)),
+        ("sum_over_two_axes", Plan(2, 8)), ("sum_of_all", Plan(1, 16, parts=3)), ("column_sum_of_rows", Plan(32, 2)),
+    ],
+)  # fmt: skip
+def test_sums_in_blocks_of_blocks_are_the_same(
+    name: str, plan: Plan, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_sums, "MOST", 3)
+    monkeypatch.setattr(long_sums, "BLOCK", 2)
+    kernel = kernels.KERNELS[name]()
+    assert ("in range(block" in kernel_source(kernel, plan).text) == (name != "argmax")
+    compare(kernel, interpreter, plan)
+
+
+def test_long_sums_keep_their_digits(interpreter: Interpreter) -> None:
+    x, y = np.full(20_003, 0.1, np.float32), np.zeros(1, np.float32)
+    assert run_kernel_interpreted(kernels.total(x.size), [x, y], interpreter, Plan(1, 16))
+    assert abs(y[0] - x.astype(np.float64).sum()) <= 8 * np.spacing(y[0])
+
+
+def test_products_of_very_many_terms_are_cut() -> None:
+    launches = kernel_source(kernels.linear_gelu(2048, 1 << 17, 2048, float16)).launches
+    assert len(launches) == 2 and launches[0].programs == 8 * 16 * 16
