@@ -1,7 +1,7 @@
 """A scatter (an op with `push`) as two kernels: copy the base, then add the updates where their indices point.
 
-Scatters of 16-bit floats add in float32 and round once: added in place they would be rounded each time, and sums of
-bfloat16 would stay at 256 times their term.
+They add one update after the other to what memory holds, which rounds each time: sums of 16-bit floats are float32
+(those of bfloat16 would stay at 256 times their term), and float32 sums of very many updates float64.
 """
 
 from __future__ import annotations
@@ -12,26 +12,35 @@ from graphc.index import Gathered, Index, flatten
 from graphc.ir import Graph, Node
 from graphc.kernel import Kernel
 from graphc.ops import converted
-from graphc.types import int64
+from graphc.types import DType, float32, float64, int64
 
 from .build_kernel import PlannedStore, finish_kernel
 from .kernel_tracer import Domain, Indices, KernelTracer
 from .rewrite import Exactness, Rule, RuleSet, rewrite
 
+MANY = 1 << 10  # float32 sums of on average so many updates an element are float64, whose own cost is small then
+
 
 def wide_scatters(graph: Graph) -> Graph:
-    """The graph with its scatters of 16-bit floats in float32."""
-    return rewrite(graph, _WIDE) if any(map(_is_narrow, graph.nodes)) else graph
+    """The graph with scatters whose sums would lose digits in a wider dtype, rounded once."""
+    return rewrite(graph, _WIDE) if any(_sums_as(n) is not None for n in graph.nodes) else graph
 
 
-def _is_narrow(node: Node) -> bool:
-    return node.op.push is not None and node.dtype.computes_as is not node.dtype
+def _sums_as(node: Node) -> DType | None:
+    """The wider dtype to add in, if there is reason for one."""
+    if node.op.push is None:
+        return None
+    if node.dtype.computes_as is not node.dtype:
+        return node.dtype.computes_as
+    many = node.inputs[1].tensor_type.size >= MANY * node.tensor_type.size > 0
+    return float64 if node.dtype is float32 and many else None
 
 
 def _widened(node: Node) -> Node | None:
-    if not _is_narrow(node):
+    dtype = _sums_as(node)
+    if dtype is None:
         return None
-    base, updates = (converted(i, node.dtype.computes_as) for i in node.inputs[:2])
+    base, updates = (converted(i, dtype) for i in node.inputs[:2])
     return converted(node.op(base, updates, *node.inputs[2:], **node.attrs), node.dtype)
 
 

@@ -99,9 +99,9 @@ def _scatter_add_type(x: TensorType, updates: TensorType, *indices: TensorType, 
 
 def _scatter_add(x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
     where = _checked(x, indices, axes)
-    result = np.array(x)
+    result = np.array(x, np.float64 if x.dtype.kind == "f" else x.dtype)  # rounded once, as sums are
     np.add.at(result.transpose(_selected_first(x.ndim, axes)), where, updates)
-    return result
+    return result.astype(x.dtype)
 
 
 def _scatter_add_vjp(

@@ -76,3 +76,11 @@ def test_many_ties_are_counted() -> None:
     """float32 can count to 2²⁴ by ones, and further only in blocks."""
     ones = np.ones((1 << 24) + (1 << 20), np.float32)
     assert gx.sum(ones).item() == ones.size
+
+
+def test_scatters_of_many_updates_keep_their_digits() -> None:
+    places = np.arange(N) % 3
+    gradient = gx.compile(lambda x, w: gx.grad(lambda x: gx.sum(gx.take(x, places) * w))(x))
+    got = gradient(np.zeros(3, np.float32), VALUES["constant"]).numpy()
+    wanted = np.bincount(places, VALUES["constant"].astype(np.float64))
+    np.testing.assert_allclose(got, wanted, rtol=1e-7)
