@@ -120,11 +120,22 @@ remainder: Op = Op(
 
 def _power(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     """NumPy refuses negative integer powers; here they are 1/xⁿ towards zero, and 0 where x is 0."""
+    if x.dtype.kind == "f":
+        return _float_power(x, n)
     if x.dtype.kind != "i":
         return np.power(x, n)
     whole = np.power(x, np.maximum(n, 0))
     inverse = np.where(x == 1, 1, np.where(x == -1, np.where(n & 1, -1, 1), 0)).astype(x.dtype)
     return np.where(n < 0, inverse, whole)
+
+
+def _float_power(x: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """C's power. NumPy takes a ½ that is repeated for a square root, which differs at −0 and −inf."""
+    result = np.power(x, n)
+    half = n == 0.5
+    if not np.any(half):
+        return result
+    return np.where(half & ((x == 0) | np.isinf(x)), np.abs(x), result)
 
 
 def _power_vjp(g: Node, y: Node, x: Node, n: Node) -> tuple[Node, Node]:

@@ -273,7 +273,8 @@ def power_minus_one(x: Node) -> Sides:
 
 @identity(floats, Exactness.ROUNDING)
 def power_minus_two(x: Node) -> Sides:
-    return power(x, full_like(x, -2)), reciprocal(multiply(x, x))
+    inverse = reciprocal(x)  # squared last: x² may overflow where 1/x² is a subnormal number
+    return power(x, full_like(x, -2)), multiply(inverse, inverse)
 
 
 @identity(floats, Exactness.ROUNDING)

@@ -256,3 +256,12 @@ def test_floor_division_of_infinities_is_the_standards(dtype: DType) -> None:
         got = apply(ops.floor_divide, a, b)
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(np.signbit(got)[expected == 0], np.signbit(expected)[expected == 0])
+
+
+@pytest.mark.parametrize(
+    "n", [np.float32(0.5), np.full(4, 0.5, np.float32)], ids=["repeated", "each its own"]
+)
+def test_powers_of_one_half_do_not_depend_on_how_it_lies_in_memory(n: np.ndarray) -> None:
+    x = np.array([-math.inf, -0.0, 4, math.inf], np.float32)
+    got = apply(ops.power, x, np.broadcast_to(n, x.shape))
+    assert got.tolist() == [math.inf, 0, 2, math.inf] and not np.signbit(got).any()

@@ -1,5 +1,7 @@
 """Every rewrite rule against itself: both sides of its examples, on random numbers and on edge cases."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,11 @@ EXAMPLES = [
     for rule in RULES.rules
     for i, example in enumerate(rule.examples())
 ]
+
+
+def _rounds(example: Any) -> bool:
+    rule: Rule = example.values[0]
+    return rule.exactness is Exactness.ROUNDING
 
 
 def graph_of(example: Node) -> Graph:
@@ -67,6 +74,46 @@ def test_both_sides_agree(rule: Rule, example: Node):
             )
         else:
             assert_close(got, expected, 16, rule.name, scale=1.0)
+
+
+# Rules that spare a detour beyond the range of numbers: what was infinite, or 0, on the way there is so no more.
+SPARING = {"scaled_twice"}
+
+
+@pytest.mark.parametrize("rule, example", [e for e in EXAMPLES if _rounds(e)])
+def test_no_edge_is_lost_by_rounding(rule: Rule, example: Node):
+    """Near the ends of the numbers, and at infinity and NaN, a rule may move a result by its rounding only."""
+    before = cse(graph_of(example))
+    replacement = rule.apply(before.outputs[0])
+    assert replacement is not None
+    after = Graph(before.inputs, (), (), (replacement,))
+    if not before.outputs[0].dtype.is_float:
+        return
+    for seed in range(24):
+        arrays = [far_numbers(i.tensor_type, seed) for i in before.inputs]
+        expected, got = (run(g, arrays).astype(np.float64) for g in (before, after))
+        info = np.finfo(before.outputs[0].dtype.numpy)
+        with np.errstate(all="ignore"):
+            near = np.abs(got - expected) <= 16 * info.eps * np.abs(expected) + 2 * info.smallest_subnormal
+            at_end = (np.abs(expected) > info.max / 2) & (np.abs(got) > info.max / 2)
+        same = near | at_end & (np.sign(got) == np.sign(expected)) | np.isnan(got) & np.isnan(expected)
+        if rule.name in SPARING:
+            same |= ~np.isfinite(expected) | (expected == 0)
+        assert same.all(), f"{rule.name}: {got[~same]} instead of {expected[~same]} for {arrays}"
+
+
+def far_numbers(type_: TensorType, seed: int) -> np.ndarray:
+    """Edge cases, and both signs of numbers spread over all exponents. Along the last axis all are alike but for
+    their signs, so that in sums nothing is lost beside what is larger."""
+    rng = np.random.default_rng(seed)
+    if not type_.dtype.is_float:
+        return rng.choice(special(type_.dtype), type_.shape)
+    info = np.finfo(type_.dtype.numpy)
+    spread = 2.0 ** rng.uniform(info.minexp - info.nmant, info.maxexp - 1, 40)
+    values = np.concatenate([spread, -spread, special(type_.dtype).astype(np.float64)]).astype(
+        type_.dtype.numpy
+    )
+    return rng.choice(values, type_.shape)
 
 
 @pytest.mark.parametrize("rule, example", EXAMPLES)
