@@ -24,6 +24,7 @@ from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
 from .settings import Check, Settings
 from .text import traced_hash
+from .text.dot import dot
 
 if TYPE_CHECKING:
     from .backends.backend import Backend, Program
@@ -44,6 +45,7 @@ class Stage(Enum):
     """The stages of a compilation that can be read."""
 
     GRAPH = "graph"
+    DOT = "dot"
     SCHEDULE = "schedule"
     LLVM_IR = "llvm-ir"
     ASM = "asm"
@@ -123,6 +125,8 @@ class Compilation:
         match stage:
             case Stage.GRAPH:
                 return str(self.graph)
+            case Stage.DOT:
+                return dot(self.graph)
             case Stage.SCHEDULE:
                 return str(self.schedule)
             case Stage.LLVM_IR | Stage.ASM:

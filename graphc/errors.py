@@ -118,6 +118,10 @@ class CompileError(GraphcError, RuntimeError):
     longest = 100_000  # it shows a window of the graph
 
 
+class CommandError(GraphcError):
+    """What is wrong with a command's words or files, in one line and in those words."""
+
+
 class ParseError(GraphcError, ValueError):
     """Text that is no graph. `line` and `column` count from 1; the message shows the place."""
 

@@ -147,7 +147,8 @@ class Executable:
 
     @with_user_line
     def source(self, *args: Any, stage: str = "graph", **kwargs: Any) -> str:
-        """The text of a stage for a call like this: "graph", "schedule", "llvm-ir", "asm", "triton" or "ptx".
+        """The text of a stage for a call like this: "graph", "dot" (for Graphviz), "schedule", "llvm-ir", "asm",
+        "triton" or "ptx".
 
         All of them can be read on any machine. Raises OptionError for another name, UnsupportedError for a kernel that
         has no such text.

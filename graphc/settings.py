@@ -66,7 +66,7 @@ class Settings:
 BACKENDS = ("reference", "llvm", "triton")
 
 _WORDS: dict[str, tuple[str, ...]] = {
-    "dump": ("graph", "passes", "fuse", "schedule", "llvm-ir", "asm", "triton", "ptx"),
+    "dump": ("graph", "dot", "passes", "fuse", "schedule", "llvm-ir", "asm", "triton", "ptx"),
     "log": ("retrace", "cache"),
     "backend": BACKENDS,
     "traceback": ("user", "full"),

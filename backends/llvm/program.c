@@ -150,7 +150,9 @@ static void set_up(struct running *r) {
     make_room(r->buffers, m->outputs);
     r->prepare = context(r, m->prepare);
     r->steps = context(r, m->steps);
-    r->threads = m->flags & SEQUENTIAL ? 1 : graphc_threads();
+    int64_t asked = graphc_asked_threads();
+    if (asked < 0) die("GRAPHC_THREADS is a number of threads, or 0 for all, not %s", getenv("GRAPHC_THREADS"));
+    r->threads = m->flags & SEQUENTIAL ? 1 : graphc_threads(asked);
     r->team = allocate(sizeof *r->team);
     if (graphc_team_start(r->team, r->threads, SPIN) != r->threads)
         die("the system refused to start %d threads; set GRAPHC_THREADS lower", r->threads);

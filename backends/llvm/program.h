@@ -46,6 +46,9 @@ int64_t graphc_call(struct Context *context, struct Team *team);
 int32_t graphc_team_start(struct Team *team, int32_t threads, int32_t spin);
 
 /* Threads to run with: as many as the affinity mask and the control groups' CPU quotas allow, and GRAPHC_THREADS. */
-int32_t graphc_threads(void);
+int32_t graphc_threads(int64_t asked);
+
+/* GRAPHC_THREADS: 0 for all, also where it is not set; -1 for what is no number. */
+int64_t graphc_asked_threads(void);
 
 #endif

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from string import Template
@@ -46,20 +47,21 @@ def link_program(
     target: Target,
     cache: ObjectCache,
     variables: Sequence[np.ndarray] = (),
-    compiler: str | None = None,
+    compiler: Sequence[str] | None = None,
     outputs: Sequence[str] = (),
 ) -> None:
     """Write an executable to `path`, replacing what is there once it is complete.
 
     `variables`: initial values of the VARIABLE buffers by position; each run of the program starts from them.
-    `compiler`: the C compiler; None for the one that suits the target. `cache` keeps the runtime and the command line.
+    `compiler`: the C compiler's command; None for the one that suits the target. `cache` keeps the runtime and the
+    command line.
     `outputs`: their names, by position, if they have some.
     Raises UnsupportedError where there is no compiler or the data are too large, CompileError if linking fails.
     """
     size = sum(a.nbytes for a in (*program.constants, *variables))
     if size > LARGEST_DATA:
         raise UnsupportedError("a program holds at most 1.9 GB of constants and variables", got=f"{size} bytes")
-    compiler = compiler or find_compiler(target)
+    compiler = tuple(compiler or find_compiler(target))
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.absolute().parent) as folder:
         work = Path(folder)
         (work / "native.h").write_text(native_header())
@@ -70,52 +72,64 @@ def link_program(
         names = [f"{number}.o" for number in range(len(objects))]
         for name, data in zip(names, objects, strict=True):
             (work / name).write_bytes(data)
-        _wait([_start(work, compiler, "model.c", *names, "-lm", LINK, "-o", "program")])
+        _run(work, compiler, {"program": ("model.c", *names, "-lm", LINK)})
         os.replace(work / "program", path)
 
 
-def _command_line(work: Path, compiler: str, cache: ObjectCache) -> list[bytes]:
+def _command_line(work: Path, compiler: tuple[str, ...], cache: ObjectCache) -> list[bytes]:
     """The object files of our own C sources."""
-    found = os.stat(compiler)
+    found = os.stat(compiler[0])
     headers = [native_header(), *((FOLDER / h).read_text() for h in HEADERS)]
     who = (compiler, found.st_size, found.st_mtime_ns)
     keys = {s: cache_key("command line", (FOLDER / s).read_text(), headers, who) for s in SOURCES}
     kept = {s: cache.get(key) for s, key in keys.items()}
     missing = [s for s, data in kept.items() if data is None]
-    _wait([_start(work, compiler, "-c", str(FOLDER / s), "-o", f"{s}.o") for s in missing])
+    _run(work, compiler, {f"{s}.o": ("-c", str(FOLDER / s)) for s in missing})
     made = {s: (work / f"{s}.o").read_bytes() for s in missing}
     for source, data in made.items():
         cache.put(keys[source], data)
     return [data for data in (*kept.values(), *made.values()) if data is not None]
 
 
-def _start(work: Path, compiler: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [compiler, "-std=c11", "-O1", "-pthread", "-I.", f"-I{FOLDER}", *arguments]
-    return subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True)
+def _run(work: Path, compiler: tuple[str, ...], made: Mapping[str, Sequence[str]]) -> None:
+    """Make each of these files in the folder, from what is named for it, all at once.
+
+    Raises CompileError with what the compiler says, UnsupportedError for one that says nothing and makes nothing.
+    """
+    fixed = (*compiler, "-std=c11", "-O1", "-pthread", "-I.", f"-I{FOLDER}")
+    running = [
+        subprocess.Popen([*fixed, *inputs, "-o", name], cwd=work, stderr=subprocess.PIPE, text=True)
+        for name, inputs in made.items()
+    ]
+    errors = [process.communicate()[1] for process in running]
+    command = " ".join(compiler)
+    if any(process.returncode for process in running):
+        raise CompileError(f"the C compiler, {command}, can't make the program", got="".join(errors).strip()[-2000:])
+    if missing := [name for name in made if not (work / name).is_file()]:
+        raise UnsupportedError(
+            "building a program needs a C compiler",
+            got=f"{command}, which was called, but made no {missing[0]}",
+            hint="set CC to a C compiler, or to nothing",
+        )
 
 
-def _wait(compilers: Sequence[subprocess.Popen[str]]) -> None:
-    errors = [c.communicate()[1] for c in compilers]
-    if any(c.returncode for c in compilers):
-        raise CompileError("the C compiler can't make the program", got="".join(errors).strip()[-2000:])
-
-
-def find_compiler(target: Target) -> str:
-    """The C compiler for a target: $CC, else cc, gcc or clang; for another processor GNU's cross compiler.
-    Raises UnsupportedError that says what to install."""
+def find_compiler(target: Target) -> tuple[str, ...]:
+    """The command of the C compiler for a target: $CC, which may have arguments, as in `ccache gcc`, else cc, gcc or
+    clang; for another processor GNU's cross compiler. Raises UnsupportedError that says what to install."""
     architecture = target.triple.partition("-")[0]
     native = architecture == platform.machine()
     names = ["cc", "gcc", "clang"] if native else [f"{architecture}-linux-gnu-gcc"]
-    if "CC" in os.environ:
-        names = [os.environ["CC"]]
+    own = shlex.split(os.environ.get("CC", ""))
+    if own:
+        names = own[:1]
     for name in names:
         found = shutil.which(name)
         if found:
-            return found
+            return (found, *own[1:])
     package = "gcc" if native else f"gcc-{architecture.replace('_', '-')}-linux-gnu"
     raise UnsupportedError(
         "building a program needs a C compiler",
-        got=f"no {' and no '.join(names)} on the PATH",
+        got=f"CC={os.environ['CC']}, which is not on the PATH" if own else f"no {' and no '.join(names)} on the PATH",
         hint=f"install one (Debian, Ubuntu: apt install {package} libc6-dev) or name one in CC",
     )
 

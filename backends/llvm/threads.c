@@ -90,9 +90,15 @@ static int64_t affinity(void) {
     return 1;
 }
 
-int32_t graphc_threads(void) {
+int64_t graphc_asked_threads(void) {
+    const char *text = getenv("GRAPHC_THREADS");
+    if (!text) return 0;
+    if (!*text || strspn(text, "0123456789") != strlen(text)) return -1;
+    long long asked = strtoll(text, NULL, 10); /* the largest number, if it is larger */
+    return asked;
+}
+
+int32_t graphc_threads(int64_t asked) {
     int64_t threads = quotas(affinity());
-    const char *wanted = getenv("GRAPHC_THREADS");
-    long asked = wanted ? strtol(wanted, NULL, 10) : 0;
     return (int32_t)(asked > 0 && asked < threads ? asked : threads);
 }

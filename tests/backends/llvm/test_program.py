@@ -300,6 +300,29 @@ def test_compiler_is_asked_for_by_name(monkeypatch):
         find_compiler(describe("aarch64-unknown-linux-gnu", "generic", ""))
 
 
+@pytest.mark.parametrize("threads", ["abc", "-1", "", "2x"])
+def test_threads_that_are_no_number_are_refused(tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("GRAPHC_THREADS", threads)
+    refused(run(build(chain(10, 3, 1), "threads"), "--bench", "1"), f"a number of threads, or 0 for all, not {threads}")
+
+
+def test_the_compiler_may_be_a_command_with_arguments(monkeypatch, tmp_path):
+    real = find_compiler(host_target())[0]
+    launcher = tmp_path / "launcher"
+    launcher.write_text('#!/bin/sh\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("CC", f"{launcher} {real}")
+    assert find_compiler(host_target()) == (str(launcher), real)
+    link_program(tmp_path / "program", chain(10, 3, 1), host_target(), ObjectCache(None))
+    assert run(tmp_path / "program", "--help").returncode == 0
+    monkeypatch.setenv("CC", "true")
+    with pytest.raises(UnsupportedError, match="true, which was called, but made no"):
+        link_program(tmp_path / "other", chain(10, 3, 1), host_target(), ObjectCache(None))
+    monkeypatch.setenv("CC", "nothing-like-it -O2")
+    with pytest.raises(UnsupportedError, match="CC=nothing-like-it -O2, which is not on the PATH"):
+        find_compiler(host_target())
+
+
 def test_failing_link_is_an_error_and_leaves_nothing(tmp_path):
     p = replace(chain(10, 3, 1), objects={})
     (tmp_path / "old").write_text("old")
