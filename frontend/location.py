@@ -6,11 +6,11 @@ The user's line is that of the innermost frame of the Python stack that runs non
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
+from graphc.callers import is_ours, package_of, stack_level, user_frame
 from graphc.errors import CompileError, GraphcError, Location
 
 from .context import current_settings
@@ -20,37 +20,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def is_ours(frame: FrameType) -> bool:
-    """Whether it runs a module of graphc's. These are known by their `__name__`, never by path: the source folders
-    lie outside of the package and are seen through symlinks."""
-    return _package(frame) == "graphc"
-
-
-def _package(frame: FrameType) -> str:
-    name: str = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0]
-
-
-def user_frame() -> FrameType | None:
-    """The innermost frame of the user's code."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and is_ours(frame):
-        frame = frame.f_back
-    return frame
-
-
 def user_location() -> Location | None:
     """Where the user's code called into graphc."""
     frame = user_frame()
     return frame and Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-
-
-def stack_level() -> int:
-    """How far up the stack of whoever asks the user's frame is: the `stacklevel` of a warning."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and is_ours(frame):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def with_user_line(function: Callable[P, R]) -> Callable[P, R]:
@@ -99,7 +72,7 @@ def _is_our_fault(error: Exception) -> bool:
     innermost = True
     entry = error.__traceback__
     while entry is not None:
-        if _package(entry.tb_frame) not in _LIBRARIES:
+        if package_of(entry.tb_frame) not in _LIBRARIES:
             innermost = is_ours(entry.tb_frame)
         entry = entry.tb_next
     return innermost and not isinstance(error, OSError)
@@ -116,3 +89,6 @@ def _shown(entry: TracebackType | None) -> TracebackType | None:
     for entry in reversed(kept):
         result = TracebackType(result, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return result
+
+
+__all__ = ["present", "stack_level", "user_frame", "user_location", "with_user_line"]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .backends.backend import Linkable
+from .brief import brief
 from .driver import call_lock
-from .errors import ShapeError, UnsupportedError
+from .errors import OptionError, ShapeError, UnsupportedError
 from .frontend import pytree
 from .frontend.guards import Attribute
 from .frontend.location import stack_level
@@ -65,6 +66,9 @@ def build(found: Specialization, name: str, path: Path, kind: Kind) -> None:
 
     Raises UnsupportedError for what this version, or the backend, can't make.
     """
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "a directory" if path.is_dir() else "in a directory that does not exist"
+        raise OptionError(f"what is built is one {kind.value} file", got=f"{brief(str(path))}, which is {what}")
     match kind:
         case Kind.PROGRAM:
             _build_program(found, name, path)

@@ -6,6 +6,7 @@ goes through one loop of cheap comparisons; everything else may take its time.
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import warnings
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .brief import brief
@@ -126,6 +128,16 @@ class Executable:
         @with_user_line
         def __getattr__(self, name: str) -> Any:
             unknown(Place.FUNCTION, name, "a compiled function", dir(type(self)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Executable:
+        """The copied function, with no trace yet: a trace is about the Variables that it has met."""
+        return Executable(copy.deepcopy(self.function, memo), backend=self.backend, inputs=self.inputs)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By name, as functions are pickled; what is no function goes with the pickle."""
+        if isinstance(self.function, FunctionType):
+            return self.__qualname__
+        return functools.partial(Executable, backend=self.backend, inputs=self.inputs), (self.function,)
 
     def __repr__(self) -> str:
         return f"<compiled {self.__qualname__}, {len(self.specializations)} specializations>"
@@ -304,6 +316,12 @@ class BoundExecutable:
     def build(self, path: str | PathLike[str], *, inputs: Sequence[Any], **options: Any) -> None:
         """See `Executable.build`. inputs: specs or examples of the arguments but the instance."""
         self.__func__.build(path, inputs=(self.__self__, *inputs), **options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BoundExecutable:
+        return BoundExecutable(self.__func__, copy.deepcopy(self.__self__, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.__self__, self.__func__.__qualname__.rpartition(".")[2])
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.__func__, name)

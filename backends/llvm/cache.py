@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from graphc.callers import stack_level
 from graphc.settings import Settings
 
 MAGIC = b"graphc object 1\n"
@@ -204,7 +205,7 @@ class ObjectCache:
             self.problem = problem
             warnings.warn(
                 f"compiled code is not kept: {problem} (GRAPHC_CACHE_DIR names another directory, "
-                "GRAPHC_CACHE=0 turns the cache off)", RuntimeWarning, stacklevel=3,
+                "GRAPHC_CACHE=0 turns the cache off)", RuntimeWarning, stacklevel=stack_level(),
             )  # fmt: skip
         return False
 

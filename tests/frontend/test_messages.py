@@ -50,6 +50,8 @@ MISTAKES = [
     ("optim.SGD(model.parameters)", "TraceError: an optimizer takes a module", "model.parameters() with parentheses"),
     ("optimizer.minimize(gx.asarray(1.0))", "TraceError", "inside a compiled function"),
     ("gx.compile(model, inputs=[gx.spec((4, 3))]).build('no')", "UnsupportedError", "model.eval() before"),
+    (DECLARED + "f.build('.', batch=4)", "OptionError: what is built is one program file", "directory"),
+    (DECLARED + "f.build('/no/x', batch=4)", "OptionError: what is built", "in a directory that does not exist"),
     ("nn.gelu(x, approximate='yes')", "OptionError: there is no such approximate", "'tanh'"),
 ]  # fmt: skip
 

@@ -301,7 +301,7 @@ def test_compiler_is_asked_for_by_name(monkeypatch):
 
 
 @pytest.mark.parametrize("threads", ["abc", "-1", "", "2x"])
-def test_threads_that_are_no_number_are_refused(tmp_path, monkeypatch, threads):
+def test_threads_that_are_no_number_are_refused(build, monkeypatch, threads):
     monkeypatch.setenv("GRAPHC_THREADS", threads)
     refused(run(build(chain(10, 3, 1), "threads"), "--bench", "1"), f"a number of threads, or 0 for all, not {threads}")
 
