@@ -259,10 +259,9 @@ class _Fusion:
         if _is_too_large(a, b):
             return None
         wide, other = (a, b) if _width(a) >= _width(b) else (b, a)
-        if _width(a) == _width(b) and not _can_go_first(wide, other):
-            wide, other = other, wide
+        first = next((g for g in (wide, other) if _width(g) == _width(wide) and _can_go_first(g, a, b)), None)
         try:
-            grown = self._grown(wide, other) if _can_go_first(wide, other) else self._joined_anew(wide, other)
+            grown = self._joined_anew(wide, other) if first is None else self._grown(first, b if first is a else a)
         except Cut as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
             return None
@@ -360,11 +359,12 @@ def _width(group: Group) -> tuple[bool, int]:
     return group.contracts, group.size
 
 
-def _can_go_first(wide: Group, other: Group) -> bool:
-    """Whether all of `wide` may be traced before `other`, as it is already: it reads nothing of it, and no reduction
-    comes that may want other axes as its row."""
+def _can_go_first(group: Group, a: Group, b: Group) -> bool:
+    """Whether all of one of two groups may be traced before the other, as it is already: it reads nothing of it, and
+    no reduction comes that may want other axes as its row."""
+    other = b if group is a else a
     reduces = any(n.op.kind is Kind.REDUCTION for n in other.members)
-    return not reduces and not other.contracts and not any(n in wide.tracer.slot_numbers for n in other.members)
+    return not reduces and not other.contracts and not any(n in group.tracer.slot_numbers for n in other.members)
 
 
 def _is_too_large(a: Group, b: Group) -> bool:

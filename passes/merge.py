@@ -36,7 +36,7 @@ class _Traits:
             return _Traits((), False)
         touched = dict.fromkeys((*group.tracer.slots, *group.members))
         keys: list[Node | int] = [n for n in touched if n.tensor_type.nbytes >= SHARED_BYTES]
-        if not group.contracts and (size := group.size) <= SMALL:
+        if not group.contracts and 0 < (size := group.size) <= SMALL:
             keys.append(size)
         return _Traits(tuple(keys), group.contracts)
 
