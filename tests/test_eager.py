@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import graphc as gx
+from graphc.executable import Compilation
 from graphc.frontend.pieces import PIECE, in_pieces
+from graphc.frontend.tracer import Frame
 from graphc.ops.random import philox_block, philox_blocks
 from graphc.random import Generator
 
@@ -109,3 +111,235 @@ def test_a_use_in_the_middle_of_another_has_numbers_of_its_own(monkeypatch: pyte
     outer = gx.random.bits((4,), generator=generator).tolist()
     assert outer != inner[0] != []
     assert gx.random.bits((4,), generator=generator).tolist() not in (outer, inner[0])
+
+
+# Array functions: what they give at once is what they give compiled
+
+F = np.linspace(-2, 3, 12, dtype=np.float32).reshape(3, 4)
+N = np.arange(12).reshape(3, 4)
+ROW = np.array([1, -2, 3, 4], np.float32)
+PLACES = np.array([2, -1, 0])
+
+FUNCTIONS = {
+    "add": lambda: gx.add(F, ROW),
+    "reflected": lambda: 2 - gx.asarray(F),
+    "numbers": lambda: gx.asarray(N) * 2 + 1,
+    "promotion": lambda: gx.asarray(N) * gx.asarray(ROW),
+    "float16": lambda: gx.asarray(F.astype(np.float16)) * gx.asarray(ROW.astype(np.float16)) + 0.1,
+    "bfloat16": lambda: gx.astype(F, gx.bfloat16) * 3.3,
+    "integers by 0": lambda: gx.stack([gx.floor_divide(N, 0), gx.remainder(N, N - 5)]),
+    "divide": lambda: gx.divide(N, gx.asarray(N) - 4),
+    "shifts": lambda: gx.bitwise_left_shift(N, N * 8),
+    "invalid": lambda: gx.log(F) + gx.sqrt(F),
+    "overflow": lambda: gx.exp(gx.asarray(F) * 1e4),
+    "cast": lambda: gx.astype(F * np.float32(1e10), gx.int8),
+    "rank 0": lambda: gx.sin(gx.asarray(np.float32(0.3))),
+    "number": lambda: gx.cos(1.5),
+    "sum": lambda: gx.sum(F, axis=0, keepdims=True),
+    "mean": lambda: gx.mean(N, axis=(0, 1)),
+    "std": lambda: gx.std(F, axis=-1),
+    "argmax": lambda: gx.argmax(F, axis=1),
+    "matmul": lambda: gx.matmul(F, F.T.copy()),
+    "batched": lambda: gx.matmul(np.ones((2, 3, 4), np.float32), F.T),
+    "einsum": lambda: gx.einsum("ij,kj->ik", F, F),
+    "transposed": lambda: gx.asarray(F).T @ gx.asarray(F),
+    "where": lambda: gx.where(gx.asarray(F) > 0, F, 0),
+    "clip": lambda: gx.clip(F, -1, ROW),
+    "take": lambda: gx.take(F, PLACES, axis=1),
+    "take_along_axis": lambda: gx.take_along_axis(F, N % 3, axis=0),
+    "index": lambda: gx.asarray(F)[1:, ::-2],
+    "index by arrays": lambda: gx.asarray(F)[PLACES, None, PLACES],
+    "concat": lambda: gx.concat([F, N], axis=1),
+    "stack": lambda: gx.stack([F, F], axis=1),
+    "pad": lambda: gx.pad(F, (1, 2), constant=7),
+    "roll": lambda: gx.roll(F, 3),
+    "repeat": lambda: gx.repeat(F, 3, axis=0),
+    "tile": lambda: gx.tile(F, (2, 1, 2)),
+    "flip": lambda: gx.flip(F),
+    "tril": lambda: gx.tril(F, k=-1),
+    "meshgrid": lambda: gx.concat(gx.meshgrid(ROW, PLACES)),
+    "broadcast_to": lambda: gx.broadcast_to(ROW, (2, 3, 4)),
+    "arange": lambda: gx.arange(3, 20, 4),
+    "linspace": lambda: gx.linspace(0, 1, 7),
+    "softmax": lambda: gx.nn.softmax(F),
+    "layer_norm": lambda: gx.nn.layer_norm(F, 4, ROW, ROW),
+    "gelu": lambda: gx.nn.gelu(F),
+    "cross_entropy": lambda: gx.nn.cross_entropy(F, np.array([1, 0, 3])),
+}
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, gx.Tensor]:
+    found: dict[str, gx.Tensor] = gx.compile(lambda: {name: make() for name, make in FUNCTIONS.items()})()
+    return found
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_give_what_they_give_compiled(name: str, compiled: dict[str, gx.Tensor]) -> None:
+    with np.errstate(all="raise"):  # which is no business of graphc's operations
+        got = FUNCTIONS[name]()
+    expected = compiled[name]
+    assert got.type == expected.type
+    tolerance = 4 * float(gx.finfo(got.dtype).eps) if got.dtype.is_float else 0.0
+    np.testing.assert_allclose(
+        got.numpy().astype(np.float64), expected.numpy().astype(np.float64), rtol=tolerance, atol=tolerance
+    )
+
+
+def test_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, *args: object) -> None:
+        raise AssertionError("a concrete operation was compiled")
+
+    monkeypatch.setattr(Compilation, "__init__", refuse)
+    monkeypatch.setattr(Frame, "__init__", refuse)
+    for function in FUNCTIONS.values():
+        function()
+    for row in gx.asarray(F):
+        assert [x.item() for x in row] == row.tolist()
+    model = gx.nn.Sequential(gx.nn.Linear(4, 3), gx.nn.relu, gx.nn.Dropout(0.5))
+    for backend in ("llvm", "triton", "reference"):
+        with gx.using(backend=backend):
+            assert model(F).shape == (3, 3)
+
+
+def test_a_tensor_of_a_trace_that_has_ended_is_refused() -> None:
+    kept: list[gx.Tensor] = []
+
+    def keep(x: gx.Tensor) -> gx.Tensor:
+        kept.append(x)
+        return x
+
+    gx.trace(keep, N)
+    for use in (lambda t: t + 1, lambda t: gx.exp(t), lambda t: t[0], lambda t: gx.asarray(ROW)[t], gx.sum):
+        with pytest.raises(gx.TraceError, match="only inside the function whose trace"):
+            use(kept[0])
+
+
+# No result is over memory that someone may write to
+
+
+class Holder:
+    """An object that gives out the array that it goes on writing to."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self.array
+
+
+VIEWS = {
+    "asarray": gx.asarray,
+    "same shape": lambda x: gx.reshape(x, (3, 4)),
+    "reshape": lambda x: gx.reshape(x, -1),
+    "transpose": lambda x: gx.permute_dims(x, (1, 0)),
+    "expand_dims": lambda x: gx.expand_dims(x, 1),
+    "squeeze": lambda x: gx.squeeze(gx.expand_dims(x, 0)),
+    "broadcast_to": lambda x: gx.broadcast_to(x, (2, 3, 4)),
+    "broadcast_arrays": lambda x: gx.broadcast_arrays(x, np.zeros(4, np.float32))[0],
+    "flip": lambda x: gx.flip(x, axis=0),
+    "unstack": lambda x: gx.unstack(x)[0],
+    "split": lambda x: gx.split(x, 3)[1],
+    "concat of one": lambda x: gx.concat([x]),
+    "astype": lambda x: gx.astype(x, gx.float32),
+    "round": lambda x: gx.round(x),
+    "positive": lambda x: gx.positive(x),
+    "stop_gradient": lambda x: gx.stop_gradient(x),
+    "dropout": lambda x: gx.nn.dropout(x, training=False),
+    "moveaxis": lambda x: gx.moveaxis(x, 0, 1),
+    "meshgrid": lambda x: gx.meshgrid(gx.reshape(x, -1))[0],
+    "repeat": lambda x: gx.repeat(x, 1),
+    "tile": lambda x: gx.tile(x, 1),
+    "roll": lambda x: gx.roll(x, 0),
+    "pad": lambda x: gx.pad(x, 0),
+    "diff": lambda x: gx.diff(x, n=0),
+    "tril": lambda x: gx.tril(x),
+    "diagonal": lambda x: gx.linalg.diagonal(x),
+    "einsum": lambda x: gx.einsum("ij->ji", x),
+    "clip": lambda x: gx.clip(x),
+    "flatten": lambda x: gx.nn.Flatten()(x),
+    "sum over nothing": lambda x: gx.sum(x, axis=()),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, Holder, lambda a: a.view(np.matrix), lambda a: a[:]])
+@pytest.mark.parametrize("name", VIEWS)
+def test_results_do_not_follow_the_arrays_of_others(name: str, wrap: object) -> None:
+    array = F.copy()
+    found = VIEWS[name](wrap(array))  # type: ignore[operator]
+    assert type(found) is gx.Tensor
+    before = found.tolist()
+    array[...] = 99
+    assert found.tolist() == before and not np.shares_memory(found.numpy(), array)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_results_do_not_follow_variables(name: str) -> None:
+    variable = gx.Variable(F)
+    found = VIEWS[name](variable)
+    before = found.tolist()
+    variable.assign(np.full((3, 4), 99, np.float32))
+    assert found.tolist() == before
+
+
+def test_views_of_tensors_share_their_memory_until_it_is_looked_at() -> None:
+    x = gx.asarray(np.zeros((100, 100), np.float32))
+    for view in (x.T, gx.reshape(x, -1), gx.broadcast_to(x, (5, 100, 100)), x[::2], x[10:90]):
+        assert np.shares_memory(view._array, x._array)
+        assert view.numpy().flags.c_contiguous and not view.numpy().flags.writeable
+        assert gx.compile(lambda y: y + 1)(view).tolist() == (view.numpy() + 1).tolist()
+    assert not np.shares_memory(x[3]._array, x._array)  # a small part does not keep a large array in memory
+
+
+# Threads, handlers, growth
+
+
+def test_threads_compute_at_once() -> None:
+    expected = [(gx.nn.softmax(F * np.float32(i))).tolist() for i in range(8)]
+    found: dict[int, list[object]] = {}
+
+    def work(number: int) -> None:
+        found[number] = [gx.nn.softmax(F * np.float32(i)).tolist() for i in range(8)]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(found[n] == expected for n in range(4))
+
+
+def test_an_operation_in_the_middle_of_another() -> None:
+    """As a finalizer or a signal's handler has it, which may run wherever Python does."""
+    inner: list[list[float]] = []
+
+    class Interrupting(Holder):
+        def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+            inner.append((gx.asarray(ROW) * 2).tolist())
+            return self.array
+
+    assert gx.add(Interrupting(F), Interrupting(F)).tolist() == (F + F).tolist()
+    assert inner == [(ROW * 2).tolist()] * 2
+
+
+def test_nothing_is_kept() -> None:
+    import gc
+    import tracemalloc
+
+    def work(first: int) -> None:
+        for n in range(first, first + 100):
+            x = gx.asarray(np.zeros((2, n), np.float32))
+            (gx.sum(x * 0.5 + n, axis=1) @ gx.ones(2), x[1, n - 1], gx.random.normal((n,)))
+
+    work(1)
+    tracemalloc.start()
+    try:
+        work(200)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        work(400)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 20_000

@@ -49,35 +49,13 @@ bitwise_invert: Op = Op(
 )
 
 
-def _amount(x: np.ndarray, amount: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Whether the amount, taken as unsigned, is less than the width; the amount, or 0 where it isn't)."""
-    unsigned = amount.view(f"u{amount.itemsize}")
-    small = unsigned < 8 * x.itemsize
-    return small, np.where(small, unsigned, 0).astype(x.dtype)
-
-
-def _left_shift(x: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    small, by = _amount(x, amount)
-    shifted = np.left_shift(x, by)
-    return shifted if small.all() else np.where(small, shifted, np.zeros_like(x))
-
-
-def _right_shift(x: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    small, by = _amount(x, amount)
-    if small.all():
-        return np.right_shift(x, by)
-    beyond = (
-        np.where(x < 0, np.full_like(x, -1), np.zeros_like(x)) if x.dtype.kind == "i" else np.zeros_like(x)
-    )
-    return np.where(small, np.right_shift(x, by), beyond)
-
-
-# Amounts are taken as unsigned. From the width on, nothing remains but the sign of a signed number shifted right.
+# As NumPy's: amounts are taken as unsigned. From the width on, nothing remains but the sign of a signed number
+# shifted right.
 left_shift: Op = Op(
     "left_shift",
     Kind.ELEMENTWISE,
     infer=rules.binary("left_shift", INTEGERS),
-    reference=_left_shift,
+    reference=np.left_shift,
     vjp=no_gradient,
     scalar=lambda s, x, amount: x << amount,
 )
@@ -86,7 +64,7 @@ right_shift: Op = Op(
     "right_shift",
     Kind.ELEMENTWISE,
     infer=rules.binary("right_shift", INTEGERS),
-    reference=_right_shift,
+    reference=np.right_shift,
     vjp=no_gradient,
     scalar=lambda s, x, amount: x >> amount,
 )
@@ -107,6 +85,8 @@ def convert(x: np.ndarray, dtype: DType) -> np.ndarray:
             float(int(dtype.max) + 1),
         )  # both are powers of two, or 0, in any float dtype
         inside = (whole >= low) & (whole < end)
+        if inside.all():
+            return whole.astype(dtype.numpy)
         result = np.where(inside, whole, 0).astype(dtype.numpy)
         result[whole >= end] = dtype.max
         result[whole < low] = dtype.min

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +61,15 @@ def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> n
     left, right = _roles(a.ndim, b.ndim, contract, batch)
     shape = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
     batches, m, k, n = (
-        int(np.prod([x.shape[i] for i in axes], dtype=np.int64))
+        math.prod([x.shape[i] for i in axes])
         for x, axes in ((a, left.batch), (a, left.free), (a, left.contracted), (b, right.free))
     )
+    first = (batches,) if left.batch else ()
     wide = np.float64 if a.dtype.kind == "f" else a.dtype
-    rows = a.transpose(left.batch + left.free + left.contracted).reshape(batches, m, k).astype(wide)
-    columns = b.transpose(right.batch + right.contracted + right.free).reshape(batches, k, n).astype(wide)
-    return (rows @ columns).reshape(shape).astype(a.dtype)
+    rows = a.transpose(left.batch + left.free + left.contracted).reshape(*first, m, k)
+    columns = b.transpose(right.batch + right.contracted + right.free).reshape(*first, k, n)
+    product = rows.astype(wide, copy=False) @ columns.astype(wide, copy=False)
+    return product.reshape(shape).astype(a.dtype, copy=False)
 
 
 def _dot_general_vjp(g: Node, y: Node, a: Node, b: Node, contract: Pair, batch: Pair) -> tuple[Node, Node]:

@@ -9,16 +9,18 @@ import numpy as np
 from .. import ops
 from ..ir import Node
 from ..op import Kind, Op
-from . import functions, rules
+from . import error_integral, functions, rules
+from .error_integral import in_pieces
 from .rules import FLOATS
 from .values import scaled
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return error_integral.erf(x.astype(np.float64), x.dtype).astype(x.dtype)
 
 
-def _elementwise_float64(function: np.vectorize, x: np.ndarray) -> np.ndarray:
-    return function(x.astype(np.float64)).astype(x.dtype)
+def _erfc(x: np.ndarray) -> np.ndarray:
+    return error_integral.erfc(x.astype(np.float64), x.dtype).astype(x.dtype)
 
 
 def _bell(x: Node) -> Node:
@@ -30,7 +32,7 @@ erf: Op = Op(
     "erf",
     Kind.ELEMENTWISE,
     infer=rules.unary("erf", FLOATS),
-    reference=lambda x: _elementwise_float64(_erf, x),
+    reference=in_pieces(_erf),
     vjp=lambda g, y, x: (ops.multiply(g, _bell(x)),),
     scalar=lambda s, x: s.erf(x),
 )
@@ -39,7 +41,7 @@ erfc: Op = Op(
     "erfc",
     Kind.ELEMENTWISE,
     infer=rules.unary("erfc", FLOATS),
-    reference=lambda x: _elementwise_float64(_erfc, x),
+    reference=in_pieces(_erfc),
     vjp=lambda g, y, x: (ops.negative(ops.multiply(g, _bell(x))),),
     scalar=functions.erfc,
 )
@@ -51,7 +53,7 @@ def _normal_cdf(x: np.ndarray) -> np.ndarray:
     a = np.minimum(np.abs(x.astype(np.float64)), 40)
     h = a * math.sqrt(0.5)
     (big, small), (big_h, small_h) = _square_parts(a), _square_parts(h)
-    tail = 0.5 * _erfc(h) * np.exp((big_h - big / 2) + (small_h - small / 2))
+    tail = 0.5 * error_integral.erfc(h, x.dtype) * np.exp((big_h - big / 2) + (small_h - small / 2))
     return np.where(x < 0, tail, 1 - tail).astype(x.dtype)
 
 
@@ -70,7 +72,7 @@ normal_cdf: Op = Op(
     "normal_cdf",
     Kind.ELEMENTWISE,
     infer=rules.unary("normal_cdf", FLOATS),
-    reference=_normal_cdf,
+    reference=in_pieces(_normal_cdf),
     vjp=lambda g, y, x: (ops.multiply(g, _normal_density(x)),),
     scalar=functions.normal_cdf,
 )

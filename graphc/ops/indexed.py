@@ -43,7 +43,7 @@ def _check(index: np.ndarray, size: int, axis: int) -> None:
 def _checked(x: np.ndarray, indices: tuple[np.ndarray, ...], axes: Axes) -> tuple[np.ndarray, ...]:
     for axis, index in zip(axes, indices, strict=True):
         _check(index, x.shape[axis], axis)
-    return tuple(i.astype(np.int64) for i in indices)
+    return tuple(i.astype(np.int64, copy=False) for i in indices)
 
 
 def _selected_first(ndim: int, axes: Axes) -> Axes:
@@ -53,6 +53,10 @@ def _selected_first(ndim: int, axes: Axes) -> Axes:
 
 def _gather(x: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
     where = _checked(x, indices, axes)
+    if len(axes) == 1:  # much quicker than indexing where the axis is not the first
+        (index,), (axis,) = where, axes
+        taken = np.take(x, index, axis)
+        return taken.transpose(_selected_first(taken.ndim, tuple(range(axis, axis + index.ndim))))
     return x.transpose(_selected_first(x.ndim, axes))[where]
 
 

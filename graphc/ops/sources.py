@@ -44,7 +44,7 @@ def _iota_type(type: TensorType, axis: int) -> TensorType:
 def _iota(type: TensorType, axis: int) -> np.ndarray:
     along = [1] * type.ndim
     along[axis] = -1
-    counts = np.arange(type.shape[axis], dtype=np.int64).astype(type.dtype.numpy)
+    counts = np.arange(type.shape[axis], dtype=np.int64).astype(type.dtype.numpy, copy=False)
     return np.broadcast_to(counts.reshape(along), type.shape)
 
 
