@@ -20,7 +20,7 @@ from graphc.evaluate import apply
 from graphc.ir import Node, make_node
 from graphc.op import Op
 from graphc.storage import aligned_copy
-from graphc.types import DType, TensorType, as_dtype, float32
+from graphc.types import DType, TensorType, as_dtype, float32, require_size
 
 from .context import current_frame
 from .exchange import native_array
@@ -229,7 +229,11 @@ def stretch(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if x.shape == shape:
         return x
     if current_frame() is None:
-        return holding(np.broadcast_to(elements(x), shape), (x,))
+        try:
+            return holding(np.broadcast_to(elements(x), shape), (x,))
+        except ValueError:
+            require_size(TensorType(x.dtype, shape))
+            raise
     offset = len(shape) - len(x.shape)
     kept = [axis for axis, size in enumerate(x.shape) if size == shape[axis + offset]]
     if len(kept) < len(x.shape):

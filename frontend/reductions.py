@@ -10,7 +10,18 @@ from graphc.op import Op
 from graphc.types import DType, DTypeLike, as_dtype, bool_, int64, uint64
 
 from .binary import divide, not_equal, subtract
-from .emit import ArrayLike, as_tensor, broadcast, cast, emit, normal_axes, operation, rounded_once, wide
+from .emit import (
+    ArrayLike,
+    as_tensor,
+    broadcast,
+    cast,
+    emit,
+    filled,
+    normal_axes,
+    operation,
+    rounded_once,
+    wide,
+)
 from .shapes import reshape
 from .tensor import Tensor
 from .unary import exp, log, sqrt, square
@@ -145,7 +156,8 @@ def _count(x: Tensor, axis: Axis) -> int:
 def logsumexp(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow: the largest element is taken out first.
 
-    The gradient is softmax(x). Infinite elements that are the largest share it, also where all are −inf.
+    The gradient is softmax(x). Infinite elements that are the largest share it, also where all are −inf. The value for
+    no elements is −inf.
     """
     x = wide(x)
     shifted, largest = below_largest(x, axis)
@@ -158,10 +170,13 @@ def below_largest(x: Tensor, axis: Axis) -> tuple[Tensor, Tensor]:
     """(x − m, m) for the largest element m along the axes, kept as axes of size 1: what exp is applied to.
 
     Elements that are m are 0, infinite ones too: inf − inf would be NaN. m is a constant for gradients, since the
-    results of those who use it do not depend on it.
+    results of those who use it do not depend on it. Where there are no elements it is 0.
     """
     from .gradients import stop_gradient
 
+    axes = normal_axes(axis, x.ndim)
+    if not _count(x, axis):
+        return x, filled(0.0, x.type.with_shape(tuple(1 if a in axes else s for a, s in enumerate(x.shape))))
     largest = stop_gradient(_reduce(ops.max, x, axis, keepdims=True))
     return emit(ops.difference, *broadcast(x, largest)), largest
 

@@ -273,9 +273,11 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int], /) -> Tensor:
     counts = tuple(as_count(n, rule) for n in wholes(repetitions, rule))
     counts = (1,) * (x.ndim - len(counts)) + counts
     x = reshape(x, (1,) * (len(counts) - x.ndim) + x.shape)
-    pairs = [n for pair in zip(counts, x.shape, strict=True) for n in pair]
-    spread = reshape(x, [n for size in x.shape for n in (1, size)])
-    return reshape(stretch(spread, tuple(pairs)), [c * s for c, s in zip(counts, x.shape, strict=True)])
+    pairs = list(zip(counts, x.shape, strict=True))
+    # Only where elements are repeated as a whole, an axis of its own is needed for it.
+    spread = [n for count, size in pairs for n in ((size,) if 1 in (count, size) else (1, size))]
+    wide = [n for count, size in pairs for n in ((count * size,) if 1 in (count, size) else (count, size))]
+    return reshape(stretch(reshape(x, spread), tuple(wide)), [count * size for count, size in pairs])
 
 
 @operation

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc.brief import brief
 from graphc.errors import DTypeError, ShapeError
-from graphc.types import DType, DTypeLike, TensorType, as_dtype
+from graphc.types import DType, DTypeLike, TensorType, as_dtype, require_size
 
 from .location import with_user_line
 
@@ -75,7 +75,9 @@ def spec(shape: Sequence[Size], dtype: DTypeLike = "float32") -> Spec:
     """
     if isinstance(shape, str) or not isinstance(shape, Iterable):
         raise ShapeError("a spec has a sequence of sizes", got=brief(shape), hint="gx.spec((n,)) for a vector")
-    return Spec(tuple(_size(s) for s in shape), as_dtype(dtype))
+    sizes, chosen = tuple(_size(s) for s in shape), as_dtype(dtype)
+    require_size(TensorType(chosen, tuple(s if isinstance(s, int) else 1 for s in sizes)))
+    return Spec(sizes, chosen)
 
 
 def _size(size: Size) -> Size:

@@ -14,7 +14,7 @@ import numpy as np
 from .errors import CompileError, GraphcError
 from .ir import Attrs, Graph, Node
 from .op import Op
-from .types import TensorType, TupleType, Type
+from .types import TensorType, TupleType, Type, require_size
 
 
 def apply(op: Op, type_: Type, inputs: Sequence[Any], attrs: Attrs) -> Any:
@@ -22,13 +22,17 @@ def apply(op: Op, type_: Type, inputs: Sequence[Any], attrs: Attrs) -> Any:
 
     16-bit floats are widened to float32 before an op sees them, and the result is rounded. It may be a view of an
     input. Nothing is warned of, whatever NumPy is told to do about floating-point errors.
-    Raises GraphcIndexError where an index lies outside its axis.
+    Raises GraphcIndexError where an index lies outside its axis, ShapeError for more elements than there can be.
     """
     if op.reference is None:
         raise CompileError(f"{op.name} has no value of its own")
     wide = list(map(_widened, inputs))
     with np.errstate(all="ignore"):
-        result = op.reference(*wide, **attrs)
+        try:
+            result = op.reference(*wide, **attrs)
+        except (ValueError, IndexError):
+            require_size(type_)  # what NumPy says of arrays that it can't have is not about tensors
+            raise
         if type(type_) is TensorType:
             return _stored(result, type_, op)
         assert isinstance(type_, TupleType)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .errors import CompileError, Location
-from .types import TensorType, TupleType, Type, as_dtype
+from .types import TensorType, TupleType, Type, as_dtype, require_size
 
 if TYPE_CHECKING:
     import networkx
@@ -120,6 +120,7 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Attrs, where: Location | No
 
     try:
         type_ = op.infer(*(i.type for i in inputs), **attrs)
+        require_size(type_)
     except GraphcError as error:
         raise error.at(where) from None
     return Node(op, tuple(inputs), MappingProxyType(dict(attrs)), type_, where)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .brief import brief
-from .errors import DTypeError
+from .errors import DTypeError, ShapeError
 
 
 class NumberKind(Enum):
@@ -194,6 +194,25 @@ class TensorType:
 
     def with_dtype(self, dtype: DType) -> TensorType:
         return TensorType(dtype, self.shape)
+
+
+# NumPy's arrays have no more axes (32 before NumPy 2), and no index or address overflows within so many bytes.
+MAX_RANK = 64 if int(np.__version__.partition(".")[0]) >= 2 else 32
+MAX_BYTES = 2**62
+
+
+def require_size(type_: Type) -> None:
+    """Raise ShapeError for more axes than arrays can have, or more bytes than can be counted."""
+    for t in type_.items if isinstance(type_, TupleType) else (type_,):
+        if len(t.shape) > MAX_RANK:
+            raise ShapeError(f"a tensor has at most {MAX_RANK} axes", got=f"{len(t.shape)} axes")
+        if math.prod(t.shape) * t.dtype.itemsize > MAX_BYTES or (0 in t.shape and _spread(t) > MAX_BYTES):
+            raise ShapeError("a tensor has at most 2⁶² bytes", got=str(t))
+
+
+def _spread(type_: TensorType) -> int:
+    """The bytes that strides reach over, which count where an axis is empty, too."""
+    return math.prod(n or 1 for n in type_.shape) * type_.dtype.itemsize
 
 
 @dataclass(frozen=True)
