@@ -6,7 +6,8 @@ Forward mode is the vjp of the vjp: v ↦ J^T v is linear, so its own vjp is J.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from graphc import ops
@@ -22,6 +23,7 @@ from .context import current_frame
 from .emit import ArrayLike, as_tensor, emit, frame, is_number, operation, wrap
 from .exchange import native_array
 from .location import user_location, with_user_line
+from .nn.module import Module
 from .tensor import Tensor, concrete
 from .tracer import Frame
 from .variable import Variable
@@ -37,18 +39,24 @@ def stop_gradient(x: ArrayLike, /) -> Tensor:
 def gradients(loss: Tensor, wrt: Any) -> Any:
     """d loss / d wrt for traced values.
 
-    loss: a symbolic float tensor of shape (). wrt: a pytree of symbolic tensors and Variables; the result has its
-    structure, with zeros where the loss does not depend on a value.
+    loss: a symbolic float tensor of shape (). wrt: a pytree of symbolic tensors, Variables and modules; the result has
+    its structure, with zeros where the loss does not depend on a value, and for a module a dict with the gradients of
+    its trainable Variables by path.
     Raises TraceError outside of a trace, and for a Variable whose earlier value, from before an `assign`, the loss
     has used.
     """
-    return pytree.unflatten(
-        wrt,
-        [
-            _zeros(w.type) if g is None else g
-            for w, g in zip(pytree.leaves(wrt), _reached(loss, pytree.leaves(wrt)), strict=True)
-        ],
-    )
+    wrt = pytree.unflatten(wrt, [_parameters(w) if isinstance(w, Module) else w for w in pytree.leaves(wrt)])
+    targets = pytree.leaves(wrt)
+    found = zip(targets, _reached(loss, targets), strict=True)
+    return pytree.unflatten(wrt, [_zeros(w.type) if g is None else g for w, g in found])
+
+
+def _parameters(module: Module) -> dict[str, Variable]:
+    """The trainable Variables by path. Raises TraceError where there are none."""
+    found = dict(module.named_parameters())
+    if not found:
+        raise TraceError("a module to differentiate has trainable Variables", got=brief(module))
+    return found
 
 
 def reached_gradients(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | None]:
@@ -153,7 +161,7 @@ def _zeros(type_: TensorType) -> Tensor:
         return wrap(ops.full(0.0, type_))
 
 
-def _fresh(x: Any) -> Tensor:
+def _fresh_tensor(x: Any) -> Tensor:
     """x as a node of its own, so that other uses of x are not taken for the differentiated argument."""
     tensor = as_tensor(x)
     if not tensor.dtype.is_float:
@@ -163,6 +171,30 @@ def _fresh(x: Any) -> Tensor:
             hint="x.astype(np.float32); argnums= says which arguments to differentiate, if not the first",
         )
     return _unchanged(tensor)
+
+
+@contextmanager
+def _fresh(trees: Sequence[Any]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Arguments for a function, and what they are differentiated by: the same structures, with dicts for modules.
+
+    Each value is a node of its own, so that other uses of it are not taken for the differentiated argument; inside, the
+    function may be called, and modules' Variables give such nodes when they are read.
+    """
+    modules = [leaf for tree in trees for leaf in pytree.leaves(tree) if isinstance(leaf, Module)]
+    paths = {id(m): _parameters(m) for m in modules}
+    variables = {id(v): v for found in paths.values() for v in found.values()}
+    tensors = {key: _unchanged(v.value) for key, v in variables.items()}
+    here = frame()
+    given, wrt = [], []
+    for tree in trees:
+        leaves = [x if isinstance(x, Module) else _fresh_tensor(x) for x in pytree.leaves(tree)]
+        given.append(pytree.unflatten(tree, leaves))
+        by_path = [
+            {path: tensors[id(v)] for path, v in paths[id(x)].items()} if isinstance(x, Module) else x for x in leaves
+        ]
+        wrt.append(pytree.unflatten(tree, by_path))
+    with here.reading([(v, here.node(tensors[key])) for key, v in variables.items()]):
+        yield given, wrt
 
 
 def _unchanged(x: Tensor) -> Tensor:
@@ -181,7 +213,9 @@ def value_and_grad(
     """A function that gives (value, gradients with respect to the arguments `argnums`).
 
     The function gives a loss of shape (), or (loss, anything else) with `has_aux`. An argument may be a pytree of
-    float tensors and numbers; its gradient has the same structure. With several argnums the gradients are a tuple.
+    float tensors, numbers, Variables and modules; its gradient has the same structure, with a dict for each module: the
+    gradients of its trainable Variables by path, as `optimizer.apply` takes them. With several argnums the gradients
+    are a tuple.
     Arguments are counted as the function's signature has them, however they are passed; negative argnums count from
     the end. Raises TraceError for an argument that is not there.
     """
@@ -189,10 +223,10 @@ def value_and_grad(
 
     def traced(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         positions = _positions(args, numbers)
-        fresh = {p: _fresh_tree(args[p]) for p in positions}
-        result = function(*_replaced(args, fresh), **kwargs)
+        with _fresh([args[p] for p in positions]) as (given, wrt):
+            result = function(*_replaced(args, dict(zip(positions, given, strict=True))), **kwargs)
         loss = result[0] if has_aux else result
-        grads = gradients(loss, [fresh[p] for p in positions])
+        grads = gradients(loss, wrt)
         return result, grads[0] if isinstance(argnums, int) else tuple(grads)
 
     return _anywhere(traced, function, numbers)
@@ -223,10 +257,6 @@ def _positions(args: Sequence[Any], numbers: Sequence[int]) -> list[int]:
                 hint="pass the value to differentiate as an argument of the function",
             )
     return [number % count for number in numbers]
-
-
-def _fresh_tree(tree: Any) -> Any:
-    return pytree.unflatten(tree, [_fresh(leaf) for leaf in pytree.leaves(tree)])
 
 
 def _replaced(args: Sequence[Any], fresh: dict[int, Any]) -> list[Any]:
@@ -263,22 +293,23 @@ def _as_array(x: Any) -> Any:
 def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """(function(*primals), pullback); `pullback(cotangents)` gives a gradient for each primal.
 
-    Cotangents have the structure of the result, the gradients that of the primals: pytrees of float tensors.
+    Cotangents have the structure of the result, the gradients that of the primals: pytrees of float tensors, with dicts
+    by path for modules.
     """
     if current_frame() is None:
         return _concrete_vjp(function, _as_arrays(list(primals)))
-    fresh = [_fresh_tree(p) for p in primals]
-    result = function(*fresh)
-    wrt = pytree.leaves(fresh)
+    with _fresh(primals) as (given, wrt):
+        result = function(*given)
 
     def pullback(cotangents: Any) -> tuple[Any, ...]:
-        found = _pulled(result, wrt, cotangents)
-        return tuple(pytree.unflatten(fresh, found))
+        found = _pulled(result, pytree.leaves(wrt), cotangents)
+        return tuple(pytree.unflatten(wrt, found))
 
     return result, pullback
 
 
 def _pulled(result: Any, wrt: Sequence[Tensor], cotangents: Any) -> list[Tensor]:
+    _check_paths("cotangents", cotangents, "result", result)
     outputs = [as_tensor(r) for r in pytree.leaves(result)]
     given = [as_tensor(c) for c in pytree.leaves(cotangents)]
     if [o.type for o in outputs] != [g.type for g in given]:
@@ -291,6 +322,17 @@ def _pulled(result: Any, wrt: Sequence[Tensor], cotangents: Any) -> list[Tensor]
     return [_zeros(w.type) if g is None else g for w, g in zip(wrt, found, strict=True)]
 
 
+def _check_paths(what: str, given: Any, like: str, wanted: Any) -> None:
+    """Raise ShapeError where a nest has other keys or lengths than it should. (A list is as good as a tuple.)"""
+    found, expected = set(pytree.paths(given)), set(pytree.paths(wanted))
+    if found != expected:
+        differing = min((found - expected) or (expected - found), key=str)
+        raise ShapeError(
+            f"{what} have the structure of the {like}",
+            got=f"{'another' if differing in found else 'no'} leaf at {''.join(f'[{step!r}]' for step in differing)}",
+        )
+
+
 def _concrete_vjp(function: Function, primals: list[Any]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """On concrete values: two compiled functions, of which the second computes what it needs of the first again."""
     forward = driver().compile(function)
@@ -300,7 +342,10 @@ def _concrete_vjp(function: Function, primals: list[Any]) -> tuple[Any, Callable
 
 @with_user_line
 def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    """(function(*primals), its derivative in the direction of the tangents, which have the primals' structure)."""
+    """(function(*primals), its derivative in the direction of the tangents).
+
+    Tangents have the primals' structure, with a dict by path for a module's trainable Variables.
+    """
     if len(primals) != len(tangents):
         raise ShapeError(
             "jvp takes a tangent for each primal",
@@ -313,6 +358,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     result, pullback = vjp(function, *primals)
     # The pullback is linear in its cotangents, so their values don't matter: zeros, which dead-code elimination drops.
     probes = [_unchanged(_zeros(as_tensor(r).type)) for r in pytree.leaves(result)]
-    pulled = pytree.leaves(pullback(pytree.unflatten(result, probes)))
-    pushed = _pulled(pulled, probes, list(tangents))
+    pulled = pullback(pytree.unflatten(result, probes))
+    _check_paths("tangents", tuple(tangents), "primals", pulled)
+    pushed = _pulled(pytree.leaves(pulled), probes, pytree.leaves(list(tangents)))
     return result, pytree.unflatten(result, pushed)

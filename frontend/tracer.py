@@ -7,7 +7,8 @@ A frame knows nothing about particular array functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from types import FunctionType
@@ -164,6 +165,20 @@ class Frame:
         """Later reads give this value; it is committed when the call ends."""
         self._state(variable).assign(value)
 
+    @contextmanager
+    def reading(self, nodes: Sequence[tuple[Variable, Node]]) -> Iterator[None]:
+        """Inside, until they are assigned, reads of these Variables give these nodes, which have the current values."""
+        states = [self._state(variable) for variable, _ in nodes]
+        for state, (_, node) in zip(states, nodes, strict=True):
+            state.read()
+            state.leaves.append(node)
+        try:
+            yield
+        finally:
+            for state, (_, node) in zip(states, nodes, strict=True):
+                if state.is_read and state.leaves[-1] is node:
+                    state.leaves.pop()
+
     def earlier_values(self, variable: Variable) -> Sequence[Node]:
         """What reads of the Variable have given in this frame before its current value."""
         state = self._state(variable)
@@ -171,7 +186,8 @@ class Frame:
 
     def assigned_leaves(self) -> list[tuple[Variable, Node]]:
         """What reads of Variables have given after an assignment in this frame."""
-        return [(s.variable, leaf) for s in self._states.values() for leaf in s.leaves[1:]]
+        pairs = ((s.variable, leaf) for s in self._states.values() for leaf in s.leaves[1:])
+        return [(variable, leaf) for variable, leaf in pairs if leaf.op is ops.stop_gradient]
 
     def assigned_value(self, variable: Variable) -> Node | None:
         """The node that was assigned to the Variable last, in this frame."""
