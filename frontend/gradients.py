@@ -183,8 +183,9 @@ def _fresh(trees: Sequence[Any]) -> Iterator[tuple[list[Any], list[Any]]]:
     modules = [leaf for tree in trees for leaf in pytree.leaves(tree) if isinstance(leaf, Module)]
     paths = {id(m): _parameters(m) for m in modules}
     variables = {id(v): v for found in paths.values() for v in found.values()}
-    tensors = {key: _unchanged(v.value) for key, v in variables.items()}
     here = frame()
+    before = {key: here.read(v) for key, v in variables.items()}
+    tensors = {key: _unchanged(wrap(node)) for key, node in before.items()}
     given, wrt = [], []
     for tree in trees:
         leaves = [x if isinstance(x, Module) else _fresh_tensor(x) for x in pytree.leaves(tree)]
@@ -195,6 +196,12 @@ def _fresh(trees: Sequence[Any]) -> Iterator[tuple[list[Any], list[Any]]]:
         wrt.append(pytree.unflatten(tree, by_path))
     with here.reading([(v, here.node(tensors[key])) for key, v in variables.items()]):
         yield given, wrt
+    for key, variable in variables.items():
+        if here.read(variable) is not before[key]:
+            raise TraceError(
+                f"the function assigned to {variable.name}, by which it is differentiated",
+                hint="take the gradient first, and assign then",
+            )
 
 
 def _unchanged(x: Tensor) -> Tensor:
@@ -327,10 +334,9 @@ def _check_paths(what: str, given: Any, like: str, wanted: Any) -> None:
     found, expected = set(pytree.paths(given)), set(pytree.paths(wanted))
     if found != expected:
         differing = min((found - expected) or (expected - found), key=str)
-        raise ShapeError(
-            f"{what} have the structure of the {like}",
-            got=f"{'another' if differing in found else 'no'} leaf at {''.join(f'[{step!r}]' for step in differing)}",
-        )
+        place = "".join(f"[{step!r}]" for step in differing) or "the top"
+        count = "another" if differing in found else "no"
+        raise ShapeError(f"{what} have the structure of the {like}", got=f"{count} leaf at {place}")
 
 
 def _concrete_vjp(function: Function, primals: list[Any]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:

@@ -196,7 +196,7 @@ class Contents:
 
     def unchanged(self) -> Unchanged:
         container = self.container
-        if type(container) is list and all(_compares_by_identity(item) for item in container):
+        if type(container) in (list, dict) and all(map(_compares_by_identity, _items(container))):
             return partial(operator.eq, container, container.copy())  # the quickest, by half
         kept, items = _items(container), _items
 

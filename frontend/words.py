@@ -224,8 +224,7 @@ WORDS: dict[Place, dict[str, str]] = {
     Place.OPTIMIZER: {
         "step": _MINIMIZE, "update": _MINIMIZE, "init": "an optimizer has its state when it is made: optim.Adam(model)",
         "zero_grad": "gradients do not accumulate, so there is nothing to clear; " + _MINIMIZE,
-        "param_groups": "optimizer.lr and the other numbers are attributes, to be set at any time",
-        "add_param_group": "make an optimizer for each part of the model",
+        "add_param_group": "groups are given when it is made: optim.Adam([{'params': a}, {'params': b, 'lr': 1e-4}])",
     },
     Place.FUNCTION: {
         "lower": "fn.source(x, stage='llvm-ir'), or fn.graph(x)", "trace": "gx.trace(fn, x)",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc import DTypeError, ShapeError, TraceError
+from graphc import DTypeError, ShapeError, TraceError, nn
+from graphc.frontend import pytree
 
 X = np.array([0.5, -1.0, 2.0], np.float32)
 
@@ -134,6 +135,100 @@ def test_gradients_at_the_ends_of_ranges() -> None:
     x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0], np.float32)
     assert gx.grad(lambda x: gx.sum(gx.clip(x, -1, 1)))(x).tolist() == [0, 1, 1, 1, 0]
     assert gx.grad(lambda x: gx.sum(gx.abs(x)))(x).tolist() == [-1, -1, 0, 1, 1]
+
+
+def flat(tree: Any) -> list[Any]:
+    return [leaf.tolist() for leaf in pytree.leaves(tree)]
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        self.first = nn.Linear(3, 2, generator=gx.random.Generator(0))
+        self.parts = {"scale": gx.Variable([2.0, 3.0]), "fixed": gx.Variable([1.0, 1.0], trainable=False)}
+
+    def forward(self, x: Any) -> Any:
+        return self.first(x) * self.parts["scale"] * self.parts["fixed"]
+
+
+@pytest.mark.parametrize("around", [lambda f: f, gx.compile], ids=["outside", "traced"])
+def test_modules_as_arguments(around: Any) -> None:
+    model, other = Scaled(), gx.Variable([1.0, 2.0])
+    loss = lambda m, x: gx.sum(m["net"](x) * m["other"][0])  # noqa: E731
+    argument = {"net": model, "other": [other]}
+
+    value, grads = around(lambda x: gx.value_and_grad(loss)(argument, x))(X)
+    y = model(X).numpy()
+    np.testing.assert_allclose(value, (y * other.numpy()).sum(), rtol=1e-5)
+    assert list(grads) == ["net", "other"]
+    assert list(grads["net"]) == ["first.weight", "first.bias", "parts.scale"]
+    np.testing.assert_allclose(grads["other"][0], y, rtol=1e-5)
+    np.testing.assert_allclose(grads["net"]["first.bias"], [2, 6], rtol=1e-5)
+    np.testing.assert_allclose(grads["net"]["first.weight"], np.outer([2, 6], X), rtol=1e-5)
+    np.testing.assert_allclose(grads["net"]["parts.scale"], y / [2, 3] * [1, 2], rtol=1e-5)
+
+    both = around(lambda x: gx.grad(lambda x, m: gx.sum(m(x)), argnums=(0, 1))(x, model))(X)
+    np.testing.assert_allclose(both[0], model.first.weight.numpy().T @ [2, 3], rtol=1e-5)
+    assert flat(both[1]["first.bias"]) == [[2, 3]]
+
+
+def test_what_a_function_has_of_a_module_from_before_is_a_constant() -> None:
+    layer = nn.Linear(3, 1, bias=False, generator=gx.random.Generator(0))
+
+    @gx.compile
+    def f(x: gx.Tensor) -> Any:
+        before = layer(x)
+        inner = gx.grad(lambda m: gx.sum(m(x) * before))(layer)
+        return inner, gx.gradients(gx.sum(layer(x) * before), layer), before
+
+    inner, outer, before = f(X)
+    np.testing.assert_allclose(inner["weight"], [before.item() * X], rtol=1e-6)
+    np.testing.assert_allclose(outer["weight"], [2 * before.item() * X], rtol=1e-6)
+
+
+def test_gradients_of_gradients_of_a_module() -> None:
+    layer = nn.Linear(3, 1, bias=False)
+    square = lambda m: gx.sum(m(X)) ** 2 / 2  # noqa: E731
+    slope = lambda m: gx.sum(gx.grad(square)(m)["weight"])  # noqa: E731
+    np.testing.assert_allclose(gx.grad(slope)(layer)["weight"], [X * X.sum()], rtol=1e-5)
+
+
+def test_modules_that_assign() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            self.weight, self.mean = gx.Variable(2.0), gx.Variable(0.0, trainable=False)
+
+        def forward(self, x: Any) -> Any:
+            self.mean.assign(gx.sum(x))
+            return gx.sum(x) * self.weight + self.mean
+
+    def assigning(m: Any) -> Any:
+        m.weight.assign(m.weight * 2)
+        return m.weight * m.weight
+
+    module = Counting()
+    assert gx.grad(lambda m, x: m(x))(module, X)["weight"].item() == 1.5 and module.mean.item() == 1.5
+    with pytest.raises(TraceError, match="assigned to weight, by which it is differentiated"):
+        gx.grad(assigning)(module)
+
+
+def test_directions_of_modules() -> None:
+    model = Scaled()
+    direction = {name: gx.ones(v.shape) for name, v in model.named_parameters()}
+    value, slope = gx.jvp(lambda m: gx.sum(m(X)), (model,), (direction,))
+    expected = sum(float(g.numpy().sum()) for g in gx.grad(lambda m: gx.sum(m(X)))(model).values())
+    assert slope.item() == pytest.approx(expected, rel=1e-5)
+    value, pullback = gx.vjp(lambda m: m(X), model)
+    np.testing.assert_allclose(value, model(X), rtol=1e-6)
+    assert pullback(gx.ones(2))[0]["first.bias"].tolist() == [2, 3]
+    with pytest.raises(ShapeError, match=r"tangents have the structure(.|\n)*another leaf at \[0\]\['nothing'\]"):
+        gx.jvp(lambda m: gx.sum(m(X)), (model,), (direction | {"nothing": 1.0},))
+    with pytest.raises(ShapeError, match="cotangents have the structure"):
+        pullback((gx.ones(2), gx.ones(2)))
+
+
+def test_a_module_without_parameters() -> None:
+    with pytest.raises(TraceError, match="has trainable Variables"):
+        gx.grad(lambda m, x: gx.sum(m(x)))(nn.Dropout(0.5), X)
 
 
 def test_errors() -> None:
