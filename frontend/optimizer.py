@@ -23,6 +23,7 @@ from .gradients import cut_off, reached_gradients
 from .guards import Watched
 from .location import stack_level, with_user_line
 from .nn.module import Module
+from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
 from .words import Place, unknown
@@ -30,8 +31,8 @@ from .words import Place, unknown
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
 
 
-class HyperparameterError(GraphcError, ValueError):
-    """A number that an optimizer can't work with."""
+class HyperparameterError(NumberError):
+    """An option that an optimizer can't work with."""
 
 
 class GroupError(HyperparameterError, KeyError):
@@ -65,16 +66,8 @@ class hyperparameter:
             group[self.name] = value
 
     def checked(self, value: Any) -> float:
-        """The number. Raises HyperparameterError for one out of bounds, and for what is no number."""
-        try:
-            number = math.nan if isinstance(value, bool | str) else float(value)
-        except (TypeError, ValueError, GraphcError):
-            number = math.nan
-        if not (self.least <= number < self.below and math.isfinite(number)):
-            bounds = f"{self.name} < {self.below:g}" if math.isfinite(self.below) else self.name
-            bounds = f", {self.least:g} ≤ {bounds}" if math.isfinite(self.least) else ""
-            raise HyperparameterError(f"{self.name} is a finite number{bounds}", got=brief(value))
-        return number
+        """The number. Raises NumberError for one out of bounds, and for what is no number."""
+        return finite(value, self.name, least=self.least, below=self.below)
 
 
 class flag:
@@ -193,7 +186,7 @@ class Optimizer(Watched):
                 Those that are not trainable are left out. A Variable is in one group only.
     options     the hyperparameters of all groups that have none of their own.
 
-    Raises HyperparameterError for numbers that make no sense.
+    Raises NumberError for numbers that make no sense.
     """
 
     lr = hyperparameter()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..emit import ArrayLike
+from graphc.errors import option
+
+from ..emit import ArrayLike, whole
+from ..location import with_user_line
+from ..numbers import finite
 from ..tensor import Tensor
 from . import functional
 from .module import Module
@@ -73,54 +77,63 @@ class Hardswish(Activation):
 class LeakyReLU(Activation):
     function = staticmethod(functional.leaky_relu)
 
+    @with_user_line
     def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__(negative_slope=negative_slope)
+        super().__init__(negative_slope=finite(negative_slope, "negative_slope"))
 
 
 class ELU(Activation):
     function = staticmethod(functional.elu)
 
+    @with_user_line
     def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__(alpha=alpha)
+        super().__init__(alpha=finite(alpha, "alpha"))
 
 
 class GELU(Activation):
     function = staticmethod(functional.gelu)
 
+    @with_user_line
     def __init__(self, approximate: str = "none") -> None:
-        super().__init__(approximate=approximate)
+        super().__init__(approximate=option(functional.Approximation, approximate, "approximate").value)
 
 
 class Softplus(Activation):
     function = staticmethod(functional.softplus)
 
+    @with_user_line
     def __init__(self, beta: float = 1.0) -> None:
-        super().__init__(beta=beta)
+        super().__init__(beta=finite(beta, "beta", above=0.0))
 
 
 class Hardtanh(Activation):
     function = staticmethod(functional.hard_tanh)
 
+    @with_user_line
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        super().__init__(min_val=min_val, max_val=max_val)
+        low = finite(min_val, "min_val")
+        super().__init__(min_val=low, max_val=finite(max_val, "max_val", above=low))
 
 
 class GLU(Activation):
     function = staticmethod(functional.glu)
 
+    @with_user_line
     def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
+        super().__init__(axis=whole(axis, "an axis is a whole number"))
 
 
 class Softmax(Activation):
     function = staticmethod(functional.softmax)
 
+    @with_user_line
     def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
+        super().__init__(axis=whole(axis, "an axis is a whole number"))
 
 
 class LogSoftmax(Activation):
     function = staticmethod(functional.log_softmax)
 
+    @with_user_line
     def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
+        super().__init__(axis=whole(axis, "an axis is a whole number"))

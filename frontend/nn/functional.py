@@ -28,6 +28,7 @@ from ..binary import (
 from ..creation import as_shape
 from ..dtypes import finfo
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation, rounded_once, wide
+from ..numbers import probability
 from ..random import Generator, bernoulli
 from ..reductions import below_largest, mean, sum
 from ..searching import where
@@ -236,8 +237,7 @@ def dropout(
 
     What is dropped is 0 and gets no gradient, also where x is infinite or NaN.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"p is a probability, between 0 and 1, not {p}")
+    p = probability(p)
     x = as_tensor(x)
     if not training or p == 0:
         return x

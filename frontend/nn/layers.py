@@ -12,8 +12,9 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.types import DTypeLike, TensorType, as_dtype
 
 from ..creation import as_shape
-from ..emit import ArrayLike, emit, operation
+from ..emit import ArrayLike, emit, operation, whole
 from ..location import with_user_line
+from ..numbers import finite, probability
 from ..random import Generator
 from ..tensor import Tensor
 from ..variable import Variable
@@ -83,7 +84,7 @@ class LayerNorm(Module):
         bias: bool = True, *, dtype: DTypeLike = "float32",
     ) -> None:  # fmt: skip
         self.normalized_shape = functional.last_sizes(normalized_shape)
-        self.eps = eps
+        self.eps = finite(eps, "eps", least=0.0)
         self.weight = parameter(self.normalized_shape, dtype, init.ones) if elementwise_affine else None
         self.bias = (
             parameter(self.normalized_shape, dtype, init.zeros) if elementwise_affine and bias else None
@@ -105,8 +106,9 @@ def _layer_norm(layer: LayerNorm, x: ArrayLike) -> Tensor:
 class Dropout(Module):
     """While training, zeroes each element with probability p and scales the others by 1 / (1 − p)."""
 
-    p = static(0.5)
+    p = static(0.5, probability)
 
+    @with_user_line
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         self.p = p
         self.generator = generator
@@ -151,9 +153,10 @@ class Sequential(Module):
 class Flatten(Module):
     """All axes from `start_axis` to `end_axis` as one."""
 
+    @with_user_line
     def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
-        self.start_axis = start_axis
-        self.end_axis = end_axis
+        self.start_axis = whole(start_axis, "an axis is a whole number")
+        self.end_axis = whole(end_axis, "an axis is a whole number")
 
     def forward(self, x: ArrayLike) -> Tensor:
         return _flatten(x, self.start_axis, self.end_axis)

@@ -6,7 +6,7 @@ Knows nothing of particular layers. Attributes are found when asked for, so ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
@@ -30,11 +30,13 @@ T = TypeVar("T")
 class static(Generic[T]):
     """A field of a module that traces depend on: `training = static(True)` in the class gives it a default.
 
-    A trace records its value when it reads it, and a compiled function checks it on each call.
+    A trace records its value when it reads it, and a compiled function checks it on each call. `check`: gives the value
+    to keep for one that is set, or raises an error.
     """
 
-    def __init__(self, default: T) -> None:
+    def __init__(self, default: T, check: Callable[[Any], T] | None = None) -> None:
         self.default = default
+        self.check = check
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -55,7 +57,10 @@ class static(Generic[T]):
             watch_attribute(frame, instance, self.name)
         return value
 
+    @with_user_line
     def __set__(self, instance: object, value: T) -> None:
+        if self.check is not None:
+            value = self.check(value)
         before = instance.__dict__.get(self.name, self.default)
         instance.__dict__[self.name] = value
         if before is not value:

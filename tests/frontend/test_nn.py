@@ -451,3 +451,40 @@ def test_class_numbers_are_not_counted_from_the_end() -> None:
             with pytest.raises(IndexError):
                 loss(scores, np.array([0, bad]))
     assert nn.cross_entropy(scores, np.array([1, -1]), ignore_index=-1).item() == pytest.approx(np.log1p(np.exp(-5)))
+
+
+NAN = float("nan")
+NUMBERS: list[tuple[Any, list[tuple[Any, ...]], list[tuple[Any, ...]]]] = [
+    (nn.Linear, [(-1, 3), (2.5, 3), (True, 3), ("3", 3), (3, None)], [(0, 3), (np.int64(2), 3)]),
+    (nn.LayerNorm, [(-1,), (2.5,), (3, -1.0), (3, NAN), (3, "x"), (3, None)], [(3,), ((2, 3), 0), (3, 1)]),
+    (nn.Dropout, [(50,), (-0.1,), (NAN,), ("x",), (None,), (True,)], [(0,), (1,), (np.float32(0.5),)]),
+    (nn.LeakyReLU, [("x",), (None,), (NAN,), ([0.1, 0.2],)], [(0,), (-1,), (2.5,)]),
+    (nn.ELU, [("x",), (NAN,), (float("inf"),)], [(1,), (0.5,)]),
+    (nn.GELU, [("sigmoid",), (True,), (None,)], [("tanh",)]),
+    (nn.Softplus, [(0,), (-1.0,), ("x",), (NAN,)], [(2,)]),
+    (nn.Hardtanh, [(1, -1), (1, 1), (NAN, 1), (0, float("inf"))], [(0, 6)]),
+    (nn.GLU, [(1.5,), ("x",), (None,)], [(0,)]),
+    (nn.Softmax, [(0.5,), ("x",), (None,)], [(1,)]),
+    (nn.LogSoftmax, [(0.5,), (True,)], [(np.int64(0),)]),
+    (nn.Flatten, [(0.5,), (1, "x")], [(0, 1)]),
+]
+
+
+@pytest.mark.parametrize(("make", "bad", "good"), NUMBERS, ids=[n[0].__name__ for n in NUMBERS])
+def test_numbers_of_layers(make: Any, bad: list[tuple[Any, ...]], good: list[tuple[Any, ...]]) -> None:
+    """They are checked when a layer is made, where the user's line is."""
+    for arguments in good:
+        make(*arguments)
+    for arguments in bad:
+        with pytest.raises(gx.GraphcError, match="test_nn") as error:
+            make(*arguments)
+        assert isinstance(error.value, ValueError)
+
+
+def test_a_probability_is_checked_when_it_is_set() -> None:
+    layer = nn.Dropout(0.5)
+    with pytest.raises(ValueError, match=r"p is a probability, between 0 and 1(.|\n)*got: 50(.|\n)*layer.p = 50"):
+        layer.p = 50
+    assert layer.p == 0.5
+    with pytest.raises(ValueError, match=r"between 0 and 1(.|\n)*test_nn"):
+        nn.dropout(gx.ones((2,)), 1.5)
