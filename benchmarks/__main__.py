@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "digits": ("digits", "speed", (1, 2)),
     "start": ("start", "run", (2,)),
     "compile time": ("compile_time", "run", (2,)),
+    "eager": ("eager", "run", (1, 2)),
     "functions": ("functions", "run", (1,)),
     "kernels": ("kernels", "run", (1, 2)),
     "matmul": ("matmul", "run", (1, 2)),

@@ -58,7 +58,8 @@ def entered(frame: Frame) -> Iterator[None]:
 
 @contextmanager
 def using(*, backend: str | None = None, threads: int | None = None) -> Iterator[None]:
-    """Inside, work runs on this backend and at most this many threads (0: all that the process may use).
+    """Inside, compiled functions run on this backend and at most this many threads (0: all that the process may use).
+    Concrete operations are evaluated at once whatever the backend.
 
     It holds for the calling thread, and for what is called inside; functions compiled with an explicit
     `backend=` keep theirs. Raises SettingsError for a backend that does not exist.

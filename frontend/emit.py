@@ -73,9 +73,8 @@ def elementwise(op: Op, *inputs: Tensor) -> Tensor:
     arrays = [elements(x) for x in inputs]
     shape = arrays[0].shape
     for array in arrays:
-        if array.shape != shape:
-            shape = broadcast_shape(*[a.shape for a in arrays])
-            break
+        if array.shape != shape and array.shape:
+            shape = broadcast_shape(shape, array.shape) if shape else array.shape
     dtype = _dtype_of_elements(op, tuple([a.dtype for a in arrays]))
     if dtype is None:  # the rule says why not
         dtype = op.infer(*[TensorType(x.dtype, shape) for x in inputs]).dtype  # type: ignore[union-attr]
@@ -142,32 +141,50 @@ def operands(*xs: Any, dtype: DType | None = None) -> tuple[Tensor, ...]:
     """The operands as tensors of their common dtype (or of `dtype`), each still of its own shape."""
     if not xs:
         raise ShapeError("expected at least one array")
-    tensors = [None if is_number(x) else as_tensor(x) for x in xs]
-    return _all_of(_common(xs, tensors) if dtype is None else dtype, xs, tensors)
+    if dtype is None and _kind_in_common(xs):
+        return xs
+    known = _strong(xs)
+    return _converted(known, dtype or _common(known))
 
 
 def floats(*xs: Any) -> tuple[Tensor, ...]:
     """The operands as tensors of the float dtype that functions like exp compute in: float32 for integers and bools."""
-    tensors = [None if is_number(x) else as_tensor(x) for x in xs]
-    common = _common(xs, tensors)
-    return _all_of(common if common.is_float else float32, xs, tensors)
+    if _kind_in_common(xs) == "f":
+        return xs
+    known = _strong(xs)
+    return _converted(known, _float(_common(known)))
 
 
-def _all_of(dtype: DType, xs: Sequence[Any], tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    return tuple(
-        [
-            as_tensor(x, dtype) if t is None else t if t.dtype is dtype else cast(t, dtype)
-            for x, t in zip(xs, tensors, strict=True)
-        ]
-    )
+def _kind_in_common(xs: Sequence[Any]) -> str | None:
+    """NumPy's name for the kind of dtype of concrete tensors of one dtype: the case that is to be quick."""
+    dtype = None
+    for x in xs:
+        if type(x) is not Tensor or x._node is not None:
+            return None
+        if dtype is None:
+            dtype = x._array.dtype
+        elif x._array.dtype is not dtype:
+            return None
+    return None if dtype is None else dtype.kind
 
 
-def _common(xs: Sequence[Any], tensors: Sequence[Tensor | None]) -> DType:
-    """The dtype for all operands together, of which those that are Python numbers are no tensors yet."""
+def _strong(xs: Sequence[Any]) -> list[Tensor | Number]:
+    """The operands as tensors, but for Python numbers, whose dtype depends on the others."""
+    return [x if is_number(x) else as_tensor(x) for x in xs]
+
+
+def _common(xs: Sequence[Tensor | Number]) -> DType:
     return common_dtype(
-        [t.dtype for t in tensors if t is not None],
-        [x for x, t in zip(xs, tensors, strict=True) if t is None],
+        [x.dtype for x in xs if isinstance(x, Tensor)], [x for x in xs if not isinstance(x, Tensor)]
     )
+
+
+def _float(dtype: DType) -> DType:
+    return dtype if dtype.is_float else float32
+
+
+def _converted(xs: Sequence[Tensor | Number], dtype: DType) -> tuple[Tensor, ...]:
+    return tuple([cast(x, dtype) if isinstance(x, Tensor) else as_tensor(x, dtype) for x in xs])
 
 
 def cast(x: Tensor, dtype: DType) -> Tensor:
@@ -176,8 +193,7 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 def float_dtype(*xs: Any) -> DType:
     """The float dtype that functions like exp and mean compute in: float32 for integers and bools."""
-    common = _common(xs, [None if is_number(x) else as_tensor(x) for x in xs])
-    return common if common.is_float else float32
+    return _float(_common(_strong(xs)))
 
 
 def wide(x: ArrayLike) -> Tensor:

@@ -36,7 +36,9 @@ def _reduce(op: Op, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
 def _kept(result: Tensor, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
     """With the reduced axes back as axes of size 1, where wanted."""
-    return reshape(result, [1 if a in axes else s for a, s in enumerate(x.shape)]) if keepdims else result
+    if not keepdims:
+        return result
+    return emit(ops.reshape, result, shape=tuple([1 if a in axes else s for a, s in enumerate(x.shape)]))
 
 
 def accumulator(x: Tensor, dtype: DTypeLike | None = None) -> DType:

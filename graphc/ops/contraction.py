@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class _Roles:
         return _Roles(batch, contracted, tuple(a for a in range(ndim) if a not in (*batch, *contracted)))
 
 
+@lru_cache(maxsize=1024)
 def _roles(a_ndim: int, b_ndim: int, contract: Pair, batch: Pair) -> tuple[_Roles, _Roles]:
     return _Roles.of(a_ndim, batch[0], contract[0]), _Roles.of(b_ndim, batch[1], contract[1])
 

@@ -40,7 +40,7 @@ sum: Op = Op(
     "sum",
     Kind.REDUCTION,
     infer=rules.reduced("sum", NUMBERS),
-    reference=lambda x, axes: np.sum(x, axis=axes, dtype=_accumulator(x)).astype(x.dtype),
+    reference=lambda x, axes: np.add.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False),
     vjp=lambda g, y, x, axes: (unreduced(g, x.shape, axes),),
     monoid=_monoid(lambda dtype: 0, lambda s, a, b: a + b),
 )
@@ -85,7 +85,7 @@ prod: Op = Op(
     "prod",
     Kind.REDUCTION,
     infer=rules.reduced("prod", NUMBERS),
-    reference=lambda x, axes: np.prod(x, axis=axes, dtype=_accumulator(x)).astype(x.dtype),
+    reference=lambda x, axes: np.multiply.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False),
     vjp=_prod_vjp,
     monoid=_monoid(lambda dtype: 1, lambda s, a, b: a * b),
 )
@@ -105,7 +105,7 @@ max: Op = Op(
     "max",
     Kind.REDUCTION,
     infer=rules.reduced("max", ANY, of_nothing=False),
-    reference=lambda x, axes: np.max(x, axis=axes),
+    reference=lambda x, axes: np.maximum.reduce(x, axes),
     vjp=_extreme_vjp,
     monoid=_monoid(lambda dtype: dtype.min, functions.maximum),
 )
@@ -114,7 +114,7 @@ min: Op = Op(
     "min",
     Kind.REDUCTION,
     infer=rules.reduced("min", ANY, of_nothing=False),
-    reference=lambda x, axes: np.min(x, axis=axes),
+    reference=lambda x, axes: np.minimum.reduce(x, axes),
     vjp=_extreme_vjp,
     monoid=_monoid(lambda dtype: dtype.max, functions.minimum),
 )
@@ -185,7 +185,7 @@ any: Op = Op(
     "any",
     Kind.REDUCTION,
     infer=rules.reduced("any", BOOL),
-    reference=lambda x, axes: np.any(x, axis=axes),
+    reference=lambda x, axes: np.logical_or.reduce(x, axes),
     vjp=no_gradient,
     monoid=_monoid(lambda dtype: False, lambda s, a, b: a | b),
 )
@@ -194,7 +194,7 @@ all: Op = Op(
     "all",
     Kind.REDUCTION,
     infer=rules.reduced("all", BOOL),
-    reference=lambda x, axes: np.all(x, axis=axes),
+    reference=lambda x, axes: np.logical_and.reduce(x, axes),
     vjp=no_gradient,
     monoid=_monoid(lambda dtype: True, lambda s, a, b: a & b),
 )
