@@ -169,7 +169,7 @@ class Tensor(Operators):
     def __format__(self, spec: str) -> str:
         if not spec:
             return str(self)
-        array = self._value(f"the format {spec!r}", 'return the tensor and format it then; f"{x}" shows its type')
+        array = self._value(f"the format {spec!r}", 'gx.print("loss", loss) prints at each call; f"{x}" shows the type')
         if array.ndim:
             raise DTypeError(
                 f"the format {spec!r} is for one number", got=str(self.type), where=user_location(),

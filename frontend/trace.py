@@ -19,6 +19,7 @@ from .emit import as_tensor
 from .exchange import is_foreign_array
 from .guards import Guard, captured_values
 from .location import with_user_line
+from .printing import Printed
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame
 from .variable import Variable
@@ -30,9 +31,25 @@ class Result:
 
     tree: Any
     outputs: tuple[int, ...]
+    printed: tuple[Printed, ...] = ()  # whose values are outputs of the graph behind those
 
     def restore(self) -> Callable[[Sequence[np.ndarray]], Any]:
-        """A function from a call's output arrays to what the caller gets; common shapes of results have short ways."""
+        """A function from a call's output arrays to what the caller gets; it prints what is to be printed."""
+        plain = self._restore()
+        if not self.printed:
+            return plain
+
+        def restore(arrays: Sequence[np.ndarray]) -> Any:
+            place = len(self.outputs)
+            for one in self.printed:
+                one.show(arrays[place : place + one.count])
+                place += one.count
+            return plain(arrays[: len(self.outputs)])
+
+        return restore
+
+    def _restore(self) -> Callable[[Sequence[np.ndarray]], Any]:
+        """Common shapes of results have short ways."""
         if isinstance(self.tree, Tensor):
             return lambda arrays: concrete(arrays[0])
         if type(self.tree) is tuple and all(isinstance(t, Tensor) for t in self.tree):
@@ -77,9 +94,9 @@ def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
         args, kwargs = arguments.rebuild(leaves)
         result = function(*args, **kwargs)
         tree, outputs, nodes = _result(result, frame)
-    graph, variables = frame.finish(nodes)
+    graph, variables = frame.finish([*nodes, *(node for _, values in frame.printed for node in values)])
     guards = (*frame.guards.values(), *captured_values([function, *frame.functions]))
-    return Trace(graph, variables, guards, Result(tree, outputs))
+    return Trace(graph, variables, guards, Result(tree, outputs, tuple(p for p, _ in frame.printed)))
 
 
 def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]:

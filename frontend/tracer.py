@@ -25,6 +25,7 @@ from .location import user_location
 
 if TYPE_CHECKING:
     from .guards import Guard
+    from .printing import Printed
     from .tensor import Tensor
     from .variable import Variable
 
@@ -85,6 +86,7 @@ class Frame:
         self.inputs: list[Node] = []
         # What the trace of a root frame depends on, by id (a guard keeps its owner alive) and name; the attributes
         # that it has set itself; the functions that it has called of what it watched.
+        self.printed: list[tuple[Printed, list[Node]]] = []  # what calls will print, with its values
         self.guards: dict[tuple[int, str], Guard] = {}
         self.set_here: set[tuple[int, str]] = set()
         self.functions: dict[FunctionType, None] = {}

@@ -180,6 +180,7 @@ from .frontend.shapes import (
     unstack,
 )
 from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
+from .frontend.printing import print
 from .benchmark import bench
 from .compile import compile, load, thread_count
 from .executable import Executable

@@ -49,6 +49,9 @@ class Benchmark:
     def __str__(self) -> str:
         return f"{_time(self.median)} a call, {_time(self.best)} at best; the first took {_time(self.first)}"
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -62,6 +65,9 @@ class Comparison:
         width = max(map(len, (*self.results, *self.missing)), default=0)
         rows = [f"  {name:<{width}}  {text}" for name, text in (*self.results.items(), *self.missing.items())]
         return "\n".join([self.name, *rows])
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def measure(executable: Executable | Loaded, args: Sequence[Any], kwargs: dict[str, Any], seconds: float) -> Benchmark:

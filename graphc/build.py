@@ -69,6 +69,12 @@ def build(found: Specialization, name: str, path: Path, kind: Kind) -> None:
     if path.is_dir() or not path.absolute().parent.is_dir():
         what = "a directory" if path.is_dir() else "in a directory that does not exist"
         raise OptionError(f"what is built is one {kind.value} file", got=f"{brief(str(path))}, which is {what}")
+    if found.result.printed:
+        raise UnsupportedError(
+            "gx.print works in Python, not in what is built",
+            got=f"{name}, which prints at {found.result.printed[0].where}",
+            hint="take it out, or make the value a result",
+        )
     match kind:
         case Kind.PROGRAM:
             _build_program(found, name, path)

@@ -198,6 +198,9 @@ class Graph:
 
         return print_graph(self)
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def topological_order(results: Sequence[Node]) -> tuple[Node, ...]:
     """All nodes that `results` depend on, inputs first; depth first, so the order is stable. Without recursion."""

@@ -61,6 +61,9 @@ class KernelReport:
         rows += [f"    apart: {r}" for r in self.reasons]
         return "\n".join(rows)
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -91,6 +94,9 @@ class Report:
         ]
         rows += [f"{number}. {kernel}" for number, kernel in enumerate(self.kernels)]
         return "\n".join(rows)
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def kernel_report(

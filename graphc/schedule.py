@@ -83,3 +83,6 @@ class Schedule:
                 lines += [f"  # apart: {reason}" for reason in step.reasons]
                 lines += [f"  {line}" for line in str(step.kernel).splitlines()]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)

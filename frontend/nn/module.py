@@ -217,9 +217,22 @@ class Module(Watched):
 
     @recursive_repr()  # "..." for a module inside itself
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in _submodules(self)]
-        inside = self.describe() if not lines else "\n  " + "\n  ".join(lines) + "\n"
-        return f"{type(self).__name__}({inside})"
+        return _text(self, repr)
+
+    @recursive_repr()
+    def __str__(self) -> str:
+        """The same, with the number of parameters behind each module that has some."""
+        variables = [v for _, v in self.named_variables()]
+        trained = sum(v.size for v in variables if v.trainable)
+        fixed = sum(v.size for v in variables if not v.trainable)
+        counts = f"{trained:,} parameter{'s'[: trained != 1]}" + (f", {fixed:,} not trainable" if fixed else "")
+        return _text(self, str) + (f"  # {counts}" if variables else "")
+
+
+def _text(module: Module, of: Callable[[Any], str]) -> str:
+    lines = [f"({name}): {of(child)}".replace("\n", "\n  ") for name, child in _submodules(module)]
+    inside = module.describe() if not lines else "\n  " + "\n  ".join(lines) + "\n"
+    return f"{type(module).__name__}({inside})"
 
 
 def _children(value: Any) -> list[tuple[object, Any]]:

@@ -36,7 +36,7 @@ MISTAKES = [
     (KEEP + "kept[0] + 1", "TraceError: a symbolic tensor means something only", "float32[4, 3] made at user.py:6"),
     (KEEP + "kept[0].numpy()", "TraceError: a symbolic tensor means something only inside", "made at user.py:6"),
     (KEEP + "gx.compile(lambda x: x)(kept[0])", "TraceError: a symbolic tensor means", "made at user.py:6"),
-    (COMPILED + "return f'{gx.sum(x):.3f}'" + CALL, "TraceError: the format '.3f' needs the value"),
+    (COMPILED + "return f'{gx.sum(x):.3f}'" + CALL, "TraceError: the format '.3f' needs the value", "gx.print"),
     (COMPILED + "return '%d' % gx.sum(x)" + CALL, "TraceError", "needs the value"),
     ("f'{gx.asarray(x):.3f}'", "DTypeError: the format '.3f' is for one number", "float32[4, 3]"),
     (COMPILED + "return x if gx.sum(x) > 0 else x" + CALL, "TraceError: a truth value", "bool[]", "gx.where"),

@@ -419,6 +419,10 @@ def test_copies_are_independent() -> None:
 def test_text() -> None:
     model = nn.Sequential(nn.Linear(6, 3), nn.relu, nn.Dropout(0.1))
     assert repr(model) == "Sequential(\n  (0): Linear(6, 3)\n  (1): relu\n  (2): Dropout(p=0.1)\n)"
+    count = "  # 21 parameters"
+    assert str(model) == f"Sequential(\n  (0): Linear(6, 3){count}\n  (1): relu\n  (2): Dropout(p=0.1)\n){count}"
+    model.parameters()[1].trainable = False
+    assert str(model).endswith(")  # 18 parameters, 3 not trainable")
     assert model[1] is nn.relu and len(model) == 3
 
 
