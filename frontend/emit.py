@@ -16,13 +16,13 @@ import numpy as np
 from graphc import ops
 from graphc.brief import brief
 from graphc.errors import CompileError, DTypeError, GraphcError, ShapeError
-from graphc.evaluate import apply
+from graphc.evaluate import apply as plain_apply
 from graphc.ir import Node, make_node
 from graphc.op import Op
 from graphc.storage import aligned_copy
 from graphc.types import DType, TensorType, as_dtype, float32, require_size
 
-from .context import current_frame
+from .context import current_frame, current_settings
 from .exchange import native_array
 from .location import user_location, with_user_line
 from .promotion import Number, common_dtype, in_range
@@ -35,6 +35,13 @@ ArrayLike: TypeAlias = (
 )
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+# One op at once, on arrays.
+if current_settings().check_nan:
+    from graphc.not_finite import checked_apply as apply
+else:
+    apply = plain_apply
 
 
 def frame() -> Frame:

@@ -33,6 +33,7 @@ from .errors import (
     DTypeError,
     GraphcError,
     GraphcIndexError,
+    NotFiniteError,
     OptionError,
     PackageError,
     ShapeError,

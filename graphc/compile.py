@@ -87,14 +87,25 @@ class Compilation:
         from .backends.backend import Keeper, Signature
 
         backend = find_backend(self.settings.backend)
-        if not isinstance(backend, Keeper) or (key := kept_under(self.traced, self.settings)) is None:
+        if not isinstance(backend, Keeper):
             return self.built
+        if (reason := why_not_kept(self.traced, self.settings)) is not None:
+            self._log_cache(f"this program is not kept: {reason}")
+            return self.built
+        key = traced_hash(self.traced)
         with self._timed("recall"):
             found = backend.recall(key, Signature.of(self.traced), self.settings)
-        if found is None:
-            found = self.built
-            backend.keep(key, found, self.settings)
+        if found is not None:
+            self._log_cache(f"the program of trace {key[:8]} is there: no pass is run")
+            return found
+        self._log_cache(f"no program of trace {key[:8]}, with its lines, by this graphc for this machine: it is built")
+        found = self.built
+        backend.keep(key, found, self.settings)
         return found
+
+    def _log_cache(self, text: str) -> None:
+        if "cache" in self.settings.log:
+            print(f"graphc: cache: {text}", file=sys.stderr)
 
     @cached_property
     def built(self) -> Program:
@@ -151,21 +162,29 @@ class Compilation:
         for stage in Stage:
             if stage.value in self.settings.dump:
                 print(f"-- {stage.value}\n{self.text(stage)}", file=sys.stderr)
+        if "fuse" in self.settings.dump:
+            from .report import fusion_text
+
+            print(f"-- fuse\n{fusion_text(self.schedule)}", file=sys.stderr)
 
 
 MOST_CONSTANTS = 1 << 20  # bytes; programs with more are not worth a second copy on disk
 
 
-def kept_under(traced: Graph, settings: Settings) -> str | None:
-    """What to keep the program of this trace under. None where stages are to be looked at, where constants are large,
-    and for ops that are not graphc's own, since their meaning may change from one process to the next."""
+def why_not_kept(traced: Graph, settings: Settings) -> str | None:
+    """Why the program of this trace is not kept on disk: stages are to be looked at, constants are large, or it has ops
+    that are not graphc's own, whose meaning may change from one process to the next. None where it is kept."""
     if settings.check is not Check.NONE or settings.dump:
-        return None
+        return "its stages are to be looked at"
+    if not settings.cache:
+        return "GRAPHC_CACHE=0"
     own = ops.own()
     if any(node.op not in own or sub_graphs(node) for node in traced.nodes):
-        return None
+        return "it has ops that are not graphc's own"
     literals = [value for node in traced.nodes for value in node.attrs.values() if isinstance(value, Literal)]
-    return traced_hash(traced) if sum(x.array.nbytes for x in literals) <= MOST_CONSTANTS else None
+    if sum(x.array.nbytes for x in literals) > MOST_CONSTANTS:
+        return "its constants are larger than 1 MiB: gx.Variables are not part of programs"
+    return None
 
 
 @cache

@@ -104,6 +104,10 @@ class UnknownImportError(GraphcError, ImportError):
     """The same, met in `from graphc.nn import Name`."""
 
 
+class NotFiniteError(GraphcError, FloatingPointError):
+    """A NaN or an infinity was made, which GRAPHC_CHECK_NAN=1 asks to be told."""
+
+
 class OptionError(GraphcError, ValueError):
     """A name that is none of the legal ones, which the message lists."""
 

@@ -121,6 +121,18 @@ def schedule_report(
     return tuple(result)
 
 
+def fusion_text(schedule: Schedule) -> str:
+    """What became one kernel, and why the others stayed apart: a line for each kernel, and one for each reason."""
+    rows = []
+    for prepared, steps in ((True, schedule.prepare), (False, schedule.steps)):
+        for number, step in enumerate(steps):
+            places = ", ".join(dict.fromkeys(map(str, step.lines)))
+            title = f"{'prepare' if prepared else 'step'} {number}: {step.kernel.kind.value} of {' '.join(step.ops)}"
+            rows.append(title + (f"   # {places}" if places else ""))
+            rows += [f"    apart: {reason}" for reason in step.reasons]
+    return "\n".join(rows)
+
+
 def _shortened(ops: tuple[str, ...], most: int = 8) -> str:
     """Op names, views last dropped: what a reader recognizes a kernel by."""
     names = [

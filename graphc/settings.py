@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 from .brief import brief
@@ -31,7 +31,8 @@ class Settings:
     """All settings. `check`: GRAPHC_CHECK=0|1|2. `dump`: stages to print, GRAPHC_DUMP=fuse,llvm-ir.
     `time`: print compile times, GRAPHC_TIME=1. `log`: topics, GRAPHC_LOG=retrace. `threads`: GRAPHC_THREADS,
     0 for as many as the process may use. `cache`: GRAPHC_CACHE=0|1. `cache_dir`: GRAPHC_CACHE_DIR.
-    `traceback`: GRAPHC_TRACEBACK=user|full, whether errors show graphc's own frames."""
+    `traceback`: GRAPHC_TRACEBACK=user|full, whether errors show graphc's own frames. `check_nan`: GRAPHC_CHECK_NAN=1,
+    raise where a result is NaN or infinite, and name the line that made it."""
 
     check: Check = Check.NONE
     dump: frozenset[str] = frozenset()
@@ -42,7 +43,7 @@ class Settings:
     cache_dir: str = ""
     backend: str = "llvm"
     traceback: str = "user"
-    fast_codegen: bool = field(default=False, metadata={"code": True})
+    check_nan: bool = False
 
     @property
     def code_key(self) -> tuple[tuple[str, object], ...]:
@@ -65,7 +66,7 @@ class Settings:
 
 BACKENDS = ("reference", "llvm", "triton")
 
-_WORDS: dict[str, tuple[str, ...]] = {
+WORDS: dict[str, tuple[str, ...]] = {
     "dump": ("graph", "dot", "passes", "fuse", "schedule", "llvm-ir", "asm", "triton", "ptx"),
     "log": ("retrace", "cache"),
     "backend": BACKENDS,
@@ -77,10 +78,10 @@ def _parse(variable: str, name: str, text: str) -> object:
     """The value of one setting from its text."""
     if name in ("dump", "log"):
         words = frozenset(w.strip() for w in text.split(",") if w.strip())
-        _require(words <= set(_WORDS[name]), variable, text, "a comma-separated list of " + ", ".join(_WORDS[name]))
+        _require(words <= set(WORDS[name]), variable, text, "a comma-separated list of " + ", ".join(WORDS[name]))
         return words
     if name in ("backend", "traceback"):
-        _require(text in _WORDS[name], variable, text, " or ".join(_WORDS[name]))
+        _require(text in WORDS[name], variable, text, " or ".join(WORDS[name]))
         return text
     if name == "check":
         _require(text in ("0", "1", "2"), variable, text, "0, 1 or 2")

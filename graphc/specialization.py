@@ -55,7 +55,13 @@ class Specialization:
     def run(self) -> BoundProgram:
         """The program with the Variables' memory; built when it is first needed."""
         self.compilation.dump()
-        return self.compilation.program.bind([v.storage for v in self.variables])
+        storages = [v.storage for v in self.variables]
+        run = self.compilation.program.bind(storages)
+        if not self.compilation.settings.check_nan:
+            return run
+        from .not_finite import CheckedProgram
+
+        return CheckedProgram(run, self.compilation.traced, storages)
 
     def holds(self) -> bool:
         """Whether what the trace has read is as it was."""

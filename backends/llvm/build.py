@@ -7,6 +7,7 @@ Knows neither how kernels are lowered nor how programs run.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,6 +59,10 @@ def compile_kernels(
     for (kernel, key, native), code in zip(fresh, objects, strict=True):
         found[kernel] = CompiledKernel(native, code)
         cache.put(key, _pack(found[kernel]))
+    if "cache" in settings.log:
+        where = cache.folder or "no folder"
+        text = f"{len(found) - len(fresh)} of {len(found)} kernels found in {where}, the others compiled"
+        print(f"graphc: cache: {text}", file=sys.stderr)
     return found
 
 

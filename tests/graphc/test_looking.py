@@ -33,5 +33,5 @@ def test_a_graph_for_graphviz() -> None:
     names = [line.split()[0] for line in text.splitlines() if "label=" in line]
     edges = [line.split() for line in text.splitlines() if "->" in line]
     assert edges and all(a in names and b in names for a, _, b, *_ in edges)
-    assert 'label="x\\nfloat32[4, 3]"' in text and "test_looking.py:17" in text
+    assert 'label="x\\nfloat32[4, 3]"' in text and "test_looking.py:" in text
     assert "constant" not in text  # numbers stand in the ops that take them
