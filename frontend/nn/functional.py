@@ -16,6 +16,7 @@ from graphc.errors import option
 
 from ..binary import (
     add,
+    copysign,
     divide,
     greater,
     greater_equal,
@@ -26,7 +27,6 @@ from ..binary import (
     subtract,
 )
 from ..creation import as_shape
-from ..dtypes import finfo
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation, rounded_once, wide
 from ..numbers import probability
 from ..random import Generator, bernoulli
@@ -147,11 +147,14 @@ def log_sigmoid(x: ArrayLike, /) -> Tensor:
 @operation
 @rounded_once
 def softsign(x: ArrayLike, /) -> Tensor:
-    """x / (1 + |x|); ±1 at ±inf, where the gradient is 0."""
+    """x / (1 + |x|); ±1 at ±inf. The gradient, 1 / (1 + |x|)², is exact far out as well."""
     x = wide(x)
-    most = finfo(x.dtype).max / 4
-    inside = where(less(x, -most), -most, where(greater(x, most), most, x))
-    return divide(inside, add(abs(inside), 1.0))
+    distance = abs(x)
+    inverse = reciprocal(add(distance, 1.0))
+    near = less(distance, 1.0)
+    # Far out as ±(1 − inverse): of the quotient's two slopes hardly anything would be left, and at infinity NaN.
+    far = multiply(copysign(1.0, x), subtract(1.0, inverse))
+    return where(near, multiply(where(near, x, 0.0), inverse), far)
 
 
 @operation
