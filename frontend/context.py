@@ -6,18 +6,21 @@ since its last call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from graphc.brief import brief
 from graphc.settings import BACKENDS, Settings, SettingsError
 
 if TYPE_CHECKING:
     from .tracer import Frame
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,14 +49,20 @@ def current_settings() -> Settings:
     return _context.get().settings
 
 
-@contextmanager
-def entered(frame: Frame) -> Iterator[None]:
-    """Operations inside make nodes of this frame."""
-    token = _context.set(Context(_context.get().settings, frame))
-    try:
-        yield
-    finally:
-        _context.reset(token)
+def within(frame: Frame, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The function's result; operations inside make nodes of this frame.
+
+    Python itself goes back to the old context, whatever happens: with a `try` around `set` and `reset`, an interrupt
+    between two of their steps would leave the thread in the trace for ever.
+    """
+    context = copy_context()
+    context.run(_context.set, Context(_context.get().settings, frame))
+    return context.run(function, *args, **kwargs)
+
+
+def outside() -> None:
+    """Leave the trace, for the rest of this context."""
+    _context.set(untraced(_context.get().settings))
 
 
 @contextmanager
@@ -75,8 +84,9 @@ def using(*, backend: str | None = None, threads: int | None = None) -> Iterator
     if threads is not None:
         changes["threads"] = threads
     settings = replace(old.settings, **changes)  # type: ignore[arg-type]
-    token = _context.set(untraced(settings) if old.frame is None else Context(settings, old.frame))
-    try:
+    inside = untraced(settings) if old.frame is None else Context(settings, old.frame)
+    try:  # before the change: an interrupt that comes right after it finds the way back
+        _context.set(inside)
         yield
     finally:
-        _context.reset(token)
+        _context.set(old)

@@ -14,7 +14,7 @@ from graphc.types import TensorType
 
 from . import pytree
 from .arguments import Arguments
-from .context import current_frame, entered
+from .context import current_frame, within
 from .emit import as_tensor
 from .exchange import is_foreign_array
 from .guards import Guard, captured_values
@@ -86,17 +86,21 @@ class Trace:
 def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
     """Trace a call. Arrays among the arguments become inputs, everything else is seen as it is."""
     frame = Frame()
-    with entered(frame):
-        leaves = [
-            symbolic(frame.input(leaf, name), frame) if isinstance(leaf, TensorType) else leaf
-            for name, leaf in zip(arguments.names, arguments.leaves, strict=True)
-        ]
-        args, kwargs = arguments.rebuild(leaves)
-        result = function(*args, **kwargs)
-        tree, outputs, nodes = _result(result, frame)
+    frame.traced_by = _run.__code__
+    tree, outputs, nodes = within(frame, _run, frame, function, arguments)
     graph, variables = frame.finish([*nodes, *(node for _, values in frame.printed for node in values)])
     guards = (*frame.guards.values(), *captured_values([function, *frame.functions]))
     return Trace(graph, variables, guards, Result(tree, outputs, tuple(p for p, _ in frame.printed)))
+
+
+def _run(frame: Frame, function: Callable[..., Any], arguments: Arguments) -> tuple[Any, tuple[int, ...], list[Any]]:
+    """Call the function on symbolic tensors; see `_result`."""
+    leaves = [
+        symbolic(frame.input(leaf, name), frame) if isinstance(leaf, TensorType) else leaf
+        for name, leaf in zip(arguments.names, arguments.leaves, strict=True)
+    ]
+    args, kwargs = arguments.rebuild(leaves)
+    return _result(function(*args, **kwargs), frame)
 
 
 def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]:

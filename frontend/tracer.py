@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,6 +84,8 @@ class Frame:
         self.kind = kind
         self.parent = parent
         self.inputs: list[Node] = []
+        self.traced_by: CodeType | None = None  # of the call in which the traced function runs
+        self.handlers: frozenset[CodeType] | None = None  # see `interrupts`
         # What the trace of a root frame depends on, by id (a guard keeps its owner alive) and name; the attributes
         # that it has set itself; the functions that it has called of what it watched.
         self.printed: list[tuple[Printed, list[Node]]] = []  # what calls will print, with its values

@@ -15,6 +15,7 @@ from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 from .context import current_frame
 from .exchange import native_array
 from .guards import Flag, note_change
+from .interrupts import interrupts, run_outside
 from .location import with_user_line
 from .operators import Operators
 from .promotion import in_range
@@ -81,6 +82,8 @@ class Variable(Operators):
         """The current value: a snapshot that later assignments do not change, or a symbolic tensor in a trace."""
         frame = current_frame()
         if frame is not None:
+            if interrupts(frame):
+                return run_outside(lambda: self.value)
             return symbolic(frame.read(self), frame)
         with call_lock:
             version = self.storage.version
@@ -101,6 +104,8 @@ class Variable(Operators):
         if _is_weak(new):
             _check_weak(new, self.dtype)
         frame = current_frame()
+        if frame is not None and interrupts(frame):
+            return run_outside(self.assign, new)
         if frame is None:
             array = _elements(new, self.dtype if _is_weak(new) else None)
             self._check(type_of(array))

@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache, wraps
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import driver as hook
 from . import ops
 from .brief import brief
-from .errors import TraceError, UnsupportedError
+from .cached import cached_property
+from .errors import CompileError, TraceError, UnsupportedError
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
 from .settings import Check, Settings
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from .loaded import Loaded
     from .report import Report
     from .schedule import Schedule
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # A backend is the `backend` of its package, which is imported when it is first asked for.
 BACKENDS = {
@@ -53,18 +57,39 @@ class Stage(Enum):
     PTX = "ptx"
 
 
+def alone(function: Callable[P, R]) -> Callable[P, R]:
+    """For the stages of a compilation: nobody else compiles meanwhile, and no fork comes in between, whose child would
+    find what Python locks while it imports locked for ever."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with hook.call_lock:
+            return function(*args, **kwargs)
+
+    return call
+
+
 class Compilation:
     """One graph on its way down. Each stage is made when it is first asked for; `seconds` says how long that took.
 
     Raises UnsupportedError for what the backend can't do, CompileError for faults of our own.
     """
 
-    def __init__(self, traced: Graph, settings: Settings) -> None:
-        self.traced = traced
+    def __init__(self, traced: Graph | None, settings: Settings) -> None:
+        """`traced`: None for one that starts further down, whose stages up to there are given in another way."""
+        self._traced = traced
         self.settings = settings
         self.seconds: dict[str, float] = {}
 
+    @property
+    def traced(self) -> Graph:
+        """The graph as it was traced. Raises CompileError where there was no trace."""
+        if self._traced is None:
+            raise CompileError("this compilation did not start from a trace")
+        return self._traced
+
     @cached_property
+    @alone
     def graph(self) -> Graph:
         """The optimized graph."""
         from .passes.pipeline import optimize
@@ -73,6 +98,7 @@ class Compilation:
             return optimize(self.traced, self.settings)
 
     @cached_property
+    @alone
     def schedule(self) -> Schedule:
         """The kernels and the memory plan, whatever backend will run."""
         from .passes.schedule import schedule
@@ -82,6 +108,7 @@ class Compilation:
             return schedule(graph)
 
     @cached_property
+    @alone
     def program(self) -> Program:
         """What runs: built now, or by an earlier process from an equal trace if the backend keeps programs."""
         from .backends.backend import Keeper, Signature
@@ -108,6 +135,7 @@ class Compilation:
             print(f"graphc: cache: {text}", file=sys.stderr)
 
     @cached_property
+    @alone
     def built(self) -> Program:
         """What the backend builds of the schedule or the graph."""
         from .backends.backend import Level
@@ -117,6 +145,7 @@ class Compilation:
         with self._timed("build"):
             return backend.build(lowered, self.settings)
 
+    @alone
     def report(self) -> Report:
         """What was made of the graph, for people."""
         from .report import Report, schedule_report
@@ -131,6 +160,7 @@ class Compilation:
             nodes=len(self.graph.nodes),
         )
 
+    @alone
     def text(self, stage: Stage) -> str:
         """A stage for people to read; those of a backend can be read on any machine, whatever backend will run."""
         match stage:

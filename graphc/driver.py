@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
-from .errors import CompileError
+from .errors import CompileError, TraceError
 from .ir import Node
+from .locks import new_lock
 
 
 class Driver(Protocol):
@@ -48,13 +50,35 @@ def driver() -> Driver:
 # Serializes everything that runs a program or touches Variables: there is one team of threads per process.
 #
 # Reentrant, since a garbage collection inside a call may run user code. To be taken by `with` only, since its methods
-# are C's: an interrupt comes before it is taken, or where it is given back again. A forked child has it unlocked,
-# because the thread that held it does not exist there.
-call_lock = threading.RLock()
+# are C's: an interrupt comes before it is taken, or where it is given back again.
+call_lock = new_lock()
 
-# Serializes traces, which run users' code: that may wait for another thread, whose calls must go on meanwhile.
-trace_lock = threading.RLock()
+# Serializes traces, which run users' code: that may wait for another thread, whose calls must go on meanwhile, or which
+# forks; so a fork does not wait for a trace.
+_trace_lock = threading.RLock()
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Inside, no other thread traces.
+
+    Who holds the call lock, a finalizer or a signal handler that came in the middle of a call, must not wait for a
+    trace, which may wait for a call: then this raises TraceError.
+    """
+    if call_lock._is_owned():  # type: ignore[attr-defined]
+        if not _trace_lock.acquire(blocking=False):
+            raise TraceError(
+                "a finalizer or signal handler in the middle of a call can't wait for another thread's trace",
+                hint="let the handler set a flag that the program looks at, or call the function once before",
+            )
+        try:
+            yield
+        finally:
+            _trace_lock.release()
+    else:
+        with _trace_lock:
+            yield
+
 
 if hasattr(os, "register_at_fork"):
-    for _lock in (call_lock, trace_lock):
-        os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
+    os.register_at_fork(after_in_child=_trace_lock._at_fork_reinit)  # type: ignore[attr-defined]

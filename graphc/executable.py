@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .brief import brief
 from .compile import Compilation, Stage
-from .driver import call_lock, trace_lock
+from .driver import call_lock, tracing
 from .errors import TraceError, UnsupportedError, option
 from .frontend.arguments import (
     Arguments,
@@ -31,6 +31,7 @@ from .frontend.arguments import (
     parameter_count,
 )
 from .frontend.context import Context, current_context
+from .frontend.interrupts import interrupts, run_outside
 from .frontend.location import present, stack_level, with_user_line
 from .frontend.signatures import check_call
 from .frontend.trace import trace_call
@@ -86,6 +87,8 @@ class Executable:
                             self._remember(context, fast_call)
                         return result
             if context.frame is not None:
+                if interrupts(context.frame):
+                    return run_outside(self, *args, **kwargs)
                 return self._inlined(args, kwargs)
             return self._call(context, args, kwargs)
         except Exception as error:
@@ -107,7 +110,7 @@ class Executable:
             args, kwargs = bound_arguments(self.function, args, kwargs)
             args = as_declared(args, self.inputs)
         arguments = Arguments.of(self.function, args, kwargs)
-        with trace_lock:
+        with tracing():
             found = self._specialize(arguments, context)
         with call_lock:
             self._remember(context, found.fast_call)
@@ -219,7 +222,7 @@ class Executable:
         """The trace for a call like this, which is not run. Without arguments, for the declared inputs."""
         if not args and not kwargs and self.inputs is not None:
             args = self.inputs
-        with trace_lock:
+        with tracing():
             return self._specialize(Arguments.of(self.function, args, kwargs), current_context())
 
     @property

@@ -14,9 +14,9 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import TypeAlias
 
+from .cached import cached_property
 from .index import Axis, Bound, Gathered, Index
 from .scalar import Number, Recipe, from_bits
 from .types import DType, bool_, int64

@@ -10,14 +10,14 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .backends.backend import Assembler, Program, Signature
 from .brief import brief
-from .compile import Compilation, Stage, find_backend
+from .cached import cached_property
+from .compile import Compilation, Stage, alone, find_backend
 from .driver import call_lock
 from .errors import PackageError, ShapeError, TraceError, UnsupportedError, option
 from .frontend import pytree
@@ -26,6 +26,7 @@ from .frontend.context import Context, current_context
 from .frontend.emit import as_tensor
 from .frontend.exchange import is_foreign_array
 from .frontend.inline import inline
+from .frontend.interrupts import interrupts, run_outside
 from .frontend.location import stack_level, with_user_line
 from .frontend.spec import Spec
 from .frontend.tensor import Tensor, concrete
@@ -89,6 +90,8 @@ class Loaded:
     def _call(self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The slow way, and the way to an error."""
         if context.frame is not None:
+            if interrupts(context.frame):
+                return run_outside(self, *args, **kwargs)
             return self._inline(args, kwargs)
         arguments = self._arguments(args, kwargs)
         found = self._specialize(context)
@@ -194,14 +197,14 @@ class PackagedCompilation(Compilation):
     """A compilation that starts from a package's graph, and need not go down to code that the package holds."""
 
     def __init__(self, package: Package, title: str, signature: Signature, settings: Settings) -> None:
+        super().__init__(None, settings)
         self.package = package
         self.title = title
         self.signature = signature
-        self.settings = settings
-        self.seconds = {}
         self.origin = f"machine code from {title}, built by graphc {package.manifest.graphc}"
 
     @cached_property
+    @alone
     def graph(self) -> Graph:
         """The package's graph, which was optimized when the package was built."""
         graph = parse(self.package.graph, self.package.constants)
@@ -210,6 +213,7 @@ class PackagedCompilation(Compilation):
         return graph
 
     @cached_property
+    @alone
     def program(self) -> Program:
         """The package's own program if it can run here."""
         reason = self._reason_to_compile()

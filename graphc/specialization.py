@@ -6,12 +6,12 @@ specializations are kept.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from numpy import asarray, generic, ndarray
 
+from .cached import cached_property
 from .compile import Compilation
 from .driver import call_lock
 from .frontend.arguments import Arguments, is_same_static
@@ -51,7 +51,7 @@ class Specialization:
         self.result = result
         self.restore = result.restore()
 
-    @functools.cached_property
+    @cached_property
     def run(self) -> BoundProgram:
         """The program with the Variables' memory; built when it is first needed."""
         self.compilation.dump()
@@ -72,7 +72,7 @@ class Specialization:
             outputs = self.run(arrays)
         return self.restore(outputs)
 
-    @functools.cached_property
+    @cached_property
     def fast_call(self) -> FastCall:
         """The call for positional arguments like the ones traced; gives MISS for others.
 

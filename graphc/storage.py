@@ -6,6 +6,10 @@ work (packed weights) and snapshots know when they are out of date.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from ctypes import addressof, c_int64
+
 import numpy as np
 
 from .types import TensorType, type_of
@@ -32,18 +36,45 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
 
 
 class Storage:
-    """A Variable's memory. `array` is never replaced, only written to."""
+    """A Variable's memory. `array` is never replaced, only written to. The version is kept where native code finds it:
+    a call compares and raises versions in the same step in which it runs."""
 
-    __slots__ = ("__weakref__", "array", "name", "type", "version")
+    __slots__ = ("__weakref__", "_version", "array", "name", "type")
 
     def __init__(self, value: np.ndarray, type_: TensorType, name: str = "") -> None:
         self.type = type_
         self.name = name
         self.array = aligned_empty(type_)
         self.array[...] = value
-        self.version = 0
+        self._version = c_int64(0)
+
+    @property
+    def version(self) -> int:
+        """A number that rises with every change of the contents."""
+        return self._version.value
+
+    @property
+    def version_address(self) -> int:
+        """Where the version is, as an int64."""
+        return addressof(self._version)
+
+    def raise_version(self) -> None:
+        self._version.value += 1
 
     def write(self, value: np.ndarray) -> None:
-        """Overwrite the contents; shape and dtype are the caller's business."""
+        """Overwrite the contents; shape and dtype are the caller's business. The version rises before and after, so
+        that whoever interrupts this finds nothing that was made from the old contents up to date."""
+        self.raise_version()
         self.array[...] = value
-        self.version += 1
+        self.raise_version()
+
+
+def write_all(changes: Sequence[tuple[Storage, np.ndarray]]) -> None:
+    """`write` to several in one step of Python's: no signal handler sees, and no interrupt leaves, some of them old and
+    some new."""
+    for storage, _ in changes:
+        storage.raise_version()
+    copies = map(np.copyto, [s.array for s, _ in changes], [value for _, value in changes])
+    deque(copies, maxlen=0)
+    for storage, _ in changes:
+        storage.raise_version()

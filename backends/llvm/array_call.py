@@ -1,15 +1,19 @@
-"""The quick call: native code looks into NumPy's arrays itself, and runs the program if they are what it expects.
+"""The call: native code looks into NumPy's arrays itself, and runs the program if they are what it expects.
 
-In: a program's context, the types of its inputs. Out: a call that takes Python objects. Asking an array for dtype,
-shape, flags and address in Python takes longer than all of this; so does a lock that the caller holds already.
+In: a program's context, the types of its inputs, the versions of its Variables. Out: a call that takes Python objects,
+and one that takes addresses. Asking an array for dtype, shape, flags and address in Python takes longer than all of
+this.
+
+From the arguments to the status a call is one step for Python: a signal handler or a finalizer, which runs between two
+of Python's steps and may call the same program, finds it before or after, never with its tables half filled.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Sequence
-from ctypes import c_int64, c_void_p
+from collections.abc import Iterable, Mapping, Sequence
+from ctypes import c_char_p, c_int64, c_void_p
 from functools import lru_cache
 from string import Template
 
@@ -22,7 +26,9 @@ from . import jit
 from .cache import ObjectCache, cache_key
 from .target import Target
 
-NO_MATCH = -2  # a status beside those of `native`: an object is no array, or not one as expected
+# Statuses beside those of `native`. Nothing has run.
+NO_MATCH = -2  # an object is no array, or not one as expected
+STALE = -3  # a Variable has changed since the prepared work was done
 
 
 class Expected(ctypes.Structure):
@@ -43,7 +49,11 @@ class Call(ctypes.Structure):
         ("inputs", c_int64),
         ("arrays", c_int64),  # inputs and outputs
         ("expected", c_void_p),  # Expected[arrays]
-        ("objects", c_void_p),  # PyObject *[arrays]
+        ("watched", c_int64),  # what prepared work was made from
+        ("versions", c_void_p),  # i64 *[watched]: where the versions are
+        ("seen", c_void_p),  # i64[watched]: what they were then
+        ("changed", c_int64),  # Variables that the program writes
+        ("raised", c_void_p),  # i64 *[changed]: their versions, which rise with each run
     )
 
 
@@ -66,39 +76,57 @@ CARRAY = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
 
 
 class ArrayCall:
-    """A program's quick call. The records are set up once; a call writes the objects' addresses and jumps."""
+    """A program's call. The record is set up once; a call packs addresses and jumps."""
 
     def __init__(
-        self, function: int, run: int, context: int, team: int, buffers: int,
+        self, code: Mapping[str, int], run: int, context: int, team: int, buffers: int,
         inputs: Sequence[tuple[int, TensorType]], outputs: Sequence[int],
+        watched: Sequence[int], changed: Sequence[int],
     ) -> None:  # fmt: skip
-        """`function`: of `array_call_object`. `run`, `context`, `team`, `buffers`: addresses. `inputs`: buffer number
-        and type of each; `outputs`: buffer numbers."""
+        """`code`: of `array_call_object`. `run`, `context`, `team`, `buffers`: addresses. `inputs`: buffer number and
+        type of each; `outputs`: buffer numbers. `watched`, `changed`: addresses of versions, see `Call`."""
         check_layout()
         shapes = [(c_int64 * max(1, t.ndim))(*t.shape) for _, t in inputs]
         known = [
             Expected(number, id(t.dtype.numpy), t.ndim, ctypes.addressof(shape))
             for (number, t), shape in zip(inputs, shapes, strict=True)
         ]
-        count = len(inputs) + len(outputs)
-        expected = (Expected * max(1, count))(*known, *(Expected(number) for number in outputs))
-        objects = (c_void_p * max(1, count))()
+        self._count = len(inputs) + len(outputs)
+        expected = (Expected * max(1, self._count))(*known, *(Expected(number) for number in outputs))
+        versions, raised = ((c_void_p * max(1, len(a)))(*a) for a in (watched, changed))
+        self._seen = (c_int64 * max(1, len(watched)))(*[-1] * len(watched))
+        at = ctypes.addressof
         record = Call(
-            run, context, team, buffers, id(np.ndarray), len(inputs), count,
-            ctypes.addressof(expected), ctypes.addressof(objects),
+            run, context, team, buffers, id(np.ndarray), len(inputs), self._count, at(expected),
+            len(watched), at(versions), at(self._seen), len(changed), at(raised),
         )  # fmt: skip
-        self._keep = (shapes, expected, record, [t.dtype.numpy for _, t in inputs])
-        self._objects = objects
-        self._pack = struct.Struct(f"{count}N").pack_into
-        self._record = ctypes.addressof(record)
-        self._function = ctypes.CFUNCTYPE(c_int64, c_void_p)(function)
+        self._keep = (code, shapes, expected, versions, raised, record, [t.dtype.numpy for _, t in inputs])
+        self._pack = struct.Struct(f"{self._count}N").pack
+        self._record = at(record)
+        function = ctypes.CFUNCTYPE(c_int64, c_void_p, c_char_p)
+        self._arrays = function(code["graphc_call_arrays"])
+        self._addresses = function(code["graphc_call_addresses"])
 
     def __call__(self, objects: Iterable[object]) -> int:
         """The status; NO_MATCH, and nothing has run, unless the first objects are arrays just as the inputs' types
         say. The others are arrays for the outputs."""
-        self._pack(self._objects, 0, *map(id, objects))
-        status: int = self._function(self._record)
+        status: int = self._arrays(self._record, self._pack(*map(id, objects)))
         return status
+
+    def at(self, addresses: Sequence[int]) -> int:
+        """The status of a call with these addresses of the inputs and outputs."""
+        if len(addresses) != self._count:
+            raise CompileError(f"the program takes {self._count} addresses", got=f"{len(addresses)}")
+        status: int = self._addresses(self._record, self._pack(*addresses))
+        return status
+
+    def is_ready(self, versions: Sequence[int]) -> bool:
+        """Whether the prepared work was done from these versions."""
+        return list(versions) == self._seen[: len(versions)]
+
+    def prepared(self, versions: Sequence[int]) -> None:
+        """Note that the prepared work was done from these versions, or later ones: a call is STALE if they differ."""
+        self._seen[: len(versions)] = list(versions)
 
 
 @lru_cache(maxsize=1)
@@ -114,13 +142,13 @@ def check_layout() -> None:
 
 
 def array_call_object(target: Target, cache: ObjectCache) -> bytes:
-    """The object file that defines `i64 graphc_call_arrays(ptr call)`."""
+    """The object file that defines `i64 graphc_call_arrays(ptr call, ptr objects)`, and the same of addresses."""
     text = array_call_ir()
     return cache.fetch(cache_key("array call", text, target.key), lambda: jit.compile_object(text, target))
 
 
 def array_call_ir() -> str:
-    """The module that defines `graphc_call_arrays`."""
+    """The module that defines `graphc_call_arrays` and `graphc_call_addresses`."""
     places = {
         f"{record.__name__.lower()}_{name}": getattr(record, name).offset
         for record in (Call, Expected)
@@ -129,12 +157,93 @@ def array_call_ir() -> str:
     places |= {f"array_{name}": HEADER + getattr(ArrayLayout, name).offset for name, *_ in ArrayLayout._fields_}
     type_offset = HEADER - ctypes.sizeof(c_void_p)  # ob_type ends the header
     return Template(_IR).substitute(
-        places, size=ctypes.sizeof(Expected), type=type_offset, carray=CARRAY, no_match=NO_MATCH
+        places, size=ctypes.sizeof(Expected), type=type_offset, carray=CARRAY, no_match=NO_MATCH, stale=STALE
     )
 
 
+# @begin: run, unless the prepared work is out of date; the versions of what the program writes rise first.
 _IR = """
-define i64 @graphc_call_arrays(ptr %call) {
+define internal i64 @begin(ptr %call) {
+entry:
+  %watched.at = getelementptr i8, ptr %call, i64 $call_watched
+  %watched = load i64, ptr %watched.at
+  %versions.at = getelementptr i8, ptr %call, i64 $call_versions
+  %versions = load ptr, ptr %versions.at
+  %seen.at = getelementptr i8, ptr %call, i64 $call_seen
+  %seen = load ptr, ptr %seen.at
+  %changed.at = getelementptr i8, ptr %call, i64 $call_changed
+  %changed = load i64, ptr %changed.at
+  %raised.at = getelementptr i8, ptr %call, i64 $call_raised
+  %raised = load ptr, ptr %raised.at
+  br label %watch
+watch:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %compare ]
+  %more = icmp ult i64 %i, %watched
+  br i1 %more, label %compare, label %next
+compare:
+  %version.at = getelementptr ptr, ptr %versions, i64 %i
+  %version.place = load ptr, ptr %version.at
+  %version = load i64, ptr %version.place
+  %old.at = getelementptr i64, ptr %seen, i64 %i
+  %old = load i64, ptr %old.at
+  %same = icmp eq i64 %version, %old
+  %i.next = add i64 %i, 1
+  br i1 %same, label %watch, label %stale
+next:
+  %k = phi i64 [ 0, %watch ], [ %k.next, %raise ]
+  %writes = icmp ult i64 %k, %changed
+  br i1 %writes, label %raise, label %run
+raise:
+  %cell.at = getelementptr ptr, ptr %raised, i64 %k
+  %cell = load ptr, ptr %cell.at
+  %before = load i64, ptr %cell
+  %after = add i64 %before, 1
+  store i64 %after, ptr %cell
+  %k.next = add i64 %k, 1
+  br label %next
+run:
+  %run.at = getelementptr i8, ptr %call, i64 $call_run
+  %function = load ptr, ptr %run.at
+  %context.at = getelementptr i8, ptr %call, i64 $call_context
+  %context = load ptr, ptr %context.at
+  %team.at = getelementptr i8, ptr %call, i64 $call_team
+  %team = load ptr, ptr %team.at
+  %status = call i64 %function(ptr %context, ptr %team)
+  ret i64 %status
+stale:
+  ret i64 $stale
+}
+
+define i64 @graphc_call_addresses(ptr %call, ptr %addresses) {
+entry:
+  %arrays.at = getelementptr i8, ptr %call, i64 $call_arrays
+  %arrays = load i64, ptr %arrays.at
+  %expected.at = getelementptr i8, ptr %call, i64 $call_expected
+  %expected = load ptr, ptr %expected.at
+  %buffers.at = getelementptr i8, ptr %call, i64 $call_buffers
+  %buffers = load ptr, ptr %buffers.at
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %place ]
+  %more = icmp ult i64 %i, %arrays
+  br i1 %more, label %place, label %run
+place:
+  %address.at = getelementptr ptr, ptr %addresses, i64 %i
+  %address = load ptr, ptr %address.at
+  %offset = mul i64 %i, $size
+  %want = getelementptr i8, ptr %expected, i64 %offset
+  %number.at = getelementptr i8, ptr %want, i64 $expected_number
+  %number = load i64, ptr %number.at
+  %buffer = getelementptr ptr, ptr %buffers, i64 %number
+  store ptr %address, ptr %buffer
+  %i.next = add i64 %i, 1
+  br label %next
+run:
+  %status = call i64 @begin(ptr %call)
+  ret i64 %status
+}
+
+define i64 @graphc_call_arrays(ptr %call, ptr %objects) {
 entry:
   %inputs.at = getelementptr i8, ptr %call, i64 $call_inputs
   %inputs = load i64, ptr %inputs.at
@@ -142,8 +251,6 @@ entry:
   %arrays = load i64, ptr %arrays.at
   %expected.at = getelementptr i8, ptr %call, i64 $call_expected
   %expected = load ptr, ptr %expected.at
-  %objects.at = getelementptr i8, ptr %call, i64 $call_objects
-  %objects = load ptr, ptr %objects.at
   %buffers.at = getelementptr i8, ptr %call, i64 $call_buffers
   %buffers = load ptr, ptr %buffers.at
   %array.type.at = getelementptr i8, ptr %call, i64 $call_array_type
@@ -212,13 +319,7 @@ place:
   %i.next = add i64 %i, 1
   br label %next
 run:
-  %run.at = getelementptr i8, ptr %call, i64 $call_run
-  %function = load ptr, ptr %run.at
-  %context.at = getelementptr i8, ptr %call, i64 $call_context
-  %context = load ptr, ptr %context.at
-  %team.at = getelementptr i8, ptr %call, i64 $call_team
-  %team = load ptr, ptr %team.at
-  %status = call i64 %function(ptr %context, ptr %team)
+  %status = call i64 @begin(ptr %call)
   ret i64 %status
 no.match:
   ret i64 $no_match

@@ -22,10 +22,10 @@ from graphc.storage import Storage
 from graphc.types import type_of
 
 from . import jit
-from .array_call import array_call_object
+from .array_call import NO_MATCH, array_call_object
 from .build import BuiltProgram, Origin, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder, cache_key
-from .instance import Instance, address
+from .instance import Instance, PrepareError, address
 from .outputs import OutputPool
 from .parts import from_bytes, put_together, take_apart, to_bytes
 from .program import link_program
@@ -96,41 +96,34 @@ class LLVMProgram:
 
 
 @lru_cache(maxsize=1)
-def _quick_code(code: bytes) -> jit.Code:
-    return jit.load([code], ["graphc_call_arrays"])
+def _calls(code: bytes) -> jit.Code:
+    return jit.load([code], ["graphc_call_arrays", "graphc_call_addresses"])
 
 
 class BoundLLVMProgram:
-    """Machine code with its memory. Not reentrant: callers hold the process's call lock."""
+    """Machine code with its memory. Callers hold the process's call lock; a call that interrupts another one comes
+    before it or after it."""
 
     def __init__(self, program: LLVMProgram, variables: tuple[Storage, ...]) -> None:
         native = program.built.native
         team = process_team(runtime_object(program.target, program.cache), program.settings.threads)
         code = jit.load(native.objects.values(), native.symbols)
+        calls = _calls(array_call_object(program.target, program.cache))
         self._program = program
         self._team, self._threads = team, team.threads
-        self._instance = Instance(native, code, team, [v.array for v in variables])
-        self._changed = tuple(variables[position] for position in program.built.updated)
-        read = {b for task in native.prepare for b in task.slots}
-        places = native.in_space(Space.VARIABLE)
-        self._prepared_from = tuple(variables[b.position] for b in places if b.number in read)
-        self._versions = [-1] * len(self._prepared_from)
-        self._is_prepared = not native.prepare
+        self._instance = Instance(native, code, team, calls, variables, program.built.updated)
         pool = OutputPool()
         self._makers = tuple(pool.maker(b.type) for b in native.in_space(Space.OUTPUT))
-        self._quick = _quick_code(array_call_object(program.target, program.cache))  # alive as long as we are
-        ends = native.in_space(Space.INPUT), native.in_space(Space.OUTPUT)
-        self._call_arrays = self._instance.array_call(self._quick["graphc_call_arrays"], *ends)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run once; see `BoundProgram`."""
         if self._team.threads != self._threads:  # another program's calls want another number
             self._team.resize(self._threads)
-        if not self._is_prepared or self._prepared_from:
-            self._prepare()
         outputs = [make() for make in self._makers]
-        self._raise_versions()
-        status = self._instance.call([address(a) for a in (*arrays, *outputs)])
+        try:
+            status = self._instance.call([address(a) for a in (*arrays, *outputs)])
+        except PrepareError as error:
+            raise self._bad_prepare(error) from None
         if status:
             self._fail(status)
         return outputs
@@ -139,37 +132,27 @@ class BoundLLVMProgram:
         """Run once if the objects are NumPy arrays just as the inputs' types say, else None; see `ObjectCalls`."""
         if self._team.threads != self._threads:
             return None
-        if not self._is_prepared or self._prepared_from:
-            self._prepare()
         outputs = [make() for make in self._makers]
-        if self._changed:
-            self._raise_versions()
-        status = self._call_arrays((*objects, *outputs))
-        if status < 0:  # other arrays, or no team yet
-            return None
+        try:
+            status = self._instance.call_arrays((*objects, *outputs))
+        except PrepareError as error:
+            raise self._bad_prepare(error) from None
         if status:
+            if status == NO_MATCH:
+                return None
             self._fail(status)
         return outputs
 
-    def _raise_versions(self) -> None:
-        """Before the call: an interrupt that comes while it runs is raised right after it."""
-        for storage in self._changed:
-            storage.version += 1
-
     def contents(self, buffer: Buffer) -> np.ndarray:
         """A copy of a lasting buffer's contents, as a call would find them."""
-        self._prepare()
-        return self._instance.contents(buffer)
+        try:
+            return self._instance.contents(buffer)
+        except PrepareError as error:
+            raise self._bad_prepare(error) from None
 
-    def _prepare(self) -> None:
-        """Redo the prepared work if a variable it reads has changed."""
-        versions = [s.version for s in self._prepared_from]
-        if versions != self._versions or not self._is_prepared:
-            if status := self._instance.prepare():
-                origin = self._program.built.prepare_origins[status - 1]
-                raise _bad_index(self._instance.bad_prepare_index, origin)
-            self._versions = versions
-            self._is_prepared = True
+    def _bad_prepare(self, error: PrepareError) -> GraphcIndexError:
+        origin = self._program.built.prepare_origins[error.args[0] - 1]
+        return _bad_index(self._instance.bad_prepare_index, origin)
 
     def _fail(self, status: int) -> None:
         """A gather met a bad index: say where it was traced. No variable has changed."""

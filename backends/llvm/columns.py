@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+from graphc.cached import cached_property
 from graphc.types import DType
 
 from .blocks import Fold

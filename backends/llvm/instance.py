@@ -1,78 +1,109 @@
 """A compiled program in this process: its memory, its tables, and the call.
 
-In: a `NativeProgram`, its loaded code, the team, and the Variables' arrays. Out: `call` with the addresses of inputs
-and outputs. Knows no kernel and no Tensor; shapes and dtypes are the caller's business.
+In: a `NativeProgram`, its loaded code, the team, and the Variables' storages. Out: calls with arrays or with addresses
+of inputs and outputs. Knows no kernel and no Tensor.
 """
 
 from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_void_p
 
 import numpy as np
 
 from graphc.schedule import Buffer, Space
-from graphc.storage import ALIGNMENT, aligned_empty
+from graphc.storage import ALIGNMENT, Storage, aligned_empty
 from graphc.types import TensorType, uint8
 
-from .array_call import ArrayCall
-from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
+from .array_call import NO_MATCH, STALE, ArrayCall
+from .native import NO_TEAM, Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
 from .team import Team
 
 
 class Instance:
-    """One running program. Calls of all instances take the team's lock, so they may come from any thread."""
+    """One running program. Callers hold the process's call lock, so calls may come from any thread."""
 
     def __init__(
-        self, program: NativeProgram, code: Mapping[str, int], team: Team, variables: Sequence[np.ndarray] = ()
+        self,
+        program: NativeProgram,
+        code: Mapping[str, int],
+        team: Team,
+        calls: Mapping[str, int],
+        variables: Sequence[Storage] = (),
+        updated: Sequence[int] = (),
     ) -> None:
-        """`code`: the addresses of the program's symbols. `variables`: the arrays behind the VARIABLE buffers, by
-        position; the program reads and writes them in place."""
+        """`code`: the addresses of the program's symbols; `calls`: of those of `array_call_object`. `variables`: what
+        is behind the VARIABLE buffers, by position, read and written in place; `updated`: the positions of those that
+        the program writes."""
         self._team = team
         self._table = (c_void_p * max(1, len(program.buffers)))()
-        self._pointers = memoryview(self._table).cast("B").cast("Q")
-        self._arguments = tuple(b.number for s in (Space.INPUT, Space.OUTPUT) for b in program.in_space(s))
+        pointers = memoryview(self._table).cast("B").cast("Q")
+        self._pointers = pointers
         arena, prepared = _memory(program.arena_bytes), _memory(program.prepared_bytes)
         constants = tuple(_aligned(c) for c in program.constants)
         self._keep = (code, variables, arena, prepared, constants)
-        for space, arrays in ((Space.VARIABLE, variables), (Space.CONSTANT, constants)):
+        for space, arrays in ((Space.VARIABLE, [v.array for v in variables]), (Space.CONSTANT, constants)):
             for buffer in program.in_space(space):
-                self._pointers[buffer.number] = address(arrays[buffer.position])
+                pointers[buffer.number] = address(arrays[buffer.position])
         for space, memory in ((Space.ARENA, arena), (Space.PREPARED, prepared)):
             for buffer in program.in_space(space):
-                self._pointers[buffer.number] = address(memory) + buffer.offset
+                pointers[buffer.number] = address(memory) + buffer.offset
         serial = all(t.serial for t in program.prepare)
         self._steps = _Table(program.tasks, code, self._table, _flags(program.sequential))
         self._prepare = _Table(program.prepare, code, self._table, _flags(serial))
+        self._watched = _watched(program, variables)
+        run, page = team.addresses
+        self._call = ArrayCall(
+            calls,
+            run,
+            self._steps.address,
+            page,
+            ctypes.addressof(self._table),
+            [(b.number, b.type) for b in program.in_space(Space.INPUT)],
+            [b.number for b in program.in_space(Space.OUTPUT)],
+            [v.version_address for v in self._watched],
+            [variables[position].version_address for position in updated],
+        )
         # A worker that the system has stopped may still look at the tables of its last region when it goes on.
         weakref.finalize(self, team.retire, self._steps, self._prepare).atexit = False
 
     def prepare(self) -> int:
-        """Run the prepare tasks: before the first call, and whenever a Variable they read has changed.
-        Returns the status, see `native`."""
-        with self._team.lock:
-            return self._team.run(self._prepare.address)
+        """Run the prepare tasks: before the first call, and whenever a Variable they read has changed, which is when
+        a call's status is STALE. Returns the status, see `native`."""
+        versions = [v.version for v in self._watched]  # before the work: what changes meanwhile makes it stale again
+        status = self._team.run(self._prepare.address)
+        if status == 0:
+            self._call.prepared(versions)
+        return status
 
     def call(self, addresses: Sequence[int]) -> int:
         """Run once. `addresses`: of the inputs and then of the outputs, by position; C-contiguous memory of the
-        buffers' types. Returns the status, see `native`."""
-        pointers, team = self._pointers, self._team
-        with team.lock:
-            for number, pointer in zip(self._arguments, addresses, strict=True):
-                pointers[number] = pointer
-            return team.run(self._steps.address)
+        buffers' types. Returns the status, see `native` and `array_call`; the prepare tasks run as needed."""
+        return self._ready(lambda: self._call.at(addresses))
 
-    def array_call(self, function: int, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> ArrayCall:
-        """The quick call; `function` is the address of `graphc_call_arrays`."""
-        run, page = self._team.addresses
-        places = [(b.number, b.type) for b in inputs]
-        table = ctypes.addressof(self._table)
-        return ArrayCall(function, run, self._steps.address, page, table, places, [b.number for b in outputs])
+    def call_arrays(self, objects: Sequence[object]) -> int:
+        """The same for Python objects; NO_MATCH if those for the inputs are not arrays just as their types say."""
+        status = self._call(objects)
+        return status if status >= 0 or status == NO_MATCH else self._ready(lambda: self._call(objects))
+
+    def _ready(self, call: Callable[[], int]) -> int:
+        """The status of a call after whatever had to come first."""
+        while (status := call()) < 0:
+            if status == STALE:
+                if failed := self.prepare():
+                    raise PrepareError(failed)
+            elif status == NO_TEAM:
+                self._team.start()
+            else:
+                break
+        return status
 
     def contents(self, buffer: Buffer) -> np.ndarray:
-        """A copy of what a buffer holds that is the instance's own or a variable's."""
+        """A copy of what a lasting buffer holds, as a call would find it."""
+        if not self._call.is_ready([v.version for v in self._watched]) and (failed := self.prepare()):
+            raise PrepareError(failed)
         data = ctypes.string_at(self._pointers[buffer.number], buffer.type.nbytes)
         return np.frombuffer(data, buffer.type.dtype.numpy).reshape(buffer.type.shape)
 
@@ -84,6 +115,19 @@ class Instance:
     @property
     def bad_prepare_index(self) -> int:
         return self._prepare.context.bad_index
+
+
+class PrepareError(Exception):
+    """The prepare tasks have met a bad index. `args`: the status."""
+
+
+def _watched(program: NativeProgram, variables: Sequence[Storage]) -> tuple[Storage, ...]:
+    """What the prepare tasks read; a storage of no Variable's stands for their having run at all."""
+    if not program.prepare:
+        return ()
+    read = {b for task in program.prepare for b in task.slots}
+    places = [b.position for b in program.in_space(Space.VARIABLE) if b.number in read]
+    return (Storage(np.zeros(()), TensorType(uint8, ())), *(variables[p] for p in places))
 
 
 def _flags(sequential: bool) -> ContextFlags:

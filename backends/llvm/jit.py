@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from ctypes import c_int, c_size_t, c_void_p
 from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from graphc.errors import CompileError
+from graphc.locks import keep_through_fork, new_lock
 
+from .sharing import shared_map
 from .target import Target
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
 
-_compiling = threading.Lock()  # the option below belongs to the process
+_in_llvm = new_lock()  # LLVM has locks of its own, which a forked child would find taken; and the option below
 
 
 def compile_object(ir: str, target: Target, *, level: int = 1, verify: bool = False) -> bytes:
@@ -40,30 +40,16 @@ def compile_objects(
     """The object files of several modules, compiled by as many threads."""
 
     def compile_one(ir: str) -> bytes:
-        machine = machines.get()
-        try:
-            with _parsed(ir, machine, verify) as module:
-                return _emit(machine, module)
-        finally:
-            machines.put(machine)
+        with _machine(target, level) as machine, _parsed(ir, machine, verify) as module:
+            return _emit(machine, module)
 
-    threads = min(threads, len(modules))
-    machines: SimpleQueue[llvm.TargetMachine] = SimpleQueue()
-    for number in range(max(1, threads)):
-        machines.put(_machine(target, level, number))
-    with _compiling, _without_strength_reduction():
-        if threads <= 1:
-            return tuple(compile_one(ir) for ir in modules)
-        from concurrent.futures import ThreadPoolExecutor  # imports logging: 8 ms
-
-        with ThreadPoolExecutor(threads) as pool:
-            return tuple(pool.map(compile_one, modules))
+    with _in_llvm, _without_strength_reduction():
+        return tuple(shared_map(compile_one, modules, threads))
 
 
 def emit_assembly(ir: str, target: Target, *, level: int = 1) -> str:
     """The assembly text of the code that `compile_object` makes."""
-    machine = _machine(target, level)
-    with _compiling, _without_strength_reduction(), _parsed(ir, machine, False) as module:
+    with _in_llvm, _without_strength_reduction(), _machine(target, level) as machine, _parsed(ir, machine) as module:
         text: str = machine.emit_assembly(module)
     return text
 
@@ -91,16 +77,17 @@ def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
     import llvmlite.binding as llvm
 
     names = tuple(symbols)
-    library = llvm.JITLibraryBuilder().add_current_process()
-    for data in objects:
-        library.add_object_img(data)
-    for name in names:
-        library.export_symbol(name)
-    try:
-        tracker = library.link(_linker(), f"graphc{next(_numbers)}")
-    except RuntimeError as error:
-        raise CompileError("the generated code does not link", got=str(error)) from error
-    return Code(tracker, names)
+    with _in_llvm:
+        library = llvm.JITLibraryBuilder().add_current_process()
+        for data in objects:
+            library.add_object_img(data)
+        for name in names:
+            library.export_symbol(name)
+        try:
+            tracker = library.link(_linker(), f"graphc{next(_numbers)}")
+        except RuntimeError as error:
+            raise CompileError("the generated code does not link", got=str(error)) from error
+        return Code(tracker, names)
 
 
 _numbers = itertools.count()  # LLVM never takes the name of a library twice
@@ -112,11 +99,30 @@ def _initialize() -> None:
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+    if (lock := getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None)) is not None:
+        keep_through_fork(lock)  # llvmlite's own, which also others take
+
+
+@contextmanager
+def _machine(target: Target, level: int) -> Iterator[llvm.TargetMachine]:
+    """A machine that nobody else has meanwhile: another thread, or a signal handler that compiles too."""
+    idle = _idle_machines(target, level)
+    try:
+        machine = idle.pop()
+    except IndexError:
+        machine = _new_machine(target, level)
+    try:
+        yield machine
+    finally:
+        idle.append(machine)
 
 
 @lru_cache(maxsize=32)
-def _machine(target: Target, level: int, number: int = 0) -> llvm.TargetMachine:
-    """One of several equal machines: each serves one thread at a time."""
+def _idle_machines(target: Target, level: int) -> list[llvm.TargetMachine]:
+    return []
+
+
+def _new_machine(target: Target, level: int) -> llvm.TargetMachine:
     import llvmlite.binding as llvm
 
     _initialize()
@@ -169,7 +175,7 @@ def _library() -> ctypes.CDLL:
 
 
 @contextmanager
-def _parsed(ir: str, machine: llvm.TargetMachine, verify: bool) -> Iterator[llvm.ModuleRef]:
+def _parsed(ir: str, machine: llvm.TargetMachine, verify: bool = False) -> Iterator[llvm.ModuleRef]:
     """The module of a text, in an LLVM context of its own. Both are closed here, in this order: left to the garbage
     collector, a context may go before its module."""
     import llvmlite.binding as llvm
@@ -207,11 +213,18 @@ def _window(message: str, ir: str) -> str:
 
 @contextmanager
 def _without_strength_reduction() -> Iterator[None]:
-    """The option is the process's, so it is put back for others who use LLVM here (Numba)."""
+    """The option is the process's, so it is put back for others who use LLVM here (Numba): by the outermost, where a
+    signal handler compiles in the middle of a compilation."""
     import llvmlite.binding as llvm
 
+    _depth.append(None)
     llvm.set_option("graphc", "--disable-lsr=true")
     try:
         yield
     finally:
-        llvm.set_option("graphc", "--disable-lsr=false")
+        _depth.pop()
+        if not _depth:
+            llvm.set_option("graphc", "--disable-lsr=false")
+
+
+_depth: list[None] = []  # one for each compilation that is under way, all of them of one thread

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
+from graphc.cached import cached_property
 from graphc.kernel import Kernel
 
 from .loops import Span

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 
+from graphc.cached import cached_property
 from graphc.index import Axis, Index
 from graphc.kernel import Kernel, Load
 

@@ -3,8 +3,8 @@
 In: the target's triple. Out: IR text, the same for the JIT and for executables, so that Python needs no C compiler and
 executables no library of ours. It knows the records in `native`, Linux's futex, and nothing of kernels.
 
-    graphc_team_start(team, threads, spin) -> threads that run
-    graphc_team_stop(team)
+    graphc_team_start(team, threads, spin) -> threads that run; those of a started team go on
+    graphc_team_stop(team): returns when its threads have ended
     graphc_call(context, team) -> status
 
 Waiting is spinning first, then a futex. A sleeper raises its counter, looks again, then sleeps; the waker changes the
@@ -73,6 +73,7 @@ _TEAM = """
 declare i64 @syscall(i64, ...)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
+declare i32 @sched_yield()
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 $declare_pause
@@ -159,6 +160,13 @@ entry:
   %id = alloca i64
   %mask = alloca [16 x i64], align 8
   %old.mask = alloca [16 x i64], align 8
+  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
+  %running = load i32, ptr %threads.at
+  %is.running = icmp ne i32 %running, 0
+  br i1 %is.running, label %started, label %begin
+started:
+  ret i32 %running
+begin:
   call void @llvm.memset.p0.i64(ptr %team, i8 0, i64 $team_size, i1 false)
   call void @llvm.memset.p0.i64(ptr %mask, i8 -1, i64 128, i1 false)
   store i64 -1241, ptr %mask
@@ -167,7 +175,7 @@ entry:
   %masked = call i32 @pthread_sigmask(i32 2, ptr %mask, ptr %old.mask)
   br label %head
 head:
-  %i = phi i32 [ 1, %entry ], [ %i.next, %made ]
+  %i = phi i32 [ 1, %begin ], [ %i.next, %made ]
   %more = icmp ult i32 %i, %threads
   br i1 %more, label %make, label %done
 make:
@@ -181,20 +189,35 @@ made:
   br label %head
 done:
   %unmasked = call i32 @pthread_sigmask(i32 2, ptr %old.mask, ptr null)
-  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
   store i32 %i, ptr %threads.at
   ret i32 %i
 }
 
 define void @graphc_team_stop(ptr %team) nounwind {
+entry:
   %threads.at = getelementptr i8, ptr %team, i64 $team_threads
+  %threads = load i32, ptr %threads.at
+  %workers = sub i32 %threads, 1
+  %any = icmp sgt i32 %workers, 0
   store i32 0, ptr %threads.at
+  br i1 %any, label %stop, label %done
+stop:
   %stop.at = getelementptr i8, ptr %team, i64 $team_stop
   store atomic i32 1, ptr %stop.at monotonic, align 4
   %region.at = getelementptr i8, ptr %team, i64 $team_region
   %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
   %before = atomicrmw add ptr %region.at, i32 1 seq_cst
   call void @wake(ptr %region.at, ptr %sleepers.at)
+  %left.at = getelementptr i8, ptr %team, i64 $team_left
+  br label %look
+look:
+  %left = load atomic i32, ptr %left.at acquire, align 4
+  %gone = icmp sge i32 %left, %workers
+  br i1 %gone, label %done, label %wait
+wait:
+  %yielded = call i32 @sched_yield()
+  br label %look
+done:
   ret void
 }
 """

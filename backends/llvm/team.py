@@ -9,8 +9,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import threading
-import time
 from ctypes import c_int32, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +28,8 @@ SYMBOLS = ("graphc_call", "graphc_team_start", "graphc_team_stop")
 
 
 class Team:
-    """Threads that wait to run a program. `lock` is held by whoever sets up a context and runs it."""
+    """Threads that wait to run a program. Callers hold the process's call lock. Starting, stopping and running are one
+    step each, so that a signal handler between two of them finds a team that can run."""
 
     def __init__(self, runtime: bytes, threads: int, spin: int | None = None) -> None:
         """`runtime`: the object file of `runtime_ir`. `spin`: None for what suits the number of threads."""
@@ -43,7 +42,6 @@ class Team:
         self._shared = Shared.from_buffer(self._memory)
         self._spin = spin
         self._retired: list[object] = []
-        self.lock = threading.Lock()
         self.threads = threads
         self._page = ctypes.addressof(self._shared)
 
@@ -53,10 +51,7 @@ class Team:
         return self._code["graphc_call"], self._page
 
     def run(self, context: int) -> int:
-        """Run the `native.Context` at this address, starting the threads if there are none. Returns the status.
-        The caller holds the lock."""
-        if self._retired and not self._shared.active:
-            self._retired.clear()
+        """Run the `native.Context` at this address, starting the threads if there are none. Returns the status."""
         status: int = self._call(context, self._page)
         if status == NO_TEAM:
             self.start()
@@ -65,38 +60,35 @@ class Team:
 
     def retire(self, *memory: object) -> None:
         """Keep memory alive until no worker can look at it: until all of them wait between regions."""
-        if self.threads > 1:
+        if not self._shared.active:
+            self._retired.clear()
+        elif self.threads > 1:
             self._retired.append(memory)
 
     def start(self) -> None:
         """Start the threads. Raises CompileError if the system refuses them."""
         # Threads that outnumber the processors must not spin: they would keep each other from running.
         spin = self._spin if self._spin is not None else SPIN if self.threads <= len(os.sched_getaffinity(0)) else 0
-        started = self._start(self._page, self.threads, spin)
-        if started != self.threads:
+        threads = self.threads
+        started = self._start(self._page, threads, spin)
+        if started < threads:
             self.stop()
             raise CompileError(
-                f"the system refused to start {self.threads} threads", got=str(started), hint="set GRAPHC_THREADS lower"
+                f"the system refused to start {threads} threads", got=str(started), hint="set GRAPHC_THREADS lower"
             )
 
     def stop(self) -> None:
         """End the threads and wait until they are gone. The next call starts them again."""
-        workers = self._shared.threads - 1
-        if workers > 0:
-            self._stop(self._page)
-            while self._shared.left < workers:
-                time.sleep(0)
+        self._stop(self._page)
 
     def resize(self, threads: int) -> None:
         """Have as many threads from the next call on."""
         if threads != self.threads:
-            with self.lock:
-                self.stop()
-                self.threads = threads
+            self.threads = threads
+            self.stop()
 
     def after_fork(self) -> None:
-        """In a forked child: no thread holds the lock, and no worker has come along."""
-        self.lock = threading.Lock()
+        """In a forked child: no worker has come along."""
         ctypes.memset(self._page, 0, ctypes.sizeof(Shared))  # where the system could not wipe it
 
 
@@ -107,16 +99,12 @@ def runtime_object(target: Target, cache: ObjectCache) -> bytes:
 
 
 def process_team(runtime: bytes, threads: int = 0) -> Team:
-    """This process's team. `runtime`: what `runtime_object` gives for the host. `threads`: at most so many;
-    0 for as many as the process may use."""
-    with _creating:
-        team = _process_team(runtime)
+    """This process's team; the caller holds the call lock. `runtime`: what `runtime_object` gives for the host.
+    `threads`: at most so many; 0 for as many as the process may use."""
+    team = _process_team(runtime)
     usable = usable_threads()
     team.resize(min(threads, usable) if threads else usable)
     return team
-
-
-_creating = threading.Lock()
 
 
 @lru_cache(maxsize=1)

@@ -7,8 +7,8 @@ tile's loads are known already; and the stores that put a block of such chunks d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
+from graphc.cached import cached_property
 from graphc.index import Axis, Index
 from graphc.kernel import Load, Store
 from graphc.types import DType

@@ -17,7 +17,7 @@ from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
-from graphc.storage import Storage
+from graphc.storage import Storage, write_all
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,17 @@ class BoundReferenceProgram:
     variables: tuple[Storage, ...]
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        outputs, updates = evaluate_graph(self.graph, arrays, [s.array for s in self.variables])
-        fresh = [np.array(o, order="C") for o in outputs]
-        # An update may be a view of another variable's old value, as in a swap: copy all before writing any.
-        values = [None if u is None else np.array(u) for u in updates]
-        for storage, value in zip(self.variables, values, strict=True):
-            if value is not None:
-                storage.write(value)
-        return fresh
+        """Run once; again if a signal handler has changed what a run had read, so that the call comes before it or
+        after it. An interrupt that comes meanwhile leaves all variables as they were."""
+        while True:
+            versions = [s.version for s in self.variables]
+            outputs, updates = evaluate_graph(self.graph, arrays, [s.array for s in self.variables])
+            fresh = [np.array(o, order="C") for o in outputs]
+            # An update may be a view of another variable's old value, as in a swap: copy all before writing any.
+            changes = [(s, np.array(u)) for s, u in zip(self.variables, updates, strict=True) if u is not None]
+            if versions == [s.version for s in self.variables]:
+                write_all(changes)
+                return fresh
 
 
 backend = ReferenceBackend()

@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from graphc.backends.backend import Level, Lowering
-from graphc.errors import CompileError
+from graphc.errors import CompileError, TraceError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Buffer, Schedule, Space
 from graphc.settings import Settings
-from graphc.storage import Storage, aligned_empty
+from graphc.storage import Storage, aligned_empty, write_all
 
 from .program import BoundLaunch, Program, bind, check_status
 
@@ -97,26 +97,47 @@ class BoundTritonProgram:
         read = {b for s in schedule.prepare for b in s.buffers}
         self._prepared_from = frozenset(b.position for b in places if b.number in read)
         self._is_prepared = False
+        self._is_running = False
         self._status = np.zeros(len(schedule.prepare) + len(schedule.steps), np.int32)
         for buffer in schedule.in_space(Space.CONSTANT):
             self._write(buffer, schedule.constants[buffer.position].array)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once; see `BoundProgram`."""
+        """Run once; see `BoundProgram`. Again if a signal handler has changed a variable meanwhile; a handler that
+        calls the program in the middle of its run gets a TraceError."""
+        if self._is_running:
+            raise TraceError(
+                "a signal handler or finalizer can't run a program in the middle of its own run on the triton backend",
+                hint="let the handler set a flag that the program looks at",
+            )
+        self._is_running = True
+        try:
+            while (outputs := self._run(arrays)) is None:
+                pass
+            return outputs
+        finally:
+            self._is_running = False
+
+    def _run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """None if a variable has changed since it was copied to the device; then nothing has happened."""
         for buffer in self._inputs:
             self._write(buffer, arrays[buffer.position])
         renewed = self._renew_variables()
         if not self._is_prepared or renewed & self._prepared_from:
             self._memory.run(self._program.prepare)
             self._is_prepared = True
+        # From here on the device's copies are of no time, unless all goes well.
+        versions, self._versions = self._versions, [-1] * len(self._variables)
         self._memory.run(self._program.steps)
         self._check()
-        for buffer in self._changed:
-            storage = self._variables[buffer.position]
-            self._memory.read(self._program.regions[buffer.number], storage.array)
-            storage.version += 1
-            self._versions[buffer.position] = storage.version
-        return [self._read(b) for b in self._outputs]
+        outputs = [self._read(b) for b in self._outputs]
+        new = [(self._variables[b.position], self._read(b)) for b in self._changed]
+        if versions != [v.version for v in self._variables]:
+            self._is_prepared = False
+            return None
+        write_all(new)
+        self._versions = [v.version for v in self._variables]
+        return outputs
 
     def _renew_variables(self) -> set[int]:
         """Copy what has changed on the host; the positions of those variables."""
@@ -133,7 +154,6 @@ class BoundTritonProgram:
         """Raise for a bad index; what the device has made of the variables is then worthless."""
         self._memory.read(self._program.status, self._status)
         if self._status.any():
-            self._versions = [-1] * len(self._variables)
             self._is_prepared = False
             self._memory.write(self._program.status, np.zeros_like(self._status))
             check_status(self._schedule, self._status)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from graphc.backends.backend import Level
+from graphc.cached import cached_property
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule

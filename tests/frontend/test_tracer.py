@@ -7,7 +7,7 @@ import pytest
 
 import graphc as gx
 from graphc.evaluate import evaluate_graph
-from graphc.frontend.context import current_frame, entered
+from graphc.frontend.context import current_frame, within
 from graphc.frontend.emit import as_tensor, emit_items
 from graphc.frontend.tensor import Tensor, symbolic
 from graphc.frontend.tracer import Body, Frame, FrameKind
@@ -32,10 +32,13 @@ def once(function: Any, *args: Tensor) -> tuple[Tensor, ...]:
     outer = current_frame()
     assert outer is not None
     inner = Frame(FrameKind.BODY, outer)
-    with entered(inner):
+
+    def run() -> tuple[Any, Body]:
         params = [symbolic(inner.input(a.type, f"p{i}"), inner) for i, a in enumerate(args)]
         results = function(*params)
-        body: Body = inner.close([inner.node(as_tensor(r)) for r in results])
+        return results, inner.close([inner.node(as_tensor(r)) for r in results])
+
+    results, body = within(inner, run)
     inputs = [*args, *(symbolic(c, outer) for c in body.captured), *(v.value for v in body.variables)]
     found = emit_items(run_once, inputs, body=body.graph)
     for variable, value in zip(body.assigned, found[len(results) :], strict=True):

@@ -280,7 +280,7 @@ with gx.using(backend="reference"):
     held, go = threading.Event(), threading.Event()
     def hold():
         with call_lock:
-            held.set(); go.wait()
+            held.set(); go.wait(0.3)
     threading.Thread(target=hold).start()
     held.wait()
     child = os.fork()       # while another thread holds the lock

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm import jit
+from graphc.backends.llvm.array_call import array_call_ir
 from graphc.backends.llvm.instance import Instance, address
 from graphc.backends.llvm.native import NativeProgram, TaskSpec, rows
 from graphc.backends.llvm.runtime import runtime_ir
@@ -19,9 +20,13 @@ from graphc.backends.llvm.target import host_target
 from graphc.backends.llvm.team import Team, process_team, usable_threads
 from graphc.errors import CompileError
 from graphc.schedule import Buffer, Space
-from graphc.types import TensorType, float32, float64, int64
+from graphc.storage import Storage
+from graphc.types import TensorType, float32, float64, int64, type_of
 from tests.backends.llvm import kernels
 
+CALLS = jit.load(
+    [jit.compile_object(array_call_ir(), host_target(), verify=True)], ["graphc_call_arrays", "graphc_call_addresses"]
+)
 RUNTIME = jit.compile_object(runtime_ir(host_target().triple), host_target(), verify=True)
 
 
@@ -40,7 +45,10 @@ def program(text, tasks, buffers, **more):
 
 
 def instance(p, team, variables=()):
-    return Instance(p, jit.load(p.objects.values(), p.symbols), team, variables)
+    storages = [Storage(v, type_of(v)) for v in variables]
+    for storage, array in zip(storages, variables, strict=True):
+        storage.array = array
+    return Instance(p, jit.load(p.objects.values(), p.symbols), team, CALLS, storages)
 
 
 def buffer(number, dtype, size, space, position=0, offset=0):
@@ -255,9 +263,8 @@ def test_instance_keeps_what_it_uses(team):
 
 def test_wrong_number_of_addresses_is_an_error(team):
     run = instance(chain(10, 3, 1), team)
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(CompileError, match="2 addresses"):
         run.call([0])
-    assert not team.lock.locked()
 
 
 def test_instances_come_and_go_while_workers_are_late():
@@ -267,7 +274,7 @@ def test_instances_come_and_go_while_workers_are_late():
     p = chain(64, 5, 4)
     code = jit.load(p.objects.values(), p.symbols)
     for _ in range(300):
-        run = Instance(p, code, team)
+        run = Instance(p, code, team, CALLS)
         for _ in range(3):
             y[:] = -1
             assert run.call([address(x), address(y)]) == 0
