@@ -87,14 +87,16 @@ class _Planner:
         return found
 
     def plan_prepare(self, prepare: Graph, main: Graph) -> None:
-        """The prepare graph's outputs are the main graph's inputs beyond the caller's. Both share the variables."""
+        """The prepare graph's outputs are the main graph's inputs beyond the caller's. Both share the variables and
+        constants; what else they have in common each computes for itself, since no call may write prepared memory."""
         for node in prepare.outputs:
             self.place(node, Space.PREPARED)
-        for node, source in zip(main.inputs[len(self.inputs) :], prepare.outputs, strict=True):
-            self.places[node] = self.places[source]
+        outputs = [self.places[node] for node in prepare.outputs]
         for fused in fuse(prepare):
             places = [self.place(n, Space.PREPARED) for n in fused.slots]
             self.prepare.append(_Task(fused.kernel, places, fused.nodes, fused.reasons))
+        self.places = {node: place for node, place in self.places.items() if node.op.kind is Kind.SOURCE}
+        self.places.update(zip(main.inputs[len(self.inputs) :], outputs, strict=True))
 
     def plan_main(self, graph: Graph) -> None:
         kernels = fuse(graph)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graphc.errors import Location
+from graphc.errors import CompileError, Location
 from graphc.kernel import Kernel, Slot
 from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
 from graphc.settings import Check, Settings
@@ -180,6 +180,9 @@ class _Builder:
             written = {buffers[s] for s in task.slots if s >= count or s in step.kernel.written}
             table = self.prepare if task.prepares and self._is_lasting(buffers[task.slots[0]]) else rows
             own = tuple(buffers[s] for s in task.slots)
+            stored = [s for s in task.slots if s in step.kernel.written]
+            if table is self.main and any(self._is_lasting(buffers[s]) for s in stored):
+                raise CompileError("a call writes no memory that is to last", got=f"{task.symbol} of {step.ops}")
             table.append(_Row(task, own, frozenset(written), origin, step.kernel.gathers))
 
     def _is_lasting(self, buffer: int) -> bool:

@@ -18,6 +18,7 @@ from graphc.backends.llvm.native import NativeProgram, TaskSpec, rows
 from graphc.backends.llvm.runtime import runtime_ir
 from graphc.backends.llvm.target import host_target
 from graphc.backends.llvm.team import Team, process_team, usable_threads
+from graphc.driver import call_lock
 from graphc.errors import CompileError
 from graphc.schedule import Buffer, Space
 from graphc.storage import Storage
@@ -163,7 +164,8 @@ def test_calls_from_many_threads_are_serialized(team):
         x, y = np.random.default_rng(seed).random(n, "f4"), np.empty(n, "f4")
         for i in range(100):
             which = (run, other)[i % 2]
-            which.call([address(x), address(y)])
+            with call_lock:
+                which.call([address(x), address(y)])
             if not np.array_equal(y, x if which is other else x[::-1]):
                 failures.append(seed)
 
