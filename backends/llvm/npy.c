@@ -210,10 +210,51 @@ static int write_tensor(int file, const struct tensor *tensor, const void *data)
     return write_fully(file, header, (int64_t)length) || write_fully(file, data, tensor->nbytes);
 }
 
-/* The path with symbolic links followed, of a file that may not exist yet. */
+enum { MAX_LINKS = 40 };
+
+/* The path with symbolic links followed, of a file that may not exist yet; NULL and errno if there is no such folder. */
 static char *resolve(const char *path) {
-    char *found = realpath(path, NULL);
-    return found || errno != ENOENT ? found : strdup(path);
+    char *name = strdup(path);
+    for (int links = 0; name && links < MAX_LINKS; links++) {
+        char *found = realpath(name, NULL), target[4096];
+        if (found || errno != ENOENT) return free(name), found;
+        ssize_t length = readlink(name, target, sizeof target - 1); /* a link to what is not there yet */
+        char *slash = strrchr(name, '/');
+        int start = slash ? (int)(slash - name) + 1 : 0;
+        char *next = NULL;
+        if (length < 0) { /* no link: the folder is there, the file is not */
+            char *base = strdup(name + start);
+            name[start] = '\0';
+            char *folder = realpath(start ? name : ".", NULL);
+            if (base && folder && asprintf(&next, "%s/%s", strcmp(folder, "/") ? folder : "", base) < 0) next = NULL;
+            free(base);
+            free(folder);
+            return free(name), next;
+        }
+        target[length] = '\0';
+        if (asprintf(&next, "%.*s%s", *target == '/' ? 0 : start, name, target) < 0) next = NULL;
+        free(name);
+        name = next;
+    }
+    free(name);
+    errno = ELOOP;
+    return NULL;
+}
+
+int npy_same_place(const char *a, const char *b) {
+    char *x = resolve(a), *y = resolve(b);
+    int same = x && y ? !strcmp(x, y) : !strcmp(a, b);
+    free(x);
+    free(y);
+    return same;
+}
+
+/* The temporary file is no more. A signal may come at any time, and look at its name. */
+static void forget(struct npy_output *output) {
+    char *name = output->temporary;
+    output->temporary = NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    free(name);
 }
 
 int npy_begin(struct npy_output *output, const char *path, const struct tensor *tensor, const void *data,
@@ -221,7 +262,7 @@ int npy_begin(struct npy_output *output, const char *path, const struct tensor *
     struct stat status;
     int in_place = stat(path, &status) == 0 && !S_ISREG(status.st_mode);
     output->temporary = NULL;
-    output->path = resolve(path);
+    output->path = in_place ? strdup(path) : resolve(path); /* what is no file may have no path, as a pipe */
     if (!output->path) return fail(message, "can't be written: %s", strerror(errno));
     int file;
     if (in_place) {
@@ -234,8 +275,7 @@ int npy_begin(struct npy_output *output, const char *path, const struct tensor *
         }
         file = mkostemp(output->temporary, O_CLOEXEC);
         if (file < 0) {
-            free(output->temporary); /* it does not exist: there is nothing to remove */
-            output->temporary = NULL;
+            forget(output); /* it does not exist: there is nothing to remove */
         } else {
             mode_t mask = umask(0);
             umask(mask);
@@ -243,6 +283,7 @@ int npy_begin(struct npy_output *output, const char *path, const struct tensor *
         }
     }
     int failed = file < 0 || write_tensor(file, tensor, data);
+    if (!failed && !in_place && fsync(file) && errno != EINVAL && errno != EROFS) failed = 1;
     int reason = errno;
     if (file >= 0 && close(file) && !failed) failed = 1, reason = errno;
     if (!failed) return 0;
@@ -255,8 +296,7 @@ int npy_commit(struct npy_output *output, char message[MESSAGE]) {
     if (failed) {
         fail(message, "can't be written: %s", strerror(errno));
     } else {
-        free(output->temporary);
-        output->temporary = NULL;
+        forget(output);
     }
     npy_abort(output);
     return failed ? -1 : 0;
@@ -264,7 +304,7 @@ int npy_commit(struct npy_output *output, char message[MESSAGE]) {
 
 void npy_abort(struct npy_output *output) {
     if (output->temporary) unlink(output->temporary);
-    free(output->temporary);
+    forget(output);
     free(output->path);
-    output->temporary = output->path = NULL;
+    output->path = NULL;
 }

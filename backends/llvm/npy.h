@@ -35,6 +35,9 @@ int npy_begin(struct npy_output *output, const char *path, const struct tensor *
 int npy_commit(struct npy_output *output, char message[MESSAGE]);
 void npy_abort(struct npy_output *output);
 
+/* Whether two paths name the same file, which need not exist: the same name in the same folder, links followed. */
+int npy_same_place(const char *a, const char *b);
+
 /* "(3, 4)" into `text`. */
 void npy_shape(char *text, size_t size, int64_t ndim, const int64_t *shape);
 

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,7 +109,7 @@ static struct options parse_options(int count, char **arguments) {
             (long long)o.output_count);
     for (int64_t i = 0; i < o.output_count; i++)
         for (int64_t j = 0; j < i; j++)
-            if (!strcmp(o.outputs[i], o.outputs[j])) die("%s is named for two outputs", o.outputs[i]);
+            if (npy_same_place(o.outputs[i], o.outputs[j])) die("%s is named for two outputs", o.outputs[i]);
     return o;
 }
 
@@ -180,10 +181,31 @@ static void read_inputs(struct running *r, const struct options *o) {
     }
 }
 
+static struct npy_output *pending; /* outputs that are not complete yet */
+static volatile sig_atomic_t pending_count;
+
+/* The end by a signal leaves no temporary files behind. */
+static void clean_up(int number) {
+    for (int i = 0; i < pending_count; i++)
+        if (pending[i].temporary) unlink(pending[i].temporary);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void catch_signals(void) {
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (signal(ends[i], clean_up) == SIG_IGN) signal(ends[i], SIG_IGN); /* as under nohup */
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too large is an error like a full disk */
+}
+
 /* All files are complete before the first takes its name. */
 static void write_outputs(struct running *r, const struct options *o) {
     char message[MESSAGE];
     struct npy_output *files = allocate(o->output_count * (int64_t)sizeof *files);
+    memset(files, 0, (size_t)o->output_count * sizeof *files);
+    pending = files;
+    pending_count = (sig_atomic_t)o->output_count;
     for (int64_t i = 0; i < o->output_count; i++) {
         const struct tensor *t = &graphc_model.outputs.at[i];
         if (npy_begin(&files[i], o->outputs[i], t, r->buffers[t->buffer], message)) {
@@ -196,6 +218,7 @@ static void write_outputs(struct running *r, const struct options *o) {
             for (int64_t j = i + 1; j < o->output_count; j++) npy_abort(&files[j]);
             die("%s %s", o->outputs[i], message);
         }
+    pending_count = 0;
 }
 
 static double now(void) {
@@ -228,8 +251,9 @@ int main(int count, char **arguments) {
         const char *slash = strrchr(arguments[0], '/');
         program = slash ? slash + 1 : arguments[0];
     }
+    catch_signals();
     struct options options = parse_options(count, arguments);
-    const char *missing = graphc_model.missing_feature();
+    const char *missing = graphc_missing_feature(graphc_model.features);
     if (missing) die("was compiled for a processor with %s, which this one lacks", missing);
     struct running running;
     set_up(&running);

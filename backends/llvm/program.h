@@ -27,6 +27,14 @@ struct tasks {
     const char *const *where; /* of each task: the user's line, or "" */
 };
 
+/* Where CPUID reports a feature, and the bits of XCR0 that it needs. */
+struct feature {
+    const char *name;
+    uint32_t leaf, subleaf;
+    int32_t place, bit; /* 0 to 3: eax to edx */
+    uint64_t state;
+};
+
 struct model {
     const char *target;
     int64_t buffers;
@@ -37,13 +45,16 @@ struct model {
     int64_t arena_bytes, prepared_bytes;
     const unsigned char *constant_data;        /* read only */
     unsigned char *variable_data;
-    const char *(*missing_feature)(void);      /* what the code needs and this processor lacks, or NULL */
+    const struct feature *features;            /* that the code needs; the last has no name */
 };
 
 extern const struct model graphc_model;
 
 int64_t graphc_call(struct Context *context, struct Team *team);
 int32_t graphc_team_start(struct Team *team, int32_t threads, int32_t spin);
+
+/* The first feature that this processor, or its operating system, lacks; NULL if there is none. */
+const char *graphc_missing_feature(const struct feature *features);
 
 /* Threads to run with: as many as the affinity mask and the control groups' CPU quotas allow, and GRAPHC_THREADS. */
 int32_t graphc_threads(int64_t asked);

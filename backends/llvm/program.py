@@ -25,20 +25,16 @@ from graphc.schedule import Buffer, Space
 from graphc.storage import ALIGNMENT
 
 from .cache import ObjectCache, cache_key
+from .features import CHECKED, needed
 from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, Team, rows
 from .target import Target
 from .team import SPIN, runtime_object
 
 FOLDER = Path(__file__).parent.resolve()
-SOURCES = ("program.c", "npy.c", "threads.c")
+SOURCES = ("program.c", "npy.c", "threads.c", "features.c")
 HEADERS = ("program.h", "npy.h")
 LINK = "-Wl,--build-id=none"  # a build id hashes all constants
 LARGEST_DATA = 2**31 - 2**27  # bytes: code and constants reach each other by 32-bit distances
-# Features by the names that LLVM and C compilers share; a program looks for those it was compiled for.
-FEATURES = frozenset({
-    "popcnt", "sse4.2", "avx", "avx2", "fma", "bmi", "bmi2",
-    "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512vnni", "avx512bf16",
-})  # fmt: skip
 
 
 def link_program(
@@ -172,13 +168,13 @@ def model_source(
         flags=int(program.sequential and ContextFlags.SEQUENTIAL),
         arena_bytes=program.arena_bytes,
         prepared_bytes=program.prepared_bytes,
-        features="\n".join(
-            f'    if (!__builtin_cpu_supports("{f[1:]}")) return "{f[1:]}";'
-            for f in target.features.split(",")
-            if f[:1] == "+" and f[1:] in FEATURES
-        ),
+        features="\n".join(_feature(name) for name in needed(target.features)) if target.is_x86 else "",
         alignment=ALIGNMENT,
     )
+
+
+def _feature(name: str) -> str:
+    return f"    {{{c_string(name)}, {', '.join(map(str, CHECKED[name]))}}},"
 
 
 def c_string(text: str) -> str:
@@ -262,16 +258,12 @@ __asm__(".section .rodata.graphc,\"a\"\n.balign $alignment\ngraphc_constants:\n.
 extern const unsigned char graphc_constants[];
 extern unsigned char graphc_variables[];
 
-static const char *missing_feature(void) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
+static const struct feature features[] = {
 $features
-#endif
-    return NULL;
-}
+    {NULL, 0, 0, 0, 0, 0}};
 
 const struct model graphc_model = {
     $target, $buffers, INPUTS, OUTPUTS, PREPARE, STEPS, $flags, ARENA, PREPARED, CONSTANTS, VARIABLES,
-    $arena_bytes, $prepared_bytes, graphc_constants, graphc_variables, missing_feature,
+    $arena_bytes, $prepared_bytes, graphc_constants, graphc_variables, features,
 };
 """

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from graphc.types import DType
 
+from .features import closed
+
 
 @dataclass(frozen=True)
 class Target:
@@ -51,6 +53,8 @@ def host_target() -> Target:
 
     features = llvm.get_host_cpu_features()
     text = features.flatten()
+    if llvm.get_process_triple().startswith("x86_64"):
+        text = closed(text)
     if features.get("avx512f"):
         text += ",-prefer-256-bit"   # else LLVM splits explicit 512-bit vectors in two
     return describe(llvm.get_process_triple(), llvm.get_host_cpu_name(), text, *_host_caches())

@@ -2,9 +2,12 @@
 
 import io
 import os
+import resource
 import shutil
+import signal
 import struct
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm.cache import ObjectCache
+from graphc.backends.llvm.features import CHECKED
 from graphc.backends.llvm.native import TaskSpec
 from graphc.backends.llvm.program import FOLDER, c_string, find_compiler, link_program
 from graphc.backends.llvm.target import describe, host_target
@@ -278,16 +282,66 @@ def test_needs_nothing_but_the_c_library(reverse):
     assert " RWE " not in stack
 
 
+@pytest.fixture(scope="module")
+def twins(build):
+    """Two outputs, 8 float32 each."""
+    buffers = [buffer(0, float32, 8, Space.INPUT), buffer(1, float32, 8, Space.OUTPUT),
+               buffer(2, float32, 8, Space.OUTPUT, 1)]  # fmt: skip
+    return build(program(kernels.ADD, [TaskSpec("add", (0, 0, 1), 8, 2), TaskSpec("add", (0, 0, 2), 8, 2)], buffers), "twins")
+
+
+@pytest.mark.parametrize("a, b", [
+    ("y", "./y"), ("y", "sub/../y"), ("sub/y", "link/y"), ("y", "to_y"), ("to_y", "to_to_y"), ("{}/y", "y"), ("old", "./old"),
+])  # fmt: skip
+def test_one_file_under_two_names(twins, tmp_path, a, b):
+    np.save(tmp_path / "x.npy", np.zeros(8, "f4"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    (tmp_path / "to_y").symlink_to("y")
+    (tmp_path / "to_to_y").symlink_to(tmp_path / "to_y")
+    (tmp_path / "old").write_text("old")
+    before = sorted(os.listdir(tmp_path))
+    result = run(twins, "x.npy", "-o", a.format(tmp_path), "-o", b.format(tmp_path), cwd=tmp_path)
+    refused(result, "is named for two outputs")
+    assert sorted(os.listdir(tmp_path)) == before and (tmp_path / "old").read_text() == "old"
+    assert run(twins, "x.npy", "-o", "to_y", "-o", "z", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "to_y").is_symlink() and (tmp_path / "y").is_file(), "a link to a new file makes that file"
+
+
+def test_a_file_that_grows_too_large(reverse, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(1000, "f4"))
+    (tmp_path / "y.npy").write_text("old")
+    result = run(reverse, tmp_path / "x.npy", "-o", tmp_path / "y.npy",
+                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))  # fmt: skip
+    refused(result, "y.npy can't be written: File too large")
+    assert sorted(os.listdir(tmp_path)) == ["x.npy", "y.npy"] and (tmp_path / "y.npy").read_text() == "old"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_end_by_a_signal_leaves_nothing_behind(twins, tmp_path, number):
+    """The second output is a pipe that nobody reads, so the first one waits as a temporary file."""
+    np.save(tmp_path / "x.npy", np.zeros(8, "f4"))
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen([twins, "x.npy", "-o", "y.npy", "-o", "pipe"], cwd=tmp_path) as process:
+        end = time.monotonic() + 20
+        while len(os.listdir(tmp_path)) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(20) == -number
+    assert sorted(os.listdir(tmp_path)) == ["pipe", "x.npy"]
+
+
 def test_processor_that_lacks_a_feature(build):
     """A program for features that this processor lacks refuses to run, instead of dying of an illegal instruction."""
     have = {f[1:] for f in host_target().features.split(",") if f[:1] == "+"}
-    if "avx512bf16" in have or host_target().triple.partition("-")[0] != "x86_64":
+    lacking = [name for name in CHECKED if name not in have]
+    if not lacking or not host_target().is_x86:
         pytest.skip("this processor has everything")
     p = chain(10, 3, 1)
     path = build(p, "modern")
-    target = replace(host_target(), features=host_target().features + ",+avx512bf16")
+    target = replace(host_target(), features=f"{host_target().features},+{lacking[0]}")
     link_program(path, p, target, ObjectCache(None))
-    refused(run(path, "--bench", "1"), "was compiled for a processor with avx512bf16")
+    refused(run(path, "--bench", "1"), f"was compiled for a processor with {lacking[0]}")
     assert run(path, "--help").returncode == 0
 
 
