@@ -17,6 +17,7 @@ from graphc.brief import brief
 from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
 from graphc.ops.random import philox_block, philox_blocks
+from graphc.storage import WRITE
 from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, uint64
 
 from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
@@ -78,7 +79,7 @@ class Generator:
                 version = storage.version
                 low, high, used = storage.array.tolist()
                 storage.write(np.array([low, high, (used + 1) & 0xFFFFFFFF], np.uint32))
-                if storage.version == version + 1:
+                if storage.version == version + WRITE:
                     return philox_block((low, high), used)[:2]
 
 

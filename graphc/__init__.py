@@ -36,6 +36,7 @@ from .errors import (
     NotFiniteError,
     OptionError,
     PackageError,
+    PathError,
     ShapeError,
     TraceError,
     UnknownNameError,

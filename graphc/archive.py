@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import GraphcError, PackageError
+from .files import reading, replacing
 from .records import from_json, to_json
 
 SEAL = "seal.json"
@@ -33,16 +33,9 @@ class Seal:
 def write_archive(path: Path, format: str, version: int, members: Mapping[str, bytes]) -> None:
     """Write the file, replacing what is there once it is complete."""
     seal = Seal(format, version, {name: _digest(data) for name, data in members.items()})
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
-    try:
-        with open(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in {SEAL: to_json(seal), **members}.items():
-                archive.writestr(zipfile.ZipInfo(name, DATE), data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {SEAL: to_json(seal), **members}.items():
+            archive.writestr(zipfile.ZipInfo(name, DATE), data)
 
 
 def read_archive(path: Path, format: str, version: int) -> dict[str, bytes]:
@@ -51,7 +44,7 @@ def read_archive(path: Path, format: str, version: int) -> dict[str, bytes]:
     Raises PackageError for a file that is none, is of a later version, or was changed since it was written; OSError
     for one that can't be opened.
     """
-    with path.open("rb") as file:
+    with reading(path) as file:
         try:
             members = _members(file.fileno(), zipfile.ZipFile(file))
         except (zipfile.BadZipFile, ArithmeticError, EOFError, LookupError, OSError, RuntimeError, ValueError,
@@ -86,10 +79,3 @@ def _members(descriptor: int, archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _umask() -> int:
-    """The process's, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import types
-from .errors import DTypeError, PackageError
+from .errors import DTypeError, OptionError, PackageError
 
 _DTYPES = {
     "BOOL": types.bool_,
@@ -18,10 +18,15 @@ _DTYPES = {
 }
 
 
+METADATA = "__metadata__"  # what the format has under this name is no array
+
+
 def to_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The contents of a file that holds these arrays."""
+    """The contents of a file that holds these arrays. Raises OptionError for the one name that none can have."""
     from safetensors.numpy import save
 
+    if METADATA in arrays:
+        raise OptionError(f"safetensors files hold no array of the name {METADATA}", hint="give it another name")
     return save({name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()})
 
 

@@ -116,6 +116,10 @@ class PackageError(GraphcError, ValueError):
     """A file that is no package of graphc's, or a damaged one."""
 
 
+class PathError(GraphcError, OSError):
+    """A path that holds something else than a file."""
+
+
 class CompileError(GraphcError, RuntimeError):
     """graphc's own fault: a pass or a backend broke an invariant."""
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .arrays import METADATA
 from .frontend.nn.module import Module
 from .frontend.optim import Optimizer
 
@@ -62,7 +63,7 @@ def _told_apart(names: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for name in names:
         number, new = 1, name
-        while new in found:
+        while new in found or new == METADATA:  # a name that no array in a file can have
             number += 1
             new = f"{name}'{number}"
         found[new] = None

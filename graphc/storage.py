@@ -14,6 +14,7 @@ import numpy as np
 
 from .types import TensorType, type_of
 
+WRITE = 2  # what a write adds to a version: one before, one after
 ALIGNMENT = 64   # bytes: a cache line, and the widest vector
 
 

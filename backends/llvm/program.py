@@ -21,6 +21,7 @@ from string import Template
 import numpy as np
 
 from graphc.errors import CompileError, UnsupportedError
+from graphc.files import destination, put_in_place
 from graphc.schedule import Buffer, Space
 from graphc.storage import ALIGNMENT
 
@@ -58,7 +59,8 @@ def link_program(
     if size > LARGEST_DATA:
         raise UnsupportedError("a program holds at most 1.9 GB of constants and variables", got=f"{size} bytes")
     compiler = tuple(compiler or find_compiler(target))
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.absolute().parent) as folder:
+    place = destination(path)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name[:100]}-", dir=place.parent) as folder:
         work = Path(folder)
         (work / "native.h").write_text(native_header())
         (work / "model.c").write_text(model_source(program, target, variables, outputs))
@@ -69,7 +71,7 @@ def link_program(
         for name, data in zip(names, objects, strict=True):
             (work / name).write_bytes(data)
         _run(work, compiler, {"program": ("model.c", *names, "-lm", LINK)})
-        os.replace(work / "program", path)
+        put_in_place(work / "program", place)
 
 
 def _command_line(work: Path, compiler: tuple[str, ...], cache: ObjectCache) -> list[bytes]:

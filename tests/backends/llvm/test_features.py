@@ -35,7 +35,8 @@ def test_programs_find_what_llvm_finds(tmp_path):
                     ("place", ctypes.c_int32), ("bit", ctypes.c_int32), ("state", ctypes.c_uint64)]  # fmt: skip
 
     (tmp_path / "native.h").write_text(native_header())
-    command = ["cc", "-shared", "-fPIC", f"-I{tmp_path}", f"-I{FOLDER}", str(FOLDER / "features.c"), "-o", "features.so"]
+    source = str(FOLDER / "features.c")
+    command = ["cc", "-shared", "-fPIC", f"-I{tmp_path}", f"-I{FOLDER}", source, "-o", "features.so"]
     subprocess.run(command, check=True, cwd=tmp_path)
     library = ctypes.CDLL(str(tmp_path / "features.so"))
     library.graphc_missing_feature.restype = ctypes.c_char_p

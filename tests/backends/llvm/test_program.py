@@ -287,11 +287,13 @@ def twins(build):
     """Two outputs, 8 float32 each."""
     buffers = [buffer(0, float32, 8, Space.INPUT), buffer(1, float32, 8, Space.OUTPUT),
                buffer(2, float32, 8, Space.OUTPUT, 1)]  # fmt: skip
-    return build(program(kernels.ADD, [TaskSpec("add", (0, 0, 1), 8, 2), TaskSpec("add", (0, 0, 2), 8, 2)], buffers), "twins")
+    tasks = [TaskSpec("add", (0, 0, 1), 8, 2), TaskSpec("add", (0, 0, 2), 8, 2)]
+    return build(program(kernels.ADD, tasks, buffers), "twins")
 
 
 @pytest.mark.parametrize("a, b", [
-    ("y", "./y"), ("y", "sub/../y"), ("sub/y", "link/y"), ("y", "to_y"), ("to_y", "to_to_y"), ("{}/y", "y"), ("old", "./old"),
+    ("y", "./y"), ("y", "sub/../y"), ("sub/y", "link/y"), ("y", "to_y"), ("to_y", "to_to_y"), ("{}/y", "y"),
+    ("old", "./old"),
 ])  # fmt: skip
 def test_one_file_under_two_names(twins, tmp_path, a, b):
     np.save(tmp_path / "x.npy", np.zeros(8, "f4"))
