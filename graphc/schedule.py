@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from .errors import Location
+from .errors import Location, ShapeError
 from .ir import Literal
 from .kernel import Kernel
 from .types import TensorType
+
+LARGEST = 1 << 46  # bytes: more than any memory has, and far from where 64-bit arithmetic ends
 
 
 class Space(Enum):
@@ -67,6 +69,14 @@ class Schedule:
     steps: tuple[ScheduleStep, ...]
     arena_bytes: int
     prepared_bytes: int
+
+    def check_sizes(self) -> None:
+        """Raise ShapeError for memory that is larger than any machine's: generated code counts its bytes in 64 bits."""
+        sizes = [(b.type.nbytes, f"{b.type} ({b.name})") for b in self.buffers]
+        sizes += [(self.arena_bytes, "all intermediate results"), (self.prepared_bytes, "all prepared work")]
+        for size, what in sizes:
+            if size > LARGEST:
+                raise ShapeError("a program's memory is measured in terabytes at most (2**46 bytes)", got=what)
 
     def in_space(self, space: Space) -> tuple[Buffer, ...]:
         """The buffers of a space, by position."""

@@ -176,7 +176,9 @@ class _Planner:
         def steps(tasks: Iterable[_Task]) -> tuple[ScheduleStep, ...]:
             return tuple(_step(t, tuple(numbers[p] for p in t.places)) for t in tasks)
 
-        return Schedule(buffers, tuple(self.literals), steps(self.prepare), steps(self.main), arena, prepared)
+        made = Schedule(buffers, tuple(self.literals), steps(self.prepare), steps(self.main), arena, prepared)
+        made.check_sizes()
+        return made
 
     def _plan_arena(self) -> int:
         first: dict[_Place, int] = {}

@@ -19,7 +19,7 @@ from graphc.backends.backend import Parts, Signature
 from graphc.errors import PackageError, UnsupportedError
 from graphc.ir import Literal
 from graphc.records import from_json, to_json
-from graphc.schedule import Buffer, Space
+from graphc.schedule import LARGEST, Buffer, Space
 from graphc.storage import ALIGNMENT
 from graphc.text import constant_name
 from graphc.types import type_of
@@ -31,7 +31,6 @@ from .target import Target
 
 TABLES = "tables.json"
 OBJECT = ".o"
-LARGEST = 1 << 46  # bytes: more than any memory has, and far from where 64-bit arithmetic ends
 
 
 @dataclass(frozen=True)

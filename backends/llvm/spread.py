@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 
+from graphc.cached import cached_property
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Const, Dot, Kernel, Load, Reduce, Slot, Store
 
