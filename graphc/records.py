@@ -44,7 +44,7 @@ def from_json(kind: type[R], text: bytes) -> R:
 
 def _encoded(value: Any) -> Any:
     match value:
-        case None | bool() | int() | float() | str() | list() | dict():
+        case None | bool() | int() | float() | str() | list():
             return value
         case Enum():
             return value.value

@@ -22,7 +22,7 @@ from . import jit
 from .barriers import Access, barriers
 from .cache import ObjectCache, cache_key
 from .kernel_code import NativeKernel, NativeTask
-from .native import NativeProgram, TaskSpec
+from .native import Function, NativeProgram, TaskSpec, Use
 from .native import rows as table
 from .target import Target
 from .team import usable_threads
@@ -157,6 +157,17 @@ class _Row:
     gathers: bool
 
 
+def _function(task: NativeTask, kernel: Kernel, native: NativeKernel) -> Function:
+    """What the task's function does to its slots."""
+    slots, count = (*kernel.slots, *native.scratch), len(kernel.slots)
+
+    def use(s: int) -> Use:
+        return Use.SCRATCH if s >= count else Use.WRITE if s in kernel.written else Use.READ
+
+    sizes = tuple(slots[s].size * slots[s].dtype.itemsize for s in task.slots)
+    return Function(task.units, sizes, tuple(use(s) for s in task.slots))
+
+
 class _Builder:
     def __init__(self, schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> None:
         self.schedule = schedule
@@ -164,6 +175,7 @@ class _Builder:
         self.buffers = list(schedule.buffers)
         self.prepare: list[_Row] = []
         self.main: list[_Row] = []
+        self.functions: dict[str, Function] = {}
         self.arena = schedule.arena_bytes
         self.prepared = schedule.prepared_bytes
         steps = (*schedule.prepare, *schedule.steps)
@@ -184,6 +196,7 @@ class _Builder:
             if table is self.main and any(self._is_lasting(buffers[s]) for s in stored):
                 raise CompileError("a call writes no memory that is to last", got=f"{task.symbol} of {step.ops}")
             table.append(_Row(task, own, frozenset(written), origin, step.kernel.gathers))
+            self.functions[task.symbol] = _function(task, step.kernel, native)
 
     def _is_lasting(self, buffer: int) -> bool:
         """Whether no call changes the buffer's contents."""
@@ -228,7 +241,8 @@ class _Builder:
             self.arena,
             self.prepared,
             tuple(literal.array for literal in self.schedule.constants),
-            sequential=not _pays_to_share(self.main, tasks),
+            not _pays_to_share(self.main, tasks),
+            self.functions,
         )
         updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
         origins, prepare_origins = (tuple(r.origin for r in rows) for rows in (self.main, self.prepare))

@@ -26,8 +26,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import c_char, c_int32, c_int64, c_void_p
-from dataclasses import dataclass
-from enum import IntFlag
+from dataclasses import dataclass, field
+from enum import Enum, IntFlag
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +113,23 @@ class TaskSpec:
             raise CompileError("a task needs units ≥ 0 and a grain ≥ 1", got=str(self))
 
 
+class Use(Enum):
+    """What a function does with a slot."""
+
+    READ = "read"
+    WRITE = "write"
+    SCRATCH = "scratch"  # memory between tasks, which nobody else looks at
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a task must give a function: so many units, and for each slot at least so many bytes, for this access."""
+
+    units: int
+    nbytes: tuple[int, ...]
+    uses: tuple[Use, ...]
+
+
 class Row(NamedTuple):
     """The numbers of a `Task`."""
 
@@ -149,7 +166,8 @@ def rows(tasks: Sequence[TaskSpec]) -> list[Row]:
 class NativeProgram:
     """A compiled program, whole. `objects` maps the name of each object file, unique within the program, to its
     bytes; together they define the symbols that the tasks name. `constants` are the contents of the CONSTANT
-    buffers by position. `sequential`: run on the calling thread and wake nobody."""
+    buffers by position. `sequential`: run on the calling thread and wake nobody. `functions`: by symbol, for those who
+    check tables that come from outside."""
 
     objects: Mapping[str, bytes]
     tasks: tuple[TaskSpec, ...]
@@ -159,6 +177,7 @@ class NativeProgram:
     prepared_bytes: int
     constants: tuple[np.ndarray, ...]
     sequential: bool = False
+    functions: Mapping[str, Function] = field(default_factory=dict)
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +26,7 @@ from graphc.text import constant_name
 from graphc.types import type_of
 
 from .build import BuiltProgram, Origin
-from .native import NativeProgram, TaskSpec
+from .native import Function, NativeProgram, TaskSpec, Use
 from .runtime import runtime_ir
 from .target import Target
 
@@ -51,6 +52,8 @@ class Tables:
     origins: tuple[Origin, ...]
     prepare_origins: tuple[Origin, ...]
     updated: tuple[int, ...]
+    functions: Mapping[str, Function]
+    digests: Mapping[str, str]  # SHA-256 of each object file
 
 
 def take_apart(built: BuiltProgram, target: Target) -> Parts:
@@ -70,6 +73,8 @@ def take_apart(built: BuiltProgram, target: Target) -> Parts:
         built.origins,
         built.prepare_origins,
         built.updated,
+        native.functions,
+        {name: _digest(code) for name, code in native.objects.items()},
     )
     objects = {name + OBJECT: code for name, code in native.objects.items()}
     return Parts({TABLES: to_json(tables), **objects}, {constant_name(x): x.array for x in literals})
@@ -101,6 +106,8 @@ def put_together(parts: Parts, host: Target, signature: Signature) -> BuiltProgr
     tables = from_json(Tables, parts.files[TABLES])
     _check_machine(tables, host)
     objects = {n.removesuffix(OBJECT): code for n, code in parts.files.items() if n.endswith(OBJECT)}
+    found = {name: _digest(code) for name, code in objects.items()}
+    _require(found == tables.digests, "the object files are those that it was made with")
     native = NativeProgram(
         objects,
         tables.tasks,
@@ -110,13 +117,18 @@ def put_together(parts: Parts, host: Target, signature: Signature) -> BuiltProgr
         tables.prepared_bytes,
         _constants(tables, parts.arrays),
         tables.sequential,
+        tables.functions,
     )
     _check_buffers(native)
     _check_signature(native, signature)
-    _check_tasks(native)
+    _require(set(tables.updated) <= set(range(len(signature.variables))), "only variables are updated")
+    for task in native.prepare:
+        _check_task(task, native, PREPARED_WRITES, PREPARED_READS)
+    updated = {b.number for b in native.in_space(Space.VARIABLE) if b.position in tables.updated}
+    for task in native.tasks:
+        _check_task(task, native, WRITES, frozenset(Space), updated)
     counts = len(tables.origins), len(tables.prepare_origins)
     _require(counts == (len(native.tasks), len(native.prepare)), "every task has an origin")
-    _require(set(tables.updated) <= set(range(len(signature.variables))), "only variables are updated")
     return BuiltProgram(native, tables.origins, tables.prepare_origins, tables.updated)
 
 
@@ -131,6 +143,10 @@ def _check_machine(tables: Tables, host: Target) -> None:
         )
     if tables.abi != _abi(host.triple):
         raise UnsupportedError("the code is for another version of graphc's runtime")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _features(text: str) -> set[str]:
@@ -157,7 +173,8 @@ def _check_buffers(native: NativeProgram) -> None:
         _require(b.offset >= 0 and b.offset % ALIGNMENT == 0, "offsets are aligned")
     for space, size in ((Space.ARENA, native.arena_bytes), (Space.PREPARED, native.prepared_bytes)):
         ends = [b.offset + b.type.nbytes for b in native.in_space(space)]
-        _require(0 <= size <= LARGEST and max(ends, default=0) <= size, f"the {space.value} holds its buffers")
+        end = max(ends, default=0)
+        _require(0 <= end <= size <= min(end + ALIGNMENT, LARGEST), f"the {space.value} is as large as its buffers")
 
 
 def _check_signature(native: NativeProgram, signature: Signature) -> None:
@@ -174,10 +191,38 @@ def _check_signature(native: NativeProgram, signature: Signature) -> None:
         _require(all(b.type == t for b, t in zip(found, types, strict=True)), f"every {space.value} has its type")
 
 
-def _check_tasks(native: NativeProgram) -> None:
-    for task in (*native.prepare, *native.tasks):
-        _require(all(0 <= s < len(native.buffers) for s in task.slots), "tasks use buffers that exist")
-        _require(task.units <= LARGEST, "sizes are sizes")
+SYMBOL = re.compile(r"kernel_[0-9a-f]{16}\w*")  # no function of the process's own, and no surprise for the linker
+SCRATCH = frozenset({Space.ARENA, Space.PREPARED})
+WRITES = frozenset({Space.ARENA, Space.OUTPUT})
+PREPARED_WRITES = SCRATCH
+PREPARED_READS = SCRATCH | {Space.CONSTANT, Space.VARIABLE}  # what is there without a call
+
+
+def _check_task(
+    task: TaskSpec,
+    native: NativeProgram,
+    writes: frozenset[Space],
+    reads: frozenset[Space],
+    updated: Collection[int] = (),
+) -> None:
+    """Whether a task gives its function what that needs: all that it may touch lies inside buffers that are its own."""
+    _require(SYMBOL.fullmatch(task.symbol) is not None and task.symbol in native.functions, "tasks call kernels")
+    function = native.functions[task.symbol]
+    _require(task.units == function.units, "tasks do the work of their functions")
+    sizes = {len(task.slots), len(function.nbytes), len(function.uses)}
+    _require(len(sizes) == 1, "tasks have the slots of their functions")
+    for number, nbytes, use in zip(task.slots, function.nbytes, function.uses, strict=True):
+        _require(0 <= number < len(native.buffers), "tasks use buffers that exist")
+        buffer = native.buffers[number]
+        _require(nbytes <= buffer.type.nbytes, "buffers hold what functions want in them")
+        match use:
+            case Use.READ:
+                allowed = buffer.space in reads
+            case Use.WRITE:
+                allowed = buffer.space in writes or number in updated
+            case Use.SCRATCH:
+                allowed = buffer.space in SCRATCH
+        _require(allowed, "tasks write only what is theirs")
 
 
 def _require(holds: bool, rule: str) -> None:
