@@ -12,13 +12,13 @@ import struct
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from graphc.brief import brief
+from graphc.cached import cached_property
 from graphc.errors import ShapeError, TraceError
 from graphc.types import TensorType, type_of
 

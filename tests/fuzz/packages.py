@@ -27,7 +27,7 @@ NUMBERS = [0, 1, -1, 2, 3, 7, 63, 64, 255, 1 << 16, 1 << 31, (1 << 31) - 1, 1 <<
 STRINGS = ["", "\0", "a\0b", "abort", "kernel_0123456789abcdef", "x" * 300, "é\U0001f600", "..", "/", "read", "write",
            "scratch", "input", "output", "variable", "constant", "arena", "prepared", "float64", "bool", "__metadata__",
            "POSITIONAL_ONLY", "VAR_KEYWORD", "class"]  # fmt: skip
-OTHERS = [None, True, False, [], {}, [[]], "0", {"array": ["float32", 1 << 40]}]
+OTHERS: list[Any] = [None, True, False, [], {}, [[]], "0", {"array": ["float32", 1 << 40]}]
 
 
 def functions() -> dict[str, tuple[Any, list[Any]]]:
