@@ -118,8 +118,8 @@ class ParameterGroup(Watched, Mapping[str, Any]):
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
-    def __init__(self, kinds: Mapping[str, hyperparameter | flag], params: Sequence[Variable]) -> None:
-        self._kinds = kinds
+    def __init__(self, owner: type[Optimizer], params: Sequence[Variable]) -> None:
+        self._owner = owner
         self._params = tuple(params)
         self.fixed: Mapping[str, str] = {}
 
@@ -152,20 +152,22 @@ class ParameterGroup(Watched, Mapping[str, Any]):
             known.assign(checked)
 
     def _kind(self, name: str) -> hyperparameter | flag:
-        if name not in self._kinds:
+        if name not in self._owner.kinds:
             raise GroupError(
-                "a group of parameters has other options", got=repr(name), hint=", ".join(["params", *self._kinds])
+                "a group of parameters has other options",
+                got=repr(name),
+                hint=", ".join(["params", *self._owner.kinds]),
             )
-        return self._kinds[name]
+        return self._owner.kinds[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("params", *self._kinds))
+        return iter(("params", *self._owner.kinds))
 
     def __len__(self) -> int:
-        return 1 + len(self._kinds)
+        return 1 + len(self._owner.kinds)
 
     def __repr__(self) -> str:
-        texts = (f"{name}={self[name]!r}" for name in self._kinds)
+        texts = (f"{name}={self[name]!r}" for name in self._owner.kinds)
         return f"ParameterGroup({len(self._params)} Variables, {', '.join(texts)})"
 
 
@@ -209,7 +211,7 @@ class Optimizer(Watched):
         named = [_named(d["params"]) for d in described]
         self._names, unique = _all_names(named)
         # Tuples, since what lists hold is compared at each call.
-        self._groups = tuple(ParameterGroup(self.kinds, found) for found in unique)
+        self._groups = tuple(ParameterGroup(type(self), found) for found in unique)
         self._parameters = tuple(p for found in unique for p in found)
         self._group_numbers = tuple(g for g, found in enumerate(unique) for _ in found)
         if not self._parameters:

@@ -89,8 +89,9 @@ def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
     frame.traced_by = _run.__code__
     tree, outputs, nodes = within(frame, _run, frame, function, arguments)
     graph, variables = frame.finish([*nodes, *(node for _, values in frame.printed for node in values)])
-    guards = (*frame.guards.values(), *captured_values([function, *frame.functions]))
-    return Trace(graph, variables, guards, Result(tree, outputs, tuple(p for p, _ in frame.printed)))
+    captured_values(frame, function)
+    result = Result(tree, outputs, tuple(p for p, _ in frame.printed))
+    return Trace(graph, variables, tuple(frame.guards.values()), result)
 
 
 def _run(frame: Frame, function: Callable[..., Any], arguments: Arguments) -> tuple[Any, tuple[int, ...], list[Any]]:

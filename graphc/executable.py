@@ -54,7 +54,8 @@ class Executable:
     """A compiled function; called like the function itself.
 
     Arrays (NumPy's, Tensors, anything with DLPack) and NumPy scalars are inputs; there is one trace for each
-    combination of their types, of the exact values of all other arguments, and of the static fields that were read.
+    combination of their types, of the exact values of all other arguments, and of what the trace has read around it:
+    attributes of modules and optimizers, and the objects that functions find in globals and in functions around them.
     Called while another function is traced, it becomes part of that trace.
     """
 
@@ -298,7 +299,8 @@ class Executable:
             self._warned.add(-1)
             warnings.warn(
                 f"{self.__qualname__} is traced and compiled for the {len(group) + 1}th time, since {broken.told()}: "
-                "Python's values are static in a trace. Keep it in a gx.Variable to have one trace for all values.",
+                "Python's values are static in a trace. To have one trace for all of them, pass an array, or keep it "
+                "in a gx.Variable.",
                 stacklevel=stack_level(),
             )
 

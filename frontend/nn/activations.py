@@ -20,7 +20,12 @@ class Activation(Module):
     function: ClassVar[Any]
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = settings
+        self._settings = tuple(settings.items())  # no dict, whose items would be compared at each call
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the function is called with."""
+        return dict(self._settings)
 
     def forward(self, x: ArrayLike) -> Tensor:
         result: Tensor = type(self).function(x, **self.settings)

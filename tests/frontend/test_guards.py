@@ -1,6 +1,7 @@
 """What a trace has read is never used when it has changed: after any change a compiled function agrees with the plain
 one; it is traced again when something changed that it read, and only then."""
 
+import dis
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
-from graphc.frontend.guards import MOST_ITEMS
+from graphc.frontend.guards import MOST_ITEMS, global_names
 
 X = np.arange(4, dtype=np.float32)
 
@@ -309,3 +310,48 @@ def test_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     assert reasons[0] == "Net.scale was 1.0, is 2.0"
     assert reasons[1].startswith("Net.layers[1] was <function relu") and reasons[1].endswith(", is Dropout(p=0.0)")
     assert reasons[2:] == ["Net.layers has changed", "Net.mask was float32[4] (ndarray), is another one"]
+
+
+def test_what_a_function_names_may_be_another_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a cell of a notebook is run again: a new model, a new helper, other data."""
+    layer, offset = linear(1), np.ones(4, np.float32)
+    layers = [linear(2), linear(3)]
+
+    def total(x: Any) -> Any:
+        for each in layers:
+            x = each(x)
+        return gx.sum(layer(x) + offset) * scaled(1.0)
+
+    f = Counted(total)
+    f.compiled = gx.compile(total)
+
+    def check(traces: int) -> None:
+        for _ in range(2):
+            np.testing.assert_allclose(f(X), total(X), rtol=1e-5)
+        assert len(f.compiled.specializations) == traces
+
+    check(1)
+    layer = linear(4)
+    check(2)
+    offset = np.zeros(4, np.float32)
+    check(3)
+    layers[0] = linear(5)
+    check(4)
+    monkeypatch.setattr(f"{__name__}.scaled", lambda x: 5 * x)
+    check(5)
+
+
+def many(x: Any) -> Any:
+    for part in [X, SCALE, scaled, CHANGES, Net, np, pytest, Counted, linear, warnings, optim, GLOBALS]:
+        x = [part, lambda: MOST_ITEMS]
+    return x.SCALE + nn.relu(x).shape
+
+
+GLOBALS = 0
+
+
+@pytest.mark.parametrize("function", [many, Net.forward, test_reasons, linear])
+def test_names_of_globals(function: Any) -> None:
+    for code in [function.__code__, *(c for c in function.__code__.co_consts if hasattr(c, "co_code"))]:
+        expected = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+        assert global_names(code) == expected
