@@ -59,7 +59,7 @@ def _dot_general_type(a: TensorType, b: TensorType, contract: Pair, batch: Pair)
 
 
 def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> np.ndarray:
-    """As one batched matrix product; floats are multiplied and added in float64."""
+    """As one batched matrix product; float32 numbers are multiplied and added in float64."""
     left, right = _roles(a.ndim, b.ndim, contract, batch)
     shape = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
     batches, m, k, n = (
@@ -67,11 +67,32 @@ def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> n
         for x, axes in ((a, left.batch), (a, left.free), (a, left.contracted), (b, right.free))
     )
     first = (batches,) if left.batch else ()
-    wide = np.float64 if a.dtype.kind == "f" else a.dtype
     rows = a.transpose(left.batch + left.free + left.contracted).reshape(*first, m, k)
     columns = b.transpose(right.batch + right.contracted + right.free).reshape(*first, k, n)
-    product = rows.astype(wide, copy=False) @ columns.astype(wide, copy=False)
+    if a.dtype != np.float32:
+        product = rows @ columns
+    elif not first and m <= _FEW:
+        product = _few_rows(rows, columns)
+    elif not first and n <= _FEW:
+        product = _few_rows(columns.T, rows.T).T
+    else:
+        product = rows.astype(np.float64) @ columns.astype(np.float64)
     return product.reshape(shape).astype(a.dtype, copy=False)
+
+
+_FEW = 8  # rows, so that converting the other operand is more work than multiplying it
+
+
+def _few_rows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The product in float64, to which some columns at a time are converted, so that they stay in the processor's
+    cache."""
+    rows = rows.astype(np.float64)
+    result = np.empty((rows.shape[0], columns.shape[1]), np.float32)
+    width = max(1, (1 << 17) // max(1, columns.shape[0]))
+    for start in range(0, columns.shape[1], width):
+        some = slice(start, start + width)
+        result[:, some] = rows @ columns[:, some].astype(np.float64)
+    return result
 
 
 def _dot_general_vjp(g: Node, y: Node, a: Node, b: Node, contract: Pair, batch: Pair) -> tuple[Node, Node]:
