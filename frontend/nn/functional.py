@@ -93,36 +93,43 @@ def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
     Exact also where it is tiny, on the left; 0 at −inf, and the gradient there 0 and at inf 1.
     """
     if option(Approximation, approximate, "approximate") is Approximation.NONE:
-        return _gated(wide(x), lambda x: emit(ops.normal_cdf, x), reach=40.0)
+        return _gated(wide(x), lambda x: emit(ops.normal_cdf, x), -40.0, 40.0)
     scale = 2 * math.sqrt(2 / math.pi)
 
     def gate(x: Tensor) -> Tensor:
         return sigmoid(multiply(x, add(multiply(square(x), 0.044715 * scale), scale)))
 
-    return _gated(wide(x), gate, reach=40.0)
+    return _gated(wide(x), gate, -40.0, 40.0)
 
 
-def _gated(x: Tensor, gate: Callable[[Tensor], Tensor], reach: float) -> Tensor:
-    """x · gate(x), also where x is infinite or huge; the gate is 0 from −reach on, and 1 from reach on.
+def _gated(x: Tensor, gate: Callable[[Tensor], Tensor], low: float, high: float) -> Tensor:
+    """x · gate(x), also where x is infinite or huge; the gate is 0 below `low`, and 1 above `high`.
 
-    There its argument stays within reach, so that neither inf · 0 nor an infinite inner slope times 0 is ever met.
+    Its argument stays between them, so that neither inf · 0 nor an infinite inner slope times 0 is ever met.
     """
-    x = where(less(x, -reach), -reach, x)
-    return multiply(x, gate(where(greater(x, reach), reach, x)))
+    x = where(less(x, low), low, x)
+    return multiply(x, gate(where(greater(x, high), high, x)))
 
 
 @operation
 @rounded_once
 def silu(x: ArrayLike, /) -> Tensor:
     """x · sigmoid(x); 0 at −inf, and the gradient there 0 and at inf 1."""
-    return _gated(wide(x), sigmoid, reach=1000.0)
+    return _gated(wide(x), sigmoid, -1000.0, 1000.0)
 
 
 @operation
 @rounded_once
 def mish(x: ArrayLike, /) -> Tensor:
     """x · tanh(softplus(x)); 0 at −inf, and the gradient there 0 and at inf 1."""
-    return _gated(wide(x), lambda x: tanh(softplus(x)), reach=1000.0)
+
+    def gate(x: Tensor) -> Tensor:
+        """tanh(log(1 + e)) = ((1 + e)² − 1) / ((1 + e)² + 1) for e = exp(x)."""
+        e = exp(x)
+        n = multiply(e, add(e, 2.0))
+        return divide(n, add(n, 2.0))
+
+    return _gated(wide(x), gate, -1000.0, 20.0)
 
 
 @operation

@@ -293,6 +293,21 @@ def test_other_machines_call_no_library(triple: str, cpu: str, features: str) ->
         assert calls <= own, (name, calls)
 
 
+# Vector instructions of a loop's body for float32 on AVX-512, its load and store included.
+COUNTS = {"sigmoid": 17, "tanh": 20, "normal_cdf": 41, "erfc": 46}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_instructions_of_activations(name: str) -> None:
+    features = "+avx512f,+avx512dq,+avx512vl,+fma,-prefer-256-bit"
+    target = describe("x86_64-unknown-linux-gnu", "skylake-avx512", features)
+    text = emit_assembly(loop_text(recipe_of(name, float32), 16, target), target)
+    body = text[text.rindex("LBB0_", 0, text.rindex("\tj")) :]
+    moves = ("vmovaps", "vbroadcastss", "vpbroadcastd")  # of registers, which cost nothing, and of constants
+    words = [line.split()[0] for line in body.splitlines() if "zmm" in line]
+    assert sum(word not in moves for word in words) <= COUNTS[name]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.inputs == 1])
 def test_all_float32(name: str) -> None:
