@@ -18,7 +18,7 @@ from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32,
 from .binary import add, less, less_equal, multiply
 from .context import current_frame
 from .devices import require_cpu
-from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation, wholes
+from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation, whole, wholes
 from .exchange import native_array
 from .location import with_user_line
 from .promotion import Number, in_range, weak_dtype
@@ -290,7 +290,7 @@ def eye(
     columns = expand_dims(iota(width, int64), axis=0)
     from .binary import equal
 
-    return cast(equal(columns, add(rows, k)), float32 if dtype is None else as_dtype(dtype))
+    return cast(equal(columns, add(rows, _diagonal(k, height, width))), float32 if dtype is None else as_dtype(dtype))
 
 
 @operation
@@ -310,8 +310,14 @@ def _triangle(x: Tensor, k: int, lower: bool) -> Tensor:
         raise ShapeError("a triangle needs at least two axes", got=str(x.type))
     rows = expand_dims(iota(x.shape[-2], int64), axis=1)
     columns = expand_dims(iota(x.shape[-1], int64), axis=0)
-    keep = less_equal(columns, add(rows, k)) if lower else less_equal(add(rows, k), columns)
+    last = add(rows, _diagonal(k, *x.shape[-2:]))
+    keep = less_equal(columns, last) if lower else less_equal(last, columns)
     return where(keep, x, _of(0, x.dtype))
+
+
+def _diagonal(k: int, height: int, width: int) -> int:
+    """The number of a diagonal; all that lie outside of the matrix on one side are the same."""
+    return min(max(whole(k, "a diagonal's number is a whole number"), -height - 1), width + 1)
 
 
 def _of(value: int, dtype: DType) -> Number:

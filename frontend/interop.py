@@ -97,10 +97,11 @@ _NAMES: Mapping[str, str] = MappingProxyType(
     {
         "absolute": "abs", "amax": "max", "amin": "min", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin",
         "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "around": "round",
-        "column_stack": "concat", "concatenate": "concat", "diagonal": "linalg.diagonal", "dot": "matmul",
-        "fmax": "maximum",
+        "column_stack": "concat", "concatenate": "concat", "cross": "linalg.cross", "diagonal": "linalg.diagonal",
+        "dot": "matmul", "fmax": "maximum",
         "fmin": "minimum", "hstack": "concat", "inner": "vecdot", "invert": "bitwise_invert",
-        "left_shift": "bitwise_left_shift", "nan_to_num": "where", "norm": "linalg.vector_norm", "power": "pow",
+        "left_shift": "bitwise_left_shift", "matrix_power": "linalg.matrix_power",
+        "nan_to_num": "where", "norm": "linalg.vector_norm", "power": "pow",
         "right_shift": "bitwise_right_shift", "rint": "round", "swapaxes": "swap_axes", "trace": "linalg.trace",
         "transpose": "permute_dims", "vstack": "concat",
     }

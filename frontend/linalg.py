@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from graphc import ops
 from graphc.errors import ShapeError
-from graphc.types import int64
+from graphc.types import DTypeLike, int64
 
-from .binary import multiply
+from .binary import multiply, subtract
 from .emit import (
     ArrayLike,
     as_tensor,
@@ -18,16 +18,22 @@ from .emit import (
     normal_axis,
     operands,
     operation,
-    rounded_once,
     stretch,
     whole,
     wholes,
-    wide,
 )
 from .reductions import accumulator, sum
-from .shapes import expand_dims, matrix_transpose, moveaxis, permute_dims, squeeze
+from .shapes import (
+    as_count,
+    broadcast_to,
+    expand_dims,
+    matrix_transpose,
+    moveaxis,
+    permute_dims,
+    roll,
+    squeeze,
+)
 from .tensor import Tensor
-from .unary import sqrt, square
 
 
 @operation
@@ -105,9 +111,44 @@ def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 
 @operation
-def trace(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
-    """The sum of the diagonal of the last two axes."""
-    return sum(diagonal(x, offset=offset), axis=-1)
+def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
+    """The cross products of vectors of three elements along an axis; the other axes broadcast."""
+    a, b = operands(x1, x2)
+    left, right = normal_axis(axis, a.ndim), normal_axis(axis, b.ndim)
+    if a.shape[left] != 3 or b.shape[right] != 3:
+        raise _mismatch("cross products are of vectors of three elements", a, b, hint="axis= says where they are")
+    a, b = moveaxis(a, left, -1), moveaxis(b, right, -1)
+    # The first factors are those one place on, the second those two places on.
+    found = subtract(multiply(_moved(a, -1), _moved(b, 1)), multiply(_moved(a, 1), _moved(b, -1)))
+    return moveaxis(found, -1, axis)
+
+
+def _moved(x: Tensor, by: int) -> Tensor:
+    return roll(x, by, axis=-1)
+
+
+@operation
+def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
+    """n equal square matrices multiplied, for n ≥ 0; none give the identity."""
+    from .creation import eye
+
+    x = as_tensor(x)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError("matrix_power takes square matrices", got=str(x.type))
+    count = as_count(n, "matrix_power takes a whole number ≥ 0: this version has no inverse of a matrix")
+    if not count:
+        return broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
+    if count == 1:
+        return x
+    half = matrix_power(x, count // 2)
+    even = matmul(half, half)
+    return matmul(even, x) if count % 2 else even
+
+
+@operation
+def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
+    """The sum of the diagonal of the last two axes; bools and integers are summed in 64 bits."""
+    return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
 @operation
@@ -125,19 +166,6 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     places = iota(count, int64)
     found = emit(ops.gather, x, places + first, places + right, axes=(x.ndim - 2, x.ndim - 1))
     return moveaxis(found, 0, -1)
-
-
-@operation
-@rounded_once
-def vector_norm(
-    x: ArrayLike, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False
-) -> Tensor:
-    """The Euclidean norm over these axes. Integers give float32.
-
-    The gradient is x / norm; 0 where all elements are 0, and NaN for elements that are infinite.
-    """
-    x = wide(x)
-    return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
 
 
 @operation
@@ -203,6 +231,6 @@ def _mismatch(
 
 
 __all__ = [
-    "diagonal", "einsum", "matmul", "matrix_transpose", "outer", "tensordot", "trace", "vecdot",
-    "vector_norm",
+    "cross", "diagonal", "einsum", "matmul", "matrix_power", "matrix_transpose", "outer", "tensordot", "trace",
+    "vecdot",
 ]  # fmt: skip

@@ -153,3 +153,55 @@ def test_nothing_is_made_of_none() -> None:
     none: Any = None
     with pytest.raises(DTypeError):
         gx.astype(X, none)
+
+
+V = np.array([[1.5, -2.0, 0.0], [3.0, 4.0, -1.0]], np.float32)
+
+
+@pytest.mark.parametrize("ord", [2, 1, 0, np.inf, -np.inf, 3, -1, 0.5])
+@pytest.mark.parametrize(("axis", "keepdims"), [(-1, False), (0, True)])
+def test_vector_norms(ord: float, axis: int, keepdims: bool) -> None:
+    with np.errstate(divide="ignore"):
+        expected = np.linalg.norm(V, ord, axis=axis, keepdims=keepdims)
+    for x in (V, V.astype(np.float16)):
+        found = gx.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=ord)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3 if x is not V else 1e-6)
+        assert found.numpy().dtype == x.dtype
+
+
+@pytest.mark.parametrize("ord", ["fro", 1, -1, np.inf, -np.inf])
+def test_matrix_norms(ord: Any) -> None:
+    x = np.stack([V, 2 * V])
+    for keepdims in (False, True):
+        found = gx.linalg.matrix_norm(x, keepdims=keepdims, ord=ord)
+        np.testing.assert_allclose(found.numpy(), np.linalg.norm(x, ord, axis=(-2, -1), keepdims=keepdims), rtol=1e-6)
+    for wrong in (2, -2, "nuc", "fre"):
+        with pytest.raises(OptionError, match="singular values"):
+            gx.linalg.matrix_norm(x, ord=wrong)
+    with pytest.raises(ShapeError):
+        gx.linalg.matrix_norm(V[0])
+
+
+def test_cross_products_and_matrix_powers() -> None:
+    w = np.array([2.0, -1.0, 5.0], np.float32)
+    for function in (gx.linalg.cross, gx.compile(gx.linalg.cross)):
+        np.testing.assert_allclose(function(V, w).numpy(), np.cross(V, w), rtol=1e-6)
+    np.testing.assert_allclose(gx.linalg.cross(V.T, V.T[::-1], axis=0).numpy(), np.cross(V, V[:, ::-1]).T, rtol=1e-6)
+    with pytest.raises(ShapeError, match="three elements"):
+        gx.linalg.cross(V, w[:2])
+    m = np.array([[[2, 1], [0, 3]], [[1, 1], [1, 0]]], np.int32)
+    for n in (0, 1, 2, 3, 10):
+        np.testing.assert_array_equal(gx.linalg.matrix_power(m, n).numpy(), np.linalg.matrix_power(m, n))
+    with pytest.raises(ShapeError, match="no inverse"):
+        gx.linalg.matrix_power(m, -1)
+    with pytest.raises(ShapeError, match="square"):
+        gx.linalg.matrix_power(V, 2)
+    assert gx.linalg.trace(m, dtype="int32").dtype is gx.int32 and gx.linalg.trace(m).dtype is gx.int64
+
+
+@pytest.mark.parametrize("k", [-(2**70), -4, -3, -2, 0, 1, 2, 3, 4, 2**63])
+def test_diagonals_far_outside(k: int) -> None:
+    near = max(-9, min(k, 9))
+    np.testing.assert_array_equal(gx.eye(2, 3, k=k).numpy(), np.eye(2, 3, k=near, dtype=np.float32))
+    np.testing.assert_array_equal(gx.tril(V, k=k).numpy(), np.tril(V, k=near))
+    np.testing.assert_array_equal(gx.triu(V, k=k).numpy(), np.triu(V, k=near))

@@ -1,0 +1,66 @@
+"""Norms of vectors and matrices, with the names and signatures of the Python array API standard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from graphc.errors import OptionError, ShapeError
+
+from .binary import pow
+from .emit import ArrayLike, as_tensor, cast, operation, rounded_once, wide
+from .reductions import count_nonzero, max, min, sum
+from .shapes import squeeze
+from .tensor import Tensor
+from .unary import abs, sqrt, square
+
+
+@operation
+@rounded_once
+def vector_norm(
+    x: ArrayLike,
+    /,
+    *,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    ord: float = 2,
+) -> Tensor:
+    """The Euclidean norm over these axes, or another: the largest (∞) or smallest (−∞) magnitude, how many elements are
+    not 0 (0), or the sum of the magnitudes to the power p, to the power 1 / p. Integers give float32.
+
+    The Euclidean norm's gradient is x / norm; 0 where all elements are 0, and NaN for elements that are infinite.
+    """
+    x = wide(x)
+    if ord == 2:
+        return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
+    if ord == 0:
+        return cast(count_nonzero(x, axis=axis, keepdims=keepdims), x.dtype)
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(abs(x), axis=axis, keepdims=keepdims)
+    total = sum(abs(x) if ord == 1 else pow(abs(x), ord), axis=axis, keepdims=keepdims)
+    return total if ord == 1 else pow(total, 1 / ord)
+
+
+@operation
+def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
+    """The Frobenius norm of the matrices in the last two axes; or the largest (1) or smallest (−1) sum of magnitudes of
+    a column, or of a row (∞, −∞). Integers give float32. Raises OptionError for norms that need singular values.
+    """
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError("a matrix norm needs at least two axes", got=str(x.type))
+    if ord == "fro":
+        return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
+    if isinstance(ord, str) or math.fabs(ord) not in (1, math.inf):
+        raise OptionError(
+            "this version has no singular values, which this norm is made of",
+            got=f"ord={ord!r}",
+            hint='use one of "fro", 1, -1, inf, -inf',
+        )
+    along = -2 if math.fabs(ord) == 1 else -1
+    sums = vector_norm(x, axis=along, keepdims=True, ord=1)
+    found = (max if ord > 0 else min)(sums, axis=(-2, -1), keepdims=True)
+    return found if keepdims else squeeze(found, (-2, -1))
+
+
+__all__ = ["matrix_norm", "vector_norm"]
