@@ -173,6 +173,13 @@ class Kernel:
     def __hash__(self) -> int:
         return self._hash
 
+    def named(self, names: Iterable[str]) -> Kernel:
+        """The same kernel with other names of its slots. What is known of it stays known."""
+        slots = tuple([Slot(s.dtype, s.size, name) for s, name in zip(self.slots, names, strict=True)])
+        other = Kernel(slots, self.parallel, self.row, self.contracted, self.values, self.stores)
+        other.__dict__.update({**self.__dict__, "slots": slots})
+        return other
+
     @cached_property
     def kind(self) -> KernelKind:
         if any(s.scatter for s in self.stores):

@@ -17,9 +17,10 @@ from graphc.ir import Graph, Node
 from graphc.kernel import Kernel
 from graphc.op import Kind
 
-from .build_kernel import build_kernel, find_split, store_of
+from .build_kernel import find_split, store_of
 from .groups import Group, in_order
 from .kernel_tracer import Cut, Domain, KernelTracer, Limits, contracted_sizes, describe, scalar_recipe
+from .lower_groups import Lowering
 from .merge import merge
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
@@ -187,7 +188,7 @@ class _Fusion:
     def _join_reduction(self, group: Group, node: Node) -> None:
         """Give the group the reduction's axes as its row, or make the node a sum over parallel axes."""
         if group.contracts:
-            raise Cut(f"{describe(node)} reduces a contraction's result")
+            raise _reduces_a_contraction(node)
         self._resolve_reshapes(group, node)
         tracer = group.tracer
         over, kept = tracer.reduced_axes(node)
@@ -289,6 +290,8 @@ class _Fusion:
 
     def _joined_anew(self, wide: Group, other: Group) -> Group:
         """All members in a new group of the wide one's dimensions."""
+        if wide.contracts and (reduced := next((n for n in other.members if n.op.kind is Kind.REDUCTION), None)):
+            raise _reduces_a_contraction(reduced)
         group = Group.over(Domain.over(wide.domain.dims, wide.domain.contracted), wide.number)
         for node in sorted((*wide.members, *other.members), key=self._place):
             self.join(group, node, wide.absorbed | other.absorbed)
@@ -298,13 +301,13 @@ class _Fusion:
 
     def finish(self) -> tuple[FusedKernel, ...]:
         loaded = {n for g in self.groups for n in self._reads(g)}
+        lowering = Lowering(self.number.__getitem__)
         lowered: list[tuple[Group, list[FusedKernel]]] = []
         for group in self.groups:
             stored = [n for n in group.members if n in self.results or n in loaded]
-            nodes = tuple(sorted({*group.members, *group.absorbed}, key=self.number.__getitem__))
             reasons = tuple(dict.fromkeys(group.reasons))
-            kernels = [FusedKernel(k, slots, nodes, reasons) for k, slots in self._lower(group, stored)]
-            lowered.append((group, kernels))
+            kernels, nodes = lowering.kernels(group, stored)
+            lowered.append((group, [FusedKernel(k, slots, nodes, reasons) for k, slots in kernels]))
         return tuple(self._in_order(lowered))
 
     def _reads(self, group: Group) -> set[Node]:
@@ -313,21 +316,6 @@ class _Fusion:
             return group.loads()
         scatter = group.members[0]
         return set().union(*(self._sources(i) for i in scatter.inputs))
-
-    def _lower(self, group: Group, stored: Sequence[Node]) -> list[tuple[Kernel, tuple[Node, ...]]]:
-        members = group.members
-        if group.scatters:
-            from .scatter import build_scatter
-
-            return build_scatter(members[0], group.absorbed)
-        kernel, slots = build_kernel(group.domain, members, group.absorbed, stored)
-        axes = set(kernel.parallel)
-        full = [slots[s.slot] for s in kernel.stores if s.index.axes | set(s.accumulate) >= axes]
-        if kernel.row or len(full) == len(kernel.stores):
-            return [(kernel, slots)]
-        # What made a row of some axes is not wanted after all, so that some results lack axes that others have.
-        parts = [[n for n in stored if n in full], [n for n in stored if n not in full]]
-        return [build_kernel(group.domain, members, group.absorbed, part) for part in parts]
 
     def _in_order(self, lowered: Sequence[tuple[Group, list[FusedKernel]]]) -> list[FusedKernel]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that
@@ -352,6 +340,10 @@ class _Fusion:
                 if not waiting[place]:
                     heappush(ready, urgency(place))
         return order
+
+
+def _reduces_a_contraction(node: Node) -> Cut:
+    return Cut(f"{describe(node)} reduces a contraction's result")
 
 
 def _width(group: Group) -> tuple[bool, int]:

@@ -64,6 +64,7 @@ class _Planner:
         self.literals: list[Literal] = []
         self.prepare: list[_Task] = []
         self.main: list[_Task] = []
+        self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
         self.inputs = [
             _Place(n.tensor_type, Space.INPUT, i, slot_name(n)) for i, n in enumerate(graph.inputs)
         ]
@@ -159,9 +160,17 @@ class _Planner:
             if places[stored] in places[:stored]:
                 loaded = places.index(places[stored])
                 if loaded in kernel.loaded:
-                    kernel, order = share_slot(kernel, loaded, stored)
+                    shared, order = self._shared(kernel, loaded, stored)
+                    kernel = shared.named(kernel.slots[n].name for n in order)
                     places = [places[n] for n in order]
         return _Task(kernel, places, fused.nodes, fused.reasons)
+
+    def _shared(self, kernel: Kernel, loaded: int, stored: int) -> tuple[Kernel, tuple[int, ...]]:
+        """`share_slot`, once for equal kernels."""
+        key = kernel, loaded, stored
+        if key not in self._with_shared_slots:
+            self._with_shared_slots[key] = share_slot(*key)
+        return self._with_shared_slots[key]
 
     # The finished schedule
 
@@ -210,6 +219,7 @@ class _Uses:
         self.writers: dict[Node, list[int]] = {}
         self.last_load: dict[Node, int] = {}
         self.last_gather = -1
+        self._can_update: dict[tuple[Kernel, int, int], bool] = {}  # once for equal kernels
         for number, fused in enumerate(kernels):
             for node in _stored(fused):
                 self.writers.setdefault(node, []).append(number)
@@ -227,10 +237,13 @@ class _Uses:
         (writer,) = writers
         if self.last_gather >= writer or last_load > writer:
             return False
-        fused = self.kernels[writer]
         if last_load < writer:
             return True
-        return can_update_in_place(fused.kernel, fused.slots.index(variable), fused.slots.index(new))
+        fused = self.kernels[writer]
+        key = fused.kernel, fused.slots.index(variable), fused.slots.index(new)
+        if key not in self._can_update:
+            self._can_update[key] = can_update_in_place(*key)
+        return self._can_update[key]
 
 
 def _stored(fused: FusedKernel) -> set[Node]:
