@@ -66,6 +66,16 @@ class ObjectCalls(Protocol):
 
 
 @runtime_checkable
+class Timed(Protocol):
+    """A bound program that can measure its steps one by one."""
+
+    def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float) -> list[float]:
+        """Seconds of each step of the schedule, by itself, measured for about so many seconds in all. Variables change
+        as by many calls."""
+        ...
+
+
+@runtime_checkable
 class Linkable(Protocol):
     """A program that can leave the process."""
 

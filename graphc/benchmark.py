@@ -19,6 +19,7 @@ import numpy as np
 from .driver import call_lock
 from .errors import UnsupportedError
 from .frontend import pytree
+from .frontend.arguments import Arguments
 from .frontend.spec import Spec
 from .frontend.tensor import concrete
 from .frontend.variable import Variable
@@ -27,6 +28,7 @@ from .settings import BACKENDS
 if TYPE_CHECKING:
     from .executable import Executable
     from .loaded import Loaded
+    from .report import Report
 
 ROUNDS = 15
 
@@ -78,6 +80,23 @@ def measure(executable: Executable | Loaded, args: Sequence[Any], kwargs: dict[s
         first = _seconds(call, 1)
         (rounds,) = _take_turns([call], seconds)
     return Benchmark(rounds, first)
+
+
+def timed_report(executable: Executable, args: Sequence[Any], kwargs: dict[str, Any], seconds: float = 1.0) -> Report:
+    """See `Executable.report`."""
+    from .backends.backend import Timed
+    from .report import with_times
+
+    values, named = _values((tuple(args), kwargs))
+    found = executable.specialize(*values, **named)
+    arrays = Arguments.of(executable.function, values, named).arrays
+    with _kept(found.variables), call_lock:
+        bound = found.compilation.built.bind([v.storage for v in found.variables])
+        if not isinstance(bound, Timed):
+            name = found.compilation.settings.backend
+            raise UnsupportedError(f"the {name} backend can't time its kernels", hint='compile with backend="llvm"')
+        taken = bound.step_seconds(arrays, seconds)
+    return with_times(found.compilation.report(), taken)
 
 
 def bench(

@@ -171,9 +171,18 @@ class Executable:
         """
         return self.specialize(*args, **kwargs).compilation.text(option(Stage, stage, "stage"))
 
-    def report(self, *args: Any, **kwargs: Any) -> Report:
+    @with_user_line
+    def report(self, *args: Any, timed: bool = False, **kwargs: Any) -> Report:
         """What the compiler did with a call like this: kernels and their work, memory, times, slow paths, and why
-        things were or were not fused."""
+        things were or were not fused.
+
+        timed: run each kernel for a while, and tell its time, its share of all, GFLOP/s and GB/s. Arguments are then as
+        for `benchmark`, and Variables are as before afterwards. Raises UnsupportedError where a backend can't.
+        """
+        if timed:
+            from .benchmark import timed_report
+
+            return timed_report(self, args, kwargs)
         return self.specialize(*args, **kwargs).compilation.report()
 
     def benchmark(self, *args: Any, seconds: float = 1.0, **kwargs: Any) -> Benchmark:

@@ -5,8 +5,8 @@ In: the stages of a compilation. Out: a `Report` that prints as text. It changes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from .errors import Location
 from .index import axes_size
@@ -39,7 +39,8 @@ def nbytes(kernel: Kernel) -> int:
 @dataclass(frozen=True)
 class KernelReport:
     """One step. `plan` says how the backend lowered it, `notes` what is slow about that, `reasons` why it was not
-    fused with its neighbours. `prepared`: it runs only when a Variable it reads has changed."""
+    fused with its neighbours. `prepared`: it runs only when a Variable it reads has changed. `seconds`: of one run by
+    itself, where that was measured."""
 
     kind: KernelKind
     ops: tuple[str, ...]
@@ -50,12 +51,15 @@ class KernelReport:
     notes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     prepared: bool = False
+    seconds: float | None = None
 
     def __str__(self) -> str:
         title = f"{self.kind.value}{' (prepared)' if self.prepared else ''}: {_shortened(self.ops)}"
         work = f"{_number(self.flops)}FLOP, {_number(self.nbytes)}B"
         places = ", ".join(dict.fromkeys(map(str, self.lines)))
         rows = [f"{title}   {work}" + (f"   # {places}" if places else "")]
+        if self.seconds is not None:
+            rows.append(f"    time: {self._speed(self.seconds)}")
         rows += [f"    plan: {p}" for p in self.plan]
         rows += [f"    slow: {n}" for n in self.notes]
         rows += [f"    apart: {r}" for r in self.reasons]
@@ -63,6 +67,13 @@ class KernelReport:
 
     def __repr__(self) -> str:
         return str(self)
+
+
+    def _speed(self, seconds: float) -> str:
+        if not seconds:
+            return "less than can be measured"
+        rates = f"{self.flops / seconds / 1e9:.3g} GFLOP/s, {self.nbytes / seconds / 1e9:.3g} GB/s"
+        return f"{1e6 * seconds:.3g} µs, {rates}"
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,16 @@ class Report:
             f"slow paths: {len(self.slow_paths) or 'none'}",
             *self.remarks,
         ]
-        rows += [f"{number}. {kernel}" for number, kernel in enumerate(self.kernels)]
+        if total := sum(k.seconds or 0 for k in self.kernels):
+            rows.append(f"run time: {1e6 * total:.3g} µs in kernels, each measured by itself")
+            rows += [f"{number}. {self._with_share(k, total)}" for number, k in enumerate(self.kernels)]
+        else:
+            rows += [f"{number}. {kernel}" for number, kernel in enumerate(self.kernels)]
         return "\n".join(rows)
+
+    def _with_share(self, kernel: KernelReport, total: float) -> str:
+        share = f"    time: {100 * (kernel.seconds or 0) / total:.0f} %, "
+        return str(kernel).replace("    time: ", share, 1)
 
     def __repr__(self) -> str:
         return str(self)
@@ -131,6 +150,13 @@ def fusion_text(schedule: Schedule) -> str:
             rows.append(title + (f"   # {places}" if places else ""))
             rows += [f"    apart: {reason}" for reason in step.reasons]
     return "\n".join(rows)
+
+
+def with_times(report: Report, seconds: Sequence[float]) -> Report:
+    """The report with the seconds of each step but those that prepare."""
+    left = iter(seconds)
+    kernels = tuple(k if k.prepared else replace(k, seconds=next(left)) for k in report.kernels)
+    return replace(report, kernels=kernels)
 
 
 def _shortened(ops: tuple[str, ...], most: int = 8) -> str:

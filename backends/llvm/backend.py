@@ -143,6 +143,13 @@ class BoundLLVMProgram:
             self._fail(status)
         return outputs
 
+    def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float) -> list[float]:
+        """How long each step takes, after a call; see `Timed`."""
+        outputs = self(arrays)  # alive until all is measured
+        found = self._instance.step_seconds(self._program.built.ends, seconds)
+        del outputs
+        return found
+
     def contents(self, buffer: Buffer) -> np.ndarray:
         """A copy of a lasting buffer's contents, as a call would find them."""
         try:

@@ -119,12 +119,13 @@ class Origin:
 @dataclass(frozen=True)
 class BuiltProgram:
     """A program, the origin of each of its tasks and of those that prepare, and the positions of the variables that it
-    changes."""
+    changes. `ends`: how many tasks there are up to the end of each step, where that is known still."""
 
     native: NativeProgram
     origins: tuple[Origin, ...]
     prepare_origins: tuple[Origin, ...]
     updated: tuple[int, ...]
+    ends: tuple[int, ...] = ()
 
     @property
     def detached(self) -> BuiltProgram:
@@ -143,6 +144,7 @@ def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) 
         builder.add(step, builder.prepare)
     for step in schedule.steps:
         builder.add(step, builder.main)
+        builder.ends.append(len(builder.main))
     return builder.finish()
 
 
@@ -176,6 +178,7 @@ class _Builder:
         self.prepare: list[_Row] = []
         self.main: list[_Row] = []
         self.functions: dict[str, Function] = {}
+        self.ends: list[int] = []
         self.arena = schedule.arena_bytes
         self.prepared = schedule.prepared_bytes
         steps = (*schedule.prepare, *schedule.steps)
@@ -246,7 +249,7 @@ class _Builder:
         )
         updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
         origins, prepare_origins = (tuple(r.origin for r in rows) for rows in (self.main, self.prepare))
-        return BuiltProgram(native, origins, prepare_origins, tuple(updated))
+        return BuiltProgram(native, origins, prepare_origins, tuple(updated), tuple(self.ends))
 
     def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
         waits = barriers(self._access(row) for row in rows)

@@ -10,6 +10,10 @@ import ctypes
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_void_p
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 
@@ -38,6 +42,8 @@ class Instance:
         is behind the VARIABLE buffers, by position, read and written in place; `updated`: the positions of those that
         the program writes."""
         self._team = team
+        self._program = program
+        self._code = code
         self._table = (c_void_p * max(1, len(program.buffers)))()
         pointers = memoryview(self._table).cast("B").cast("Q")
         self._pointers = pointers
@@ -100,6 +106,25 @@ class Instance:
                 break
         return status
 
+    def step_seconds(self, ends: Sequence[int], seconds: float) -> list[float]:
+        """How long each step takes by itself, where `ends` says how many tasks there are up to its end: right after a
+        call, whose inputs and outputs are alive still.
+
+        The steps run in their order, each several times over, so that it finds its operands as it does in a call. What
+        a call on the team takes that has nothing to do is not counted.
+        """
+        tasks = self._program.tasks
+        cuts = [tasks[start:end] for start, end in pairwise((0, *ends))]
+        flags = _flags(self._program.sequential)
+        tables = [_Table(cut, self._code, self._table, flags) for cut in ((), *cuts)]
+        runs = [partial(self._team.run, table.address) for table in tables]
+        share = seconds / ROUNDS / len(runs)
+        counts = [max(1, min(MOST_RUNS, round(share / max(_elapsed(run, 1), 1e-6)))) for run in runs]
+        rounds = [[_elapsed(r, n) for r, n in zip(runs, counts, strict=True)] for _ in range(ROUNDS)]
+        self._team.retire(*tables)
+        nothing, *found = (median(taken) for taken in zip(*rounds, strict=True))
+        return [max(0.0, taken - nothing) for taken in found]
+
     def contents(self, buffer: Buffer) -> np.ndarray:
         """A copy of what a lasting buffer holds, as a call would find it."""
         if not self._call.is_ready([v.version for v in self._watched]) and (failed := self.prepare()):
@@ -128,6 +153,18 @@ def _watched(program: NativeProgram, variables: Sequence[Storage]) -> tuple[Stor
     read = {b for task in program.prepare for b in task.slots}
     places = [b.position for b in program.in_space(Space.VARIABLE) if b.number in read]
     return (Storage(np.zeros(()), TensorType(uint8, ())), *(variables[p] for p in places))
+
+
+ROUNDS = 15
+MOST_RUNS = 10_000
+
+
+def _elapsed(run: Callable[[], int], count: int) -> float:
+    """Seconds of a run, from this many."""
+    start = perf_counter()
+    for _ in range(count):
+        run()
+    return (perf_counter() - start) / count
 
 
 def _flags(sequential: bool) -> ContextFlags:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graphc.errors import CompileError
+from graphc.errors import CompileError, UnsupportedError
 
 from .launches import KernelSource, Launch, Parameter
 
@@ -45,7 +45,16 @@ class Artifact:
 def compile_source(source: KernelSource, architecture: int = DEFAULT_ARCHITECTURE) -> tuple[Artifact, ...]:
     """Compile every launch of a kernel for NVIDIA's compute capability `architecture`, 90 for sm_90.
 
-    Takes 0.1 to 1.3 s a launch. Raises CompileError with Triton's own text where it refuses the source."""
+    Takes 0.1 to 1.3 s a launch. Raises CompileError with Triton's own text where it refuses the source,
+    UnsupportedError where Triton is not installed."""
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        raise UnsupportedError(
+            "kernels are compiled for GPUs by Triton, which is not installed",
+            got=str(error),
+            hint="pip install 'graphc[gpu]', or pip install triton; the stage \"triton\" needs nothing",
+        ) from None
     with tempfile.TemporaryDirectory(prefix="graphc-triton-") as folder:
         module = _load(source.text, Path(folder) / "kernel.py")
         return tuple(

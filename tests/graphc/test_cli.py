@@ -1,5 +1,6 @@
 """The command line: what it prints, and what it says of words that do not fit, in those words and on one line."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,15 @@ def test_words_that_no_command_has(words: list[str], message: str, capsys: pytes
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_ptx_without_triton_says_what_to_install(
+    file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert cli.main(["show", f"{file}:predict", "--batch", "2", "--stage", "ptx"]) == 1
+    assert "pip install 'graphc[gpu]'" in capsys.readouterr().err
+    assert cli.main(["show", f"{file}:predict", "--batch", "2", "--stage", "triton"]) == 0
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
