@@ -7,6 +7,7 @@ The array functions carry the names and signatures of the Python array API stand
 
 # ruff: noqa: F401, I001 - every name is here to be imported from here, by subject
 
+from . import imported  # first of all
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 

@@ -26,7 +26,7 @@ from .array_call import NO_MATCH, array_call_object
 from .build import BuiltProgram, Origin, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder, cache_key
 from .instance import Instance, PrepareError, address
-from .outputs import OutputPool
+from .outputs import output_pool
 from .parts import from_bytes, put_together, take_apart, to_bytes
 from .program import link_program
 from .settle import settle
@@ -112,7 +112,7 @@ class BoundLLVMProgram:
         self._program = program
         self._team, self._threads = team, team.threads
         self._instance = Instance(native, code, team, calls, variables, program.built.updated)
-        pool = OutputPool()
+        pool = output_pool()
         self._makers = tuple(pool.maker(b.type) for b in native.in_space(Space.OUTPUT))
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

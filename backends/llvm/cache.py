@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import stat
 import tempfile
 import time
@@ -22,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from graphc.callers import stack_level
+from graphc.imported import IMPORTED_NS
 from graphc.settings import Settings
 
 MAGIC = b"graphc object 1\n"
@@ -53,17 +55,33 @@ def cache_key(*parts: object) -> str:
 def source_digest() -> str:
     """SHA-256 over the sources of the core, the passes and this backend; what the frontend does is in the graphs.
     Contents rather than times: a source restored or installed with an old date is another source."""
+    digest = hashlib.sha256()
+    for path in _all_sources():
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+        digest.update(f"{os.path.basename(path)} {len(data)}\n".encode())
+        digest.update(data)
+    if not sources_are_those_imported():  # then nothing that others have kept is for this process
+        digest.update(os.urandom(32))
+    return digest.hexdigest()
+
+
+def sources_are_those_imported() -> bool:
+    """Whether no source has changed since this process began to import them, so that their digest is that of what runs,
+    also of modules that will only be imported later. By the times at which the system says that files last changed or
+    moved, which nobody can set."""
+    newest = max(os.stat(path).st_ctime_ns for path in _all_sources())
+    return newest < IMPORTED_NS - CLOCK_NS
+
+
+CLOCK_NS = 20_000_000  # file systems stamp with a clock that ticks every few milliseconds
+
+
+def _all_sources() -> list[str]:
     import graphc
 
     core = os.path.dirname(graphc.__file__)
-    digest = hashlib.sha256()
-    for folder, deep in SOURCES:
-        for path in _sources(os.path.join(core, folder), deep):
-            with open(path, "rb", buffering=0) as file:
-                data = file.read()
-            digest.update(f"{os.path.basename(path)} {len(data)}\n".encode())
-            digest.update(data)
-    return digest.hexdigest()
+    return [path for folder, deep in SOURCES for path in _sources(os.path.join(core, folder), deep)]
 
 
 # What decides about code, below the package's folder; `False`: without the folders in it.
@@ -96,9 +114,9 @@ class ObjectCache:
         self.problem: str | None = None
         self.hits = 0
         self.misses = 0
-        self._written = 0
         self._usable = folder is not None and self._prepare(folder)
         self._writable = self._usable
+        self._is_current: bool | None = None  # not looked at yet
 
     def get(self, key: str) -> bytes | None:
         """What was put under the key, or None if there is nothing, or nothing sound."""
@@ -111,7 +129,7 @@ class ObjectCache:
 
     def put(self, key: str, payload: bytes) -> None:
         """Keep the payload, if the disk allows. Another process may do the same at the same time."""
-        if self.folder is None or not self._writable:
+        if self.folder is None or not self._writable or not self._may_keep():
             return
         temporary = None
         try:
@@ -126,10 +144,15 @@ class ObjectCache:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
             return
-        self._written += len(payload)
-        if self._written == len(payload) or self._written > self.limit // 8:
-            self._written = len(payload)
-            self._evict(self.folder)
+        if random.random() * self.limit // 8 < len(payload):
+            self._evict(self.folder)  # by chance: no process knows what the others write, and a look costs much
+
+    def _may_keep(self) -> bool:
+        """Whether what this process makes is made by the sources that keys are made from. Looked at once for each
+        compilation, which has a cache of its own."""
+        if self._is_current is None:
+            self._is_current = sources_are_those_imported()
+        return self._is_current
 
     def fetch(self, key: str, make: Callable[[], bytes]) -> bytes:
         """What was put under the key; if there is nothing, what `make` makes, which is then kept."""

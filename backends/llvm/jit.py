@@ -84,13 +84,15 @@ def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
         for name in names:
             library.export_symbol(name)
         try:
-            tracker = library.link(_linker(), f"graphc{next(_numbers)}")
+            number = next(_numbers)
+            tracker = library.link(_linker(number // LIBRARIES), f"graphc{number}")
         except RuntimeError as error:
             raise CompileError("the generated code does not link", got=str(error)) from error
         return Code(tracker, names)
 
 
 _numbers = itertools.count()  # LLVM never takes the name of a library twice
+LIBRARIES = 64  # that one linker loads
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +136,9 @@ def _new_machine(target: Target, level: int) -> llvm.TargetMachine:
 
 
 @lru_cache(maxsize=1)
-def _linker() -> llvm.LLJIT:
+def _linker(generation: int) -> llvm.LLJIT:
+    """LLVM keeps 9 KB of each library, also after it was unloaded, for as long as its linker lives: until the last code
+    is gone that came through it, and there is a new one."""
     import llvmlite.binding as llvm
 
     _initialize()

@@ -5,6 +5,7 @@ Fresh pages halve the speed of a copy, so large blocks are kept and handed out a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -22,12 +23,17 @@ KEPT = 1 << 28  # bytes of free blocks that are kept
 
 
 class OutputPool:
-    """Free blocks by size. Appending to and popping from lists is atomic, so any thread may let go of an array."""
+    """Free blocks by size. Appending to and popping from lists is atomic, so any thread may let go of an array, also
+    while this one is in the middle of something here."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._free: dict[int, list[np.ndarray]] = {}
         self._limit = kept
-        self._bytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Of all free blocks."""
+        return sum(size * len(blocks) for size, blocks in list(self._free.items()))
 
     def maker(self, type_: TensorType) -> Callable[[], np.ndarray]:
         """What makes arrays of the type, as `empty` does; all that can be decided once is."""
@@ -42,7 +48,6 @@ class OutputPool:
             return np.empty(type_.shape, type_.dtype.numpy)
         try:
             memory = self._free[size].pop()
-            self._bytes -= size
         except (KeyError, IndexError):
             memory = aligned_empty(TensorType(uint8, (size,)))
         block = _block_type(size).from_address(address(memory))
@@ -50,9 +55,25 @@ class OutputPool:
         return np.frombuffer(block, type_.dtype.numpy).reshape(type_.shape)
 
     def _take_back(self, size: int, memory: np.ndarray) -> None:
-        if self._bytes + size <= self._limit:
-            self._bytes += size
-            self._free.setdefault(size, []).append(memory)
+        """Keep the block; where that is too much, others go, those of sizes first that came first."""
+        if size > self._limit:
+            return
+        self._free.setdefault(size, []).append(memory)
+        excess = self.nbytes - self._limit
+        for other, blocks in list(self._free.items()) if excess > 0 else ():
+            while excess > 0 and blocks and other != size:
+                with contextlib.suppress(IndexError):  # another thread has taken it
+                    blocks.pop()
+                excess -= other
+        if excess > 0:
+            with contextlib.suppress(IndexError):
+                self._free[size].pop()
+
+
+@lru_cache(maxsize=1)
+def output_pool() -> OutputPool:
+    """The process's: one limit holds for all functions together."""
+    return OutputPool()
 
 
 class _Block:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,38 @@ print(gx.compile(lambda x: shifted(x))(np.zeros(3, np.float32)).tolist())
 def test_ops_of_users_are_not_kept(cache: Path) -> None:
     for by in ("1.0", "2.0"):
         assert run(USER_OP.format(by=by), cache).strip() == f"[{by}, {by}, {by}]"
+
+
+CHANGED = """
+import shutil, sys
+import numpy as np, graphc as gx
+from pathlib import Path
+if sys.argv[1:]:
+    source = Path(gx.__file__).parent / sys.argv[1]
+    if len(sys.argv) > 2: gx.compile(lambda x: x * 2)(np.ones(3))     # first with the sources as they were
+    source.write_text(source.read_text() + "# changed")
+print(gx.compile(lambda x: gx.exp(x) * 3)(np.ones(3)).shape)
+"""
+
+
+@pytest.mark.parametrize("source", ["passes/fuse.py", "ops/views.py"])
+@pytest.mark.parametrize("after_a_compile", [False, True])
+def test_sources_that_change_after_the_import(cache: Path, tmp_path: Path, source: str, after_a_compile: bool) -> None:
+    """What a process makes of the old sources is not kept as the work of the new ones."""
+    copy = tmp_path / "copy"
+    shutil.copytree(HERE / "graphc", copy / "graphc", symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
+    time.sleep(0.05)  # the copy is older than the process
+
+    def run_copy(*arguments: str) -> set[str]:
+        script = tmp_path / "script.py"
+        script.write_text(CHANGED)
+        environment = {**os.environ, "PYTHONPATH": str(copy), "GRAPHC_CACHE_DIR": str(cache)}
+        subprocess.run([sys.executable, script, *arguments], env=environment, check=True, timeout=60)
+        return {f.name for f in cache.iterdir()} if cache.exists() else set()
+
+    kept = run_copy(source, "first") if after_a_compile else set()
+    if not after_a_compile:
+        assert run_copy(source) == set()
+    time.sleep(0.05)
+    now = run_copy()
+    assert now > kept and run_copy() == now, "a process of the new sources keeps its own work, and finds it"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from graphc.backends.llvm import cache as cache_module
 from graphc.backends.llvm.cache import MAGIC, ObjectCache, cache_folder, cache_key, source_digest
 from graphc.settings import Settings
 
@@ -145,7 +146,7 @@ def test_what_was_used_last_stays(tmp_path):
     favourite = keys[20]
     assert cache.get(favourite) is not None  # makes it the latest
     later = ObjectCache(folder, limit=5000)
-    later.put(KEY, b"code")
+    later.put(KEY, bytes(700))  # so much that it looks for sure
     left = {f.name for f in folder.iterdir()}
     assert {favourite, KEY, keys[29], ".new-being-written"} <= left
     assert keys[0] not in left and ".new-left-behind" not in left
@@ -214,6 +215,7 @@ def test_source_digest_sees_contents(monkeypatch, tmp_path):
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("a = 1\n")
     monkeypatch.setattr(graphc, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(cache_module, "sources_are_those_imported", lambda: True)
     seen = {source_digest.__wrapped__()}
     for number, source in enumerate(sources, 2):
         times = source.stat()
@@ -224,3 +226,12 @@ def test_source_digest_sees_contents(monkeypatch, tmp_path):
     (tmp_path / "frontend").mkdir()
     (tmp_path / "frontend" / "x.py").write_text("a = 1\n")
     assert source_digest.__wrapped__() in seen
+
+
+def test_the_folder_is_scanned_once_for_much_that_is_written(tmp_path, monkeypatch):
+    """Not at each compile: a scan of a full folder takes as long as a small compile."""
+    scans = []
+    monkeypatch.setattr(ObjectCache, "_evict", lambda self, folder: scans.append(folder))
+    for number in range(500):  # 2 MB of 64 for which there is one scan
+        ObjectCache(tmp_path / "cache").put(cache_key(number), bytes(4096))
+    assert len(scans) <= 5

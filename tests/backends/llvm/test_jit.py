@@ -1,6 +1,8 @@
 """IR text to objects to addresses."""
 
 import ctypes
+import gc
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,25 @@ def test_runtime_compiles_for_aarch64_and_refuses_others():
     assert b"graphc_call" in jit.compile_object(runtime_ir(arm.triple), arm, verify=True)
     with pytest.raises(UnsupportedError, match="Linux"):
         runtime_ir("x86_64-apple-darwin")
+
+
+def resident():
+    """Kilobytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+def test_loading_gives_its_memory_back():
+    code = jit.compile_object(TWICE, host_target())
+    kept = [jit.load([code], ["twice"]) for _ in range(3)]
+
+    def load(count):
+        for _ in range(count):
+            jit.load([code], ["twice"])
+
+    load(4 * jit.LIBRARIES)
+    gc.collect()
+    before = resident()
+    load(16 * jit.LIBRARIES)
+    gc.collect()
+    assert resident() - before < 16 * jit.LIBRARIES, "not a kilobyte each"
+    assert [function(c["twice"])(21) for c in kept] == [42] * 3, "code outlives the linker's generation"
