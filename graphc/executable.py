@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .schedule import Schedule
 
 RECENT = 4  # kinds of calls that are told apart the fast way: training and last batches, modes, …
+MOST_TRACES = 32  # of one kind of call, which differ in what they read; the oldest is forgotten for another one
 NUMBER_LIMIT = 8  # specializations that differ in one Python number only, from which on a warning is given
 
 
@@ -259,6 +260,7 @@ class Executable:
         trace = trace_call(self.function, arguments)
         compilation = Compilation(trace.graph, settings)
         made = Specialization(arguments, compilation, trace.variables, trace.guards, trace.result)
+        del group[: max(0, len(group) + 1 - MOST_TRACES)]
         group.append(made)
         return made
 

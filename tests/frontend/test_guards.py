@@ -11,6 +11,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
+from graphc.executable import MOST_TRACES
 from graphc.frontend.guards import MOST_ITEMS, global_names
 
 X = np.arange(4, dtype=np.float32)
@@ -283,6 +284,22 @@ def test_a_value_that_is_another_each_time_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         f(X)
+
+
+def test_old_traces_are_forgotten() -> None:
+    net = Net()
+    f = Counted(lambda x: x * net.scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in range(MOST_TRACES + 5):
+            net.scale = float(i)
+            assert f(X).tolist() == (X * i).tolist()
+    assert len(f.compiled.specializations) == MOST_TRACES
+    net.scale = 6.0
+    f(X)
+    assert f.traces == MOST_TRACES + 5
+    net.scale = 4.0  # long ago
+    assert f(X).tolist() == (X * 4).tolist() and f.traces == MOST_TRACES + 6
 
 
 def test_reasons(capsys: pytest.CaptureFixture[str]) -> None:
