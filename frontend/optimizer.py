@@ -22,7 +22,7 @@ from .emit import ArrayLike, as_tensor, cast
 from .gradients import cut_off, reached_gradients
 from .guards import Watched
 from .location import stack_level, with_user_line
-from .nn.module import Module
+from .nn.module import Module, assign_state
 from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
@@ -343,11 +343,18 @@ class Optimizer(Watched):
         """Snapshots of all state, so that training can go on elsewhere."""
         return {name: v.value for name, v in self.named_variables().items()}
 
+    @with_user_line
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Assign all state. Raises KeyError for a missing name."""
-        found = {name: state[name] for name in self.named_variables()}
-        for name, variable in self.named_variables().items():
-            variable.assign(found[name])
+        """Assign all state; other names in it are left alone.
+
+        Raises StateError, a KeyError, for a missing name, ShapeError and DTypeError for arrays that don't fit; then
+        nothing has changed.
+        """
+        assign_state(f"this {type(self).__name__}", self.named_variables(), state, required=True, exact=False)
+
+    def __repr__(self) -> str:
+        lines = (f"\n  ({number}): {group!r}" for number, group in enumerate(self._groups))
+        return f"{type(self).__name__}({''.join(lines)}\n)"
 
 
 def _described(parameters: Any) -> list[dict[str, Any]]:

@@ -73,6 +73,34 @@ class StateError(GraphcError, KeyError):
     __str__ = GraphcError.__str__
 
 
+def assign_state(
+    owner: str, mine: Mapping[str, Variable], state: Mapping[str, ArrayLike], *, required: bool, exact: bool
+) -> None:
+    """Assign Variables by name: all, or none where an array does not fit.
+
+    Raises StateError for missing names, if they are `required`, and for unknown ones, if it has to be `exact`;
+    ShapeError and DTypeError for arrays of other types.
+    """
+    from ..creation import asarray
+
+    missing = sorted(mine.keys() - state.keys()) if required else []
+    unknown = sorted(state.keys() - mine.keys()) if exact else []
+    if missing or unknown:
+        raise StateError(
+            f"a state has {'exactly' if exact else 'all of'} {owner}'s names",
+            got=f"missing: {missing or 'none'}; unknown: {unknown or 'none'}",
+            hint="strict=False loads the names that both have" if exact else None,
+        )
+    new = {name: asarray(state[name]) for name in mine if name in state}
+    for name, value in new.items():
+        if value.type != mine[name].type:
+            raise (ShapeError if value.shape != mine[name].shape else DTypeError)(
+                f"{name} is {mine[name].type}", got=str(value.type)
+            )
+    for name, value in new.items():
+        mine[name].assign(value)
+
+
 class Module(Watched):
     """The base of layers and models: set Variables and modules as attributes, define `forward`, call it.
 
@@ -182,24 +210,7 @@ class Module(Watched):
         Raises StateError for missing and, unless not `strict`, for unknown names, ShapeError and DTypeError for arrays
         that don't fit; then nothing has changed.
         """
-        mine = dict(self.named_variables())
-        missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
-        if strict and (missing or unknown):
-            raise StateError(
-                "a state has exactly the module's names",
-                got=f"missing: {missing or 'none'}; unknown: {unknown or 'none'}",
-                hint="strict=False loads the names that both have",
-            )
-        from ..creation import asarray
-
-        new = {name: asarray(state[name]) for name in mine if name in state}
-        for name, value in new.items():
-            if value.type != mine[name].type:
-                raise (ShapeError if value.shape != mine[name].shape else DTypeError)(
-                    f"{name} is {mine[name].type}", got=str(value.type)
-                )
-        for name, value in new.items():
-            mine[name].assign(value)
+        assign_state("the module", dict(self.named_variables()), state, required=strict, exact=strict)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all Variables to a safetensors file."""

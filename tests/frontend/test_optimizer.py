@@ -67,7 +67,7 @@ def test_a_group_is_like_a_dict() -> None:
     assert [*group] == ["params", "lr", "beta1", "beta2", "eps", "weight_decay"]
     assert group.get("momentum") is None
     group["betas"] = (0.5, 0.6)
-    assert group["beta2"] == 0.6 and "lr=0.5" in repr(group)
+    assert group["beta2"] == 0.6 and "lr=0.5" in repr(group) and repr(group) in repr(optimizer)
     with pytest.raises(optim.HyperparameterError, match=r"have lrs of their own(.|\n)*param_groups"):
         print(optimizer.lr)
     with pytest.raises(optim.HyperparameterError, match="other options") as error:
@@ -94,8 +94,13 @@ def test_names_and_state_of_groups() -> None:
     other_head.load_state_dict(head.state_dict())
     step(), other_step()
     assert other_head.weight.tolist() == head.weight.tolist()
-    with pytest.raises(KeyError):
+    before = {name: v.tolist() for name, v in other.state_dict().items()}
+    with pytest.raises(KeyError, match=r"all of this Adam's names(.|\n)*first_moments.0.weight(.|\n)*test_optimizer"):
         other.load_state_dict({"lr": state["param_groups.0.lr"]})
+    changed = {name: v * 0 for name, v in state.items()}
+    with pytest.raises(gx.ShapeError, match=r"second_moments.1.bias is float32\[2\]"):
+        other.load_state_dict(changed | {"second_moments.1.bias": gx.ones((3,))})
+    assert {name: v.tolist() for name, v in other.state_dict().items()} == before
     a, b = two()
     assert optim.SGD([{"params": [a]}, {"params": [b]}]).names == ["0", "1"]
     assert optim.SGD([("first", a), ("second", b)]).names == ["first", "second"]
