@@ -200,6 +200,8 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 def float_dtype(*xs: Any) -> DType:
     """The float dtype that functions like exp and mean compute in: float32 for integers and bools."""
+    if len(xs) == 1 and isinstance(xs[0], Tensor):
+        return _float(xs[0].dtype)
     return _float(_common(_strong(xs)))
 
 
@@ -277,6 +279,8 @@ def filled(value: Number, type_: TensorType) -> Tensor:
 
 def whole(value: Any, rule: str) -> int:
     """A whole number, Python's or NumPy's, as an int. Raises ShapeError with this rule for all else: bools too."""
+    if type(value) is int:
+        return value
     if not isinstance(value, bool | np.bool_):
         try:
             return operator.index(value)
@@ -287,11 +291,13 @@ def whole(value: Any, rule: str) -> int:
 
 def wholes(values: Any, rule: str) -> tuple[int, ...]:
     """One whole number, or a sequence of them, as a tuple of ints. Raises ShapeError with this rule for all else."""
+    if type(values) is int:
+        return (values,)
     try:
         items = tuple(values)
     except TypeError:  # no sequence; NumPy's and our arrays of rank 0 say so only here
         items = (values,)
-    return tuple(whole(i, rule) for i in items)
+    return tuple([whole(i, rule) for i in items])
 
 
 def normal_axis(axis: int, rank: int) -> int:
@@ -308,7 +314,7 @@ def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Axes counted from the front, sorted; None for all. Raises ShapeError for repeated ones."""
     if axes is None:
         return tuple(range(rank))
-    result = sorted(normal_axis(a, rank) for a in wholes(axes, "an axis is a whole number"))
+    result = sorted([normal_axis(a, rank) for a in wholes(axes, "an axis is a whole number")])
     if len(set(result)) < len(result):
         raise ShapeError("each axis may be named once", got=str(axes))
     return tuple(result)

@@ -73,7 +73,7 @@ def swap_axes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
     order = list(range(x.ndim))
     a, b = normal_axis(axis1, x.ndim), normal_axis(axis2, x.ndim)
     order[a], order[b] = b, a
-    return permute_dims(x, order)
+    return x if a == b else emit(ops.permute, x, axes=tuple(order))
 
 
 @operation
@@ -97,7 +97,8 @@ def expand_dims(x: ArrayLike, /, axis: int | Sequence[int]) -> Tensor:
     places = wholes(axis, _AXIS)
     new = normal_axes(places, x.ndim + len(places))
     sizes = iter(x.shape)
-    return reshape(x, [1 if i in new else next(sizes) for i in range(x.ndim + len(places))])
+    shape = [1 if i in new else next(sizes) for i in range(x.ndim + len(places))]
+    return emit(ops.reshape, x, shape=tuple(shape)) if new else x
 
 
 @operation

@@ -215,6 +215,36 @@ def test_a_tensor_of_a_trace_that_has_ended_is_refused() -> None:
             use(kept[0])
 
 
+ERRORS = {
+    "shapes": (lambda: gx.add(F, np.ones(5, np.float32)), gx.ShapeError),
+    "operator": (lambda: gx.asarray(F) + np.ones(5, np.float32), gx.ShapeError),
+    "dtypes": (lambda: gx.bitwise_and(F, F), gx.DTypeError),
+    "logic of integers": (lambda: gx.logical_and(N, N), gx.DTypeError),
+    "numbers": (lambda: gx.asarray(N.astype(np.int8)) + 1000, gx.DTypeError),
+    "matmul": (lambda: gx.asarray(F) @ F, gx.ShapeError),
+    "reshape": (lambda: gx.reshape(F, (5,)), gx.ShapeError),
+    "axis": (lambda: gx.sum(F, axis=2), gx.ShapeError),
+    "nothing to reduce": (lambda: gx.max(np.zeros((0, 3), np.float32), axis=0), gx.ShapeError),
+    "int index": (lambda: gx.asarray(F)[3], IndexError),
+    "second index": (lambda: gx.asarray(F)[0, -5], IndexError),
+    "too many indices": (lambda: gx.asarray(F)[0, 0, 0], gx.ShapeError),
+    "array index": (lambda: gx.asarray(F)[np.array([0, 7])], IndexError),
+    "unsigned index": (lambda: gx.asarray(F)[np.array([2**64 - 1], np.uint64)], IndexError),
+    "take": (lambda: gx.take(F, np.array([0, 4]), axis=1), IndexError),
+    "class numbers": (lambda: gx.nn.cross_entropy(F, np.array([0, 1, -1])), IndexError),
+    "index of floats": (lambda: gx.asarray(F)[np.array([0.0])], gx.DTypeError),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_graphcs_and_name_the_line(name: str) -> None:
+    function, kind = ERRORS[name]
+    with pytest.raises(gx.GraphcError) as raised:
+        function()
+    assert isinstance(raised.value, kind)
+    assert f"test_eager.py, line {function.__code__.co_firstlineno}:" in str(raised.value).replace('"', "")
+
+
 # No result is over memory that someone may write to
 
 
@@ -343,3 +373,26 @@ def test_nothing_is_kept() -> None:
     finally:
         tracemalloc.stop()
     assert grown < 20_000
+
+
+def test_views_of_results_of_compiled_functions_keep_their_memory() -> None:
+    double = gx.compile(lambda x: x * 2)
+    ones = np.ones((100, 64), np.float32)
+    views = []
+    for n in range(5):
+        result = double(ones * np.float32(n))
+        views.append((result[1:], result.T, gx.reshape(result, -1), result[3]))
+    del result
+    for _ in range(20):  # whose results would take memory that is free again
+        double(ones * np.float32(99))
+    assert all((view.numpy() == 2 * n).all() for n, group in enumerate(views) for view in group)
+
+
+@pytest.mark.parametrize("rows, inner, columns", [(3, 700, 500), (500, 700, 3), (1, 300000, 1), (2, 1, 200000)])
+def test_products_of_a_few_rows(rows: int, inner: int, columns: int) -> None:
+    """Whose large operand is converted piece by piece."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(rows, inner)).astype(np.float32), rng.normal(size=(inner, columns)).astype(np.float32)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    np.testing.assert_allclose(gx.matmul(a, b).numpy(), exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(gx.matmul(a, gx.asarray(b.T.copy()).T).numpy(), exact, rtol=1e-6, atol=1e-6)

@@ -71,9 +71,9 @@ def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> n
     columns = b.transpose(right.batch + right.contracted + right.free).reshape(*first, k, n)
     if a.dtype != np.float32:
         product = rows @ columns
-    elif not first and m <= _FEW:
+    elif not first and m <= _FEW and k * n > _MANY:
         product = _few_rows(rows, columns)
-    elif not first and n <= _FEW:
+    elif not first and n <= _FEW and k * m > _MANY:
         product = _few_rows(columns.T, rows.T).T
     else:
         product = rows.astype(np.float64) @ columns.astype(np.float64)
@@ -81,6 +81,7 @@ def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> n
 
 
 _FEW = 8  # rows, so that converting the other operand is more work than multiplying it
+_MANY = 1 << 17  # elements, a megabyte in float64
 
 
 def _few_rows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -88,7 +89,7 @@ def _few_rows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     cache."""
     rows = rows.astype(np.float64)
     result = np.empty((rows.shape[0], columns.shape[1]), np.float32)
-    width = max(1, (1 << 17) // max(1, columns.shape[0]))
+    width = max(1, _MANY // columns.shape[0])
     for start in range(0, columns.shape[1], width):
         some = slice(start, start + width)
         result[:, some] = rows @ columns[:, some].astype(np.float64)
