@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from graphc.brief import brief
+from graphc.callers import user_location
 from graphc.settings import BACKENDS, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ def using(*, backend: str | None = None, threads: int | None = None) -> Iterator
     `backend=` keep theirs. Raises SettingsError for a backend that does not exist.
     """
     if backend is not None and backend not in BACKENDS:
-        raise SettingsError("there is no such backend", got=brief(backend), hint=" or ".join(BACKENDS))
+        error = SettingsError("there is no such backend", got=brief(backend), hint=" or ".join(BACKENDS))
+        raise error.at(user_location())
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 0):
-        raise SettingsError("threads is a number of threads, or 0 for all", got=brief(threads))
+        raise SettingsError("threads is a number of threads, or 0 for all", got=brief(threads)).at(user_location())
     old = _context.get()
     changes: dict[str, object] = {}
     if backend is not None:

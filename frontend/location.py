@@ -10,20 +10,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from graphc.callers import is_ours, package_of, stack_level, user_frame
-from graphc.errors import CompileError, GraphcError, Location
+from graphc.callers import is_ours, package_of, stack_level, user_frame, user_location
+from graphc.errors import CompileError, GraphcError
 
 from .context import current_settings
 from .signatures import check_call
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def user_location() -> Location | None:
-    """Where the user's code called into graphc."""
-    frame = user_frame()
-    return frame and Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
 def with_user_line(function: Callable[P, R]) -> Callable[P, R]:

@@ -26,7 +26,7 @@ from .nn.module import Module, assign_state
 from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
-from .words import Place, unknown
+from .words import WORDS, Place, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
 
@@ -206,6 +206,13 @@ class Optimizer(Watched):
             unknown(Place.OPTIMIZER, name, type(self).__name__, [*vars(self), *dir(type(self))])
 
     @with_user_line
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises UnknownNameError for what other frameworks call it: setting that would do nothing."""
+        if name in WORDS[Place.OPTIMIZER] and not hasattr(type(self), name):
+            unknown(Place.OPTIMIZER, name, type(self).__name__, [])
+        super().__setattr__(name, value)
+
+    @with_user_line
     def __init__(self, parameters: Parameters, lr: float, **options: Any) -> None:
         described = _described(parameters)
         named = [_named(d["params"]) for d in described]
@@ -215,7 +222,11 @@ class Optimizer(Watched):
         self._parameters = tuple(p for found in unique for p in found)
         self._group_numbers = tuple(g for g, found in enumerate(unique) for _ in found)
         if not self._parameters:
-            raise TraceError("an optimizer needs trainable Variables")
+            raise TraceError(
+                "an optimizer needs trainable Variables",
+                got=brief(parameters),
+                hint="a module has those that are its attributes: self.weight = gx.Variable(x)",
+            )
         for group, own in zip(self._groups, described, strict=True):
             for name, value in {"lr": lr, **options, **own}.items():
                 if name != "params":

@@ -61,7 +61,7 @@ def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     raise ArgumentError(
         f"{name} takes {_text(signature, is_method)}",
         got=problem.replace("missing a required argument: ", "no ").removeprefix("got "),
-        hint=note or (_replacement(unknown[1], signature) if unknown else None),
+        hint=note or (_replacement(unknown[1], signature) if unknown else _too_many(problem, name, signature)),
     ) from None
 
 
@@ -69,6 +69,24 @@ def _text(signature: inspect.Signature, is_method: bool) -> str:
     """The parameters without their annotations: "(x, /, *, axis=None)"."""
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
     return str(inspect.Signature(plain[1:] if is_method else plain)).replace("(/, ", "(")
+
+
+_SEQUENCES = {
+    "shape": "a shape is one tuple: {}{}(2, 3))", "axes": "axes are one tuple: {}{}(1, 0))",
+    "arrays": "arrays are one list: {}{}[x, y])",
+}  # fmt: skip
+
+
+def _too_many(problem: str, name: str, signature: inspect.Signature) -> str | None:
+    """What to do with positional arguments beyond the last: make a sequence of them, or give them by name."""
+    parameters = list(signature.parameters.values())
+    plain = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+    named = [f"{p.name}=" for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if "too many positional" not in problem:
+        return None
+    if plain and plain[-1] in _SEQUENCES:
+        return _SEQUENCES[plain[-1]].format(f"{name}(", "x, " if len(plain) > 1 else "")
+    return f"{', '.join(named)} are given by name" if named else None
 
 
 def _replacement(name: str, signature: inspect.Signature) -> str | None:

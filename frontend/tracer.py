@@ -232,7 +232,7 @@ def leaked(node: Node) -> TraceError:
     """What there is to say of a symbolic tensor that is used where its node means nothing."""
     return TraceError(
         "a symbolic tensor means something only inside the function whose trace made it",
-        got=f"a {node.type} made at {node.loc}",
+        got=f"a {node.type} made at {node.loc}" if node.loc else f"an argument of it, {node.type}",
         where=user_location(),
         hint="return it from the traced function, or keep it in a gx.Variable with .assign",
     )

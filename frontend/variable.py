@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.driver import call_lock
-from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.errors import DTypeError, ShapeError, TraceError, UnknownNameError
 from graphc.storage import Storage
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 
@@ -92,6 +93,11 @@ class Variable(Operators):
                 known = concrete(self.storage.array.copy())
                 self._snapshot = version, weakref.ref(known)
             return known
+
+    @value.setter
+    @with_user_line
+    def value(self, new: Any) -> NoReturn:
+        raise UnknownNameError("a Variable has no value to set", got=brief(new), hint="v.assign(x)")
 
     @with_user_line
     def assign(self, new: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
+from .errors import Location
+
 # Python's own modules through which graphc calls itself: cached properties, context managers.
 _BETWEEN = frozenset({"functools", "contextlib"})
 
@@ -27,6 +29,12 @@ def user_frame() -> FrameType | None:
     while frame is not None and _is_inside(frame):
         frame = frame.f_back
     return frame
+
+
+def user_location() -> Location | None:
+    """Where the user's code called into graphc."""
+    frame = user_frame()
+    return frame and Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
 def stack_level() -> int:

@@ -59,10 +59,19 @@ def _pair(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Tensor, Tenso
         raise ShapeError(
             f"{loss} needs inputs and targets of one shape",
             got=f"{x.type} and {y.type}",
-            hint="reshape one of them",
+            hint=_alike(x, y),
         )
     x = wide(x)
     return x, cast(y, x.dtype)
+
+
+def _alike(x: Tensor, y: Tensor) -> str:
+    """How two shapes that differ in an axis of size 1 are made one."""
+    if x.shape == (*y.shape, 1):
+        return "input[..., 0], or target[..., None]"
+    if y.shape == (*x.shape, 1):
+        return "target[..., 0], or input[..., None]"
+    return "reshape one of them"
 
 
 def _weighed(weights: Tensor, costs: Tensor) -> Tensor:

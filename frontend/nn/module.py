@@ -12,7 +12,7 @@ from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from graphc.brief import brief
-from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, UnknownNameError
 
 from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
@@ -140,6 +140,9 @@ class Module(Watched):
                 got=brief(value),
                 hint=f"model.{name}.assign(x) gives it a new value, of the same dtype and shape",
             )
+        if name in ("trainable", "requires_grad") and isinstance(value, bool) and not hasattr(type(self), name):
+            hint = "for p in model.parameters(): p.trainable = False"
+            raise UnknownNameError(f"{type(self).__name__} has no {name}", got=brief(value), hint=hint)
         if isinstance(value, Variable) and value.name == "variable":
             value.name = value.storage.name = name  # for the text of graphs
         super().__setattr__(name, value)

@@ -17,7 +17,7 @@ FUNCTION = gx.compile(lambda x: x)
 # What the places stand for, and what hints call them.
 HELD = {
     Place.GX: gx, Place.NN: nn, Place.INIT: nn.init, Place.OPTIM: optim, Place.RANDOM: gx.random,
-    Place.LINALG: gx.linalg, Place.TENSOR: gx.ones((2, 2)), Place.MODULE: MODEL, Place.OPTIMIZER: optim.SGD(MODEL),
+    Place.LINALG: gx.linalg, Place.TENSOR: gx.ones((2, 2)), Place.MODULE: MODEL, Place.OPTIMIZER: optim.Adam(MODEL),
     Place.FUNCTION: FUNCTION,
 }  # fmt: skip
 NAMED = {
@@ -59,6 +59,9 @@ NAMES = [
     ("gx.Variable(1.0).backward()", "a Variable has no backward", "gx.grad(fn)(x)"),
     ("model.cuda()", "Sequential has no cuda", "gx.using(backend=...)"),
     ("model.paramters()", "Sequential has no paramters", ".parameters"),
+    ("optim.SGD(model).learning_rate = 0.1", "SGD has no learning_rate", "optimizer.lr"),
+    ("model.trainable = False", "Sequential has no trainable", "p.trainable = False"),
+    ("gx.Variable(1.0).value = 2.0", "a Variable has no value to set", "v.assign(x)"),
     ("optim.SGD(model).step()", "SGD has no step", "optimizer.minimize(loss)"),
     ("gx.compile(abs).lower(x)", "a compiled function has no lower", "fn.source("),
     ("from graphc.nn import Conv2d", "nn has no Conv2d", "no convolutions"),
@@ -101,6 +104,10 @@ ARGUMENTS = [
     ("gx.compile(fullgraph=True)", "compile takes", "'fullgraph'", "a function is one graph always"),
     ("nn.Linear(2, 2, device='cuda')", "Linear takes", "'device'", "gx.using(backend=...)"),
     ("model(x, x)", "Sequential.forward takes (x)", "too many positional arguments", ""),
+    ("gx.ones(2, 3)", "ones takes (shape", "too many positional arguments", "a shape is one tuple: ones((2, 3))"),
+    ("gx.permute_dims(x, 1, 0)", "permute_dims takes", "too many", "axes are one tuple: permute_dims(x, (1, 0))"),
+    ("gx.concat(x, x)", "concat takes", "too many", "arrays are one list: concat([x, y])"),
+    ("gx.mean(x, 0)", "mean takes", "too many", "axis=, keepdims= are given by name"),
     ("gx.compile(lambda a, b: a)(x)", "<lambda> takes (a, b)", "no 'b'", ""),
     ("gx.compile(lambda a, b: a, inputs=[gx.spec((2, 3)), None])(x)", "<lambda> takes (a, b)", "no 'b'",
      "its inputs are declared as a: float32[2, 3], b: anything"),
