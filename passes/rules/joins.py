@@ -11,6 +11,7 @@ from .patterns import fill_of, filled
 from .views import sliced
 
 Shape = tuple[int, ...]
+MOST_PARTS = 64  # of a concatenation
 
 
 def _zero() -> Node:
@@ -98,7 +99,7 @@ def slice_of_pad(node: Node) -> Node | None:
     ],
 )
 def concat_flattened(node: Node) -> Node | None:
-    """Parts of parts are parts, empty ones are none, and a single one is the whole."""
+    """Parts of parts are parts, unless they would be too many; empty ones are none, and a single one is the whole."""
     axis = node.attrs["axis"]
     parts: list[Node] = []
     for x in node.inputs:
@@ -106,6 +107,8 @@ def concat_flattened(node: Node) -> Node | None:
             parts.extend(x.inputs)
         elif x.shape[axis]:
             parts.append(x)
+    if len(parts) > MOST_PARTS:
+        parts = [x for x in node.inputs if x.shape[axis]]
     if len(parts) == 1:
         return parts[0]
     return concat(*parts, axis=axis) if tuple(parts) != node.inputs else None
@@ -127,6 +130,17 @@ def concat_of_neighbours(node: Node) -> Node | None:
         joined = _joined(parts[-1], x, axis) if parts else None
         parts[-1:] = [joined] if joined is not None else [*parts[-1:], x]
     return concat(*parts, axis=axis) if len(parts) < len(node.inputs) else None
+
+
+@rule(concat, examples=[lambda: concat(*[tensor(2, 1 + n % 2) for n in range(2 * MOST_PARTS + 1)], axis=1)])
+def concat_of_many(node: Node) -> Node | None:
+    """Many parts are joined in two steps: a kernel looks at all parts for each element, and for n of them two times √n
+    is less. The first steps are alike, too, where parts are."""
+    axis, parts = node.attrs["axis"], node.inputs
+    if len(parts) <= MOST_PARTS:
+        return None
+    some = [parts[i : i + MOST_PARTS] for i in range(0, len(parts), MOST_PARTS)]
+    return concat(*(concat(*few, axis=axis) if len(few) > 1 else few[0] for few in some), axis=axis)
 
 
 def _joined(a: Node, b: Node, axis: int) -> Node | None:
