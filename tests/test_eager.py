@@ -396,3 +396,18 @@ def test_products_of_a_few_rows(rows: int, inner: int, columns: int) -> None:
     exact = a.astype(np.float64) @ b.astype(np.float64)
     np.testing.assert_allclose(gx.matmul(a, b).numpy(), exact, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(gx.matmul(a, gx.asarray(b.T.copy()).T).numpy(), exact, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint64", "float16", "bool"])
+def test_choosing_between_many(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    mask, a = rng.random((70, 80)) < 0.5, rng.normal(size=(70, 80)).astype(dtype)
+    b = np.array([np.nan, -0.0, np.inf, 1] * 20, "float64" if dtype == "float64" else "float32")
+    with np.errstate(all="ignore"):
+        b = b.astype(dtype)
+    tall = rng.random((5000, 1)) < 0.5
+    for m, x, y in (
+        (mask, a, b), (mask, b, a), (mask, a[3, 3], b), (mask, a.T.copy().T, a[:, :1]), (tall, a[0], a[1, 1])
+    ):  # fmt: skip
+        found = gx.where(m, x, y).numpy()
+        assert found.dtype == a.dtype and found.tobytes() == np.where(m, x, y).tobytes()

@@ -20,7 +20,7 @@ _TAIL = (
     9.400493425333757e-07,
 )  # fmt: skip
 
-_PIECE = 1 << 14  # elements
+_PIECE = 1 << 13  # elements
 
 _exact_erf = np.vectorize(math.erf, otypes=[np.float64])
 _exact_erfc = np.vectorize(math.erfc, otypes=[np.float64])
