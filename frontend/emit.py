@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc import ops
 from graphc.brief import brief
-from graphc.errors import CompileError, DTypeError, GraphcError, ShapeError
+from graphc.errors import AxisError, CompileError, DTypeError, GraphcError, ShapeError
 from graphc.evaluate import apply as plain_apply
 from graphc.ir import Node, make_node
 from graphc.op import Op
@@ -301,10 +301,10 @@ def wholes(values: Any, rule: str) -> tuple[int, ...]:
 
 
 def normal_axis(axis: int, rank: int) -> int:
-    """The axis counted from the front. Raises ShapeError for one that does not exist."""
+    """The axis counted from the front. Raises AxisError for one that does not exist."""
     axis = whole(axis, "an axis is a whole number")
     if not -rank <= axis < rank:
-        raise ShapeError(
+        raise AxisError(
             f"an axis of a tensor of rank {rank} is between {-rank} and {rank - 1}", got=str(axis)
         )
     return axis + rank if axis < 0 else axis

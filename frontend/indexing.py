@@ -11,7 +11,7 @@ import numpy as np
 from graphc import ops
 from graphc.brief import brief
 from graphc.driver import call_lock
-from graphc.errors import DTypeError, GraphcIndexError, ShapeError, TraceError
+from graphc.errors import AxisError, DTypeError, GraphcIndexError, TraceError
 from graphc.types import bool_
 
 from .context import current_frame
@@ -105,7 +105,7 @@ def _selections(key: Any, x: Tensor) -> tuple[Tensor, list[_Selection], bool]:
     used = sum(i is not None and i is not Ellipsis for i in items) - scalar_masks
     dots = sum(i is Ellipsis for i in items)
     if used > x.ndim or dots > 1:
-        raise ShapeError(
+        raise AxisError(
             f"a tensor of rank {x.ndim} takes at most as many indices, and one `...`", got=_text(key)
         )
     if not dots:
@@ -121,7 +121,7 @@ def _selections(key: Any, x: Tensor) -> tuple[Tensor, list[_Selection], bool]:
         else:
             if isinstance(item, _ScalarMask):
                 x = expand_dims(x, axis)
-            elif isinstance(item, _MaskAxis) and item.size != x.shape[axis]:
+            elif isinstance(item, _MaskAxis) and item.size not in (x.shape[axis], 0):
                 raise GraphcIndexError(
                     f"a mask is as large as the axes it selects from: {item.size} elements for axis {axis}",
                     got=str(x.type),

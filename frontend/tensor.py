@@ -160,6 +160,9 @@ class Tensor(Operators):
     def __float__(self) -> float:
         return float(self._value("float()", "use gx.astype(x, gx.float32)"))
 
+    def __complex__(self) -> complex:
+        return complex(self._value("complex()", "there are no complex numbers in graphs: keep both parts apart"))
+
     def __index__(self) -> int:
         array = self._value(
             "use as a Python index or size", "sizes are static: take them from x.shape; select with gx.take"

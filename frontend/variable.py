@@ -168,6 +168,9 @@ class Variable(Operators):
     def __float__(self) -> float:
         return float(self.value)
 
+    def __complex__(self) -> complex:
+        return complex(self.value)
+
     def __index__(self) -> int:
         return self.value.__index__()
 

@@ -29,6 +29,7 @@ from .types import (
 )
 from .types import bool_ as bool
 from .errors import (
+    AxisError,
     ArgumentError,
     CompileError,
     DTypeError,

@@ -76,6 +76,10 @@ class ShapeError(GraphcError, ValueError):
     """Shapes that do not fit together."""
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis that there is not, or more indices than axes. An IndexError too, as NumPy's AxisError is."""
+
+
 class DTypeError(GraphcError, TypeError):
     """A dtype that an op, a layer or an input spec refuses."""
 

@@ -141,10 +141,25 @@ def test_empty_lists_are_no_positions() -> None:
     assert gx.take(X, [], axis=1).shape == (X.shape[0], 0, *X.shape[2:])
 
 
-@pytest.mark.parametrize("key", [(0, 0, 0, 0, 0), (..., ...)])
-def test_shape_errors(key: Any) -> None:
-    with pytest.raises(ShapeError):
-        gx.asarray(X)[key]
+@pytest.mark.parametrize("key", [(0, 0, 0, 0, 0), (..., ...), np.zeros((2, 3, 4, 5, 1), bool)])
+def test_too_many_indices_are_shape_and_index_errors(key: Any) -> None:
+    for kind in (ShapeError, IndexError):
+        with pytest.raises(kind):
+            gx.asarray(X)[key]
+
+
+def test_axes_that_there_are_not_are_shape_and_index_errors() -> None:
+    for kind in (ShapeError, IndexError, ValueError):
+        with pytest.raises(kind):
+            gx.sum(X, axis=4)
+        with pytest.raises(kind):
+            gx.expand_dims(X, axis=5)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0), (0, 0), (2, 3, 4, 0)])
+def test_masks_of_nothing_select_nothing(shape: tuple[int, ...]) -> None:
+    mask = np.zeros(shape, bool)
+    assert gx.asarray(X)[mask].shape == gx.compile(lambda x: x[mask])(X).shape == X[mask].shape
 
 
 @pytest.mark.parametrize("key", ["a", 1.5, np.array([1.0]), [1.5], 1j, {}])

@@ -35,7 +35,7 @@ def test_numpy_is_a_read_only_view() -> None:
 def test_items() -> None:
     assert gx.asarray(3).item() == 3 and type(gx.asarray(True).item()) is bool
     assert (int(gx.asarray(3)), float(gx.asarray(0.5)), bool(gx.asarray(0.0))) == (3, 0.5, False)
-    assert range(5)[gx.asarray(3)] == 3
+    assert range(5)[gx.asarray(3)] == 3 and complex(gx.asarray(0.5)) == complex(gx.Variable(0.5)) == 0.5 + 0j
     assert f"{gx.asarray(0.25):.1%}" == "25.0%"
     with pytest.raises(ValueError, match="size 1"):
         gx.asarray([1, 2]).item()
