@@ -201,7 +201,7 @@ rsqrt: Op = Op(
     Kind.ELEMENTWISE,
     infer=rules.unary("rsqrt", FLOATS),
     reference=lambda x: 1 / np.sqrt(x),
-    vjp=lambda g, y, x: (multiply(scaled(g, -0.5), multiply(y, square(y))),),
+    vjp=lambda g, y, x: (multiply(multiply(scaled(g, -0.5), y), square(y)),),
     scalar=functions.rsqrt,
 )
 

@@ -74,24 +74,10 @@ UNARY: dict[str, Slope] = {
 
 
 def edges(dtype: DType) -> np.ndarray:
-    """Both signs of zero, infinity, the ends of the numbers, and what lies between."""
+    """Both signs of zero, infinity, the ends of the numbers, and of numbers of every size between."""
     info = np.finfo(dtype.numpy)
-    sizes = [
-        0,
-        info.smallest_subnormal,
-        info.smallest_normal,
-        1e-10,
-        0.5,
-        1,
-        2,
-        5,
-        20,
-        80,
-        1e10,
-        1e20,
-        info.max,
-        INF,
-    ]
+    powers = 1.45 * np.exp2(np.arange(info.minexp - info.nmant, info.maxexp), dtype=np.float64)
+    sizes = [0, info.smallest_normal, 0.5, 1, 2, 5, 20, 80, info.max, INF, *powers]
     positive = np.array(sizes, dtype.numpy)
     return np.concatenate([positive, -positive, np.array([NAN], dtype.numpy)])
 

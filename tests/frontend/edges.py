@@ -25,11 +25,13 @@ def check(
     message: str,
     rtol: float = 1e-5,
 ) -> None:
-    """The function's value, and the gradients of the sum of its elements; None for what is not said."""
+    """The function's value, compiled and at once, and the gradients of the sum of its elements; None for what is not
+    said."""
     with gx.using(backend=backend):
         compiled = gx.compile(lambda *xs: (function(*xs), _slopes(function, xs)))
         got, gradients = compiled(*xs)
     _agree(got, value, f"{message} on {backend}", rtol)
+    _agree(function(*map(gx.asarray, xs)), value, f"{message} at once", rtol)
     for gradient, slope in zip(gradients, slopes, strict=True):
         _agree(gradient, slope, f"slope of {message} on {backend}", rtol)
 
