@@ -11,7 +11,7 @@ import dis
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -327,12 +327,11 @@ def watch_attribute(frame: Frame, owner: Any, name: str) -> None:
     if value is not MISSING:
         _watch_items(root, f"{type(owner).__name__}.{name}", value)
         return
-    found = next((c.__dict__[name] for c in type(owner).__mro__ if name in c.__dict__), MISSING)
-    if isinstance(found, FunctionType):
-        root.functions[found] = None
-    elif found is not MISSING and not hasattr(type(found), "__get__"):
-        root.guards[id(type(owner)), name] = ClassValue(type(owner), name, found)
-        _watch_items(root, f"{type(owner).__name__}.{name}", found)
+    found = [c.__dict__[name] for c in type(owner).__mro__ if name in c.__dict__]
+    root.functions.update(dict.fromkeys(f for x in found for f in _functions_behind(x)))  # `super()` calls the others
+    if found and not hasattr(type(found[0]), "__get__"):
+        root.guards[id(type(owner)), name] = ClassValue(type(owner), name, found[0])
+        _watch_items(root, f"{type(owner).__name__}.{name}", found[0])
 
 
 def watch_all_attributes(owner: Any) -> None:
@@ -368,6 +367,8 @@ class Watched:
         def __getattribute__(self, name: str) -> Any:
             frame = current_frame()
             if frame is None or name.startswith("__"):
+                if name == "__dict__":
+                    watch_all_attributes(self)
                 return object.__getattribute__(self, name)
             try:
                 return object.__getattribute__(self, name)
@@ -401,34 +402,42 @@ def captured_values(root: Frame, function: Any) -> None:
 
     Python's modules, classes, and functions of libraries are taken as they are.
     """
-    globals_: dict[int, Globals] = {}
+    shared: dict[int, Globals] = {}
     cells: dict[int, tuple[Any, str, object]] = {}
-    pending, seen = [function, *root.functions], set()
-    while pending:
-        value = pending.pop()
-        if not isinstance(value, FunctionType) or _is_ours(value):
-            pending += _functions_behind(value)
-            continue
-        if value in seen:
-            continue
-        seen.add(value)
-        names = value.__globals__
-        found = {n: names[n] for c in _codes(value.__code__) for n in global_names(c) if n in names}
+    for f in _followed([function, *root.functions]):
+        names = f.__globals__
+        found = {n: names[n] for c in _codes(f.__code__) for n in global_names(c) if n in names}
         found = {n: x for n, x in found.items() if not _is_fixed(x)}
-        globals_.setdefault(id(names), Globals(names, {})).values.update(found)
-        pairs = zip(value.__closure__ or (), value.__code__.co_freevars, strict=True)
-        own = [(cell, name, _contents(cell)) for cell, name in pairs]
+        shared.setdefault(id(names), Globals(names, {})).values.update(found)
+        own = [(cell, name, _contents(cell)) for cell, name in _cells(f)]
         cells |= {id(cell): (cell, name, x) for cell, name, x in own if not _is_fixed(x)}
         for name, x in (*found.items(), *((name, x) for _, name, x in own)):
-            if callable(x):
-                pending.append(x)
-            elif isinstance(x, list | dict) and _holds_state(x):
+            if isinstance(x, list | dict) and _holds_state(x):
                 _watch_items(root, name, x)
-    for key, guard in globals_.items():
-        if guard.values:
-            root.guards[key, "globals"] = guard
+    root.guards |= {(key, "globals"): guard for key, guard in shared.items() if guard.values}
     if cells:
         root.guards[0, "cells"] = Cells(list(cells.values()))
+
+
+def _followed(callables: Iterable[Any]) -> Iterator[FunctionType]:
+    """The user's functions behind these callables, and behind those that they name."""
+    pending, seen = list(callables), set()
+    while pending:
+        for f in _functions_behind(pending.pop()):
+            if f in seen:
+                continue
+            seen.add(f)
+            if _is_ours(f):
+                pending.append(f.__dict__.get("__wrapped__"))
+                continue
+            yield f
+            names = f.__globals__
+            named = (names[n] for c in _codes(f.__code__) for n in global_names(c) if n in names)
+            pending += [x for x in (*named, *(_contents(cell) for cell, _ in _cells(f))) if callable(x)]
+
+
+def _cells(function: FunctionType) -> Iterable[tuple[Any, str]]:
+    return zip(function.__closure__ or (), function.__code__.co_freevars, strict=True)
 
 
 def _is_fixed(value: object) -> bool:
@@ -450,9 +459,20 @@ def _holds_state(container: Any) -> bool:
 
 
 def _functions_behind(value: Any) -> list[FunctionType]:
-    """The functions that a callable stands for: a method's, a partial's, one that was wrapped or compiled."""
-    kept = [value.__func__] if isinstance(value, MethodType) else [value.func] if isinstance(value, partial) else []
-    return [f for f in (*kept, getattr(value, "__dict__", {}).get("__wrapped__")) if isinstance(f, FunctionType)]
+    """The function itself, or those that a callable or a descriptor stands for: a method's, a partial's, a property's,
+    one that was wrapped or compiled."""
+    if isinstance(value, FunctionType):
+        return [value]
+    if isinstance(value, property):
+        found = [value.fget]
+    else:
+        inside = {} if isinstance(value, type | Watched) else getattr(value, "__dict__", {})
+        found = [inside.get("__wrapped__")]
+        if isinstance(value, MethodType | staticmethod | classmethod):
+            found.append(value.__func__)
+        elif isinstance(value, partial | cached_property):
+            found.append(value.func)
+    return [f for f in found if isinstance(f, FunctionType)]
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -20,7 +20,7 @@ from graphc.errors import GraphcError, ShapeError, TraceError
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, cast
 from .gradients import cut_off, reached_gradients
-from .guards import Watched
+from .guards import Watched, attributes
 from .location import stack_level, with_user_line
 from .nn.module import Module, assign_state
 from .numbers import NumberError, finite
@@ -137,7 +137,7 @@ class ParameterGroup(Watched, Mapping[str, Any]):
         if name == "betas":
             self["beta1"], self["beta2"] = pair(value)
             return
-        kind, known = self._kind(name), vars(self).get(name)
+        kind, known = self._kind(name), attributes(self).get(name)
         if known is not None and current_frame() is not None and isinstance(kind, hyperparameter):
             known.assign(cast(as_tensor(value), known.dtype))
             return
@@ -203,7 +203,7 @@ class Optimizer(Watched):
 
         @with_user_line
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.OPTIMIZER, name, type(self).__name__, [*vars(self), *dir(type(self))])
+            unknown(Place.OPTIMIZER, name, type(self).__name__, [*attributes(self), *dir(type(self))])
 
     @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:
@@ -337,8 +337,8 @@ class Optimizer(Watched):
         result: dict[str, Variable] = {}
         for number, group in enumerate(self._groups):
             prefix = f"param_groups.{number}." if len(self._groups) > 1 else ""
-            result |= {prefix + name: v for name, v in vars(group).items() if isinstance(v, Variable)}
-        for name, value in vars(self).items():
+            result |= {prefix + name: v for name, v in attributes(group).items() if isinstance(v, Variable)}
+        for name, value in attributes(self).items():
             if isinstance(value, Variable):
                 result[name] = value
             elif (

@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, Un
 
 from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
-from ..guards import Watched, note_change, watch_all_attributes, watch_attribute
+from ..guards import Watched, attributes, note_change, watch_all_attributes, watch_attribute
 from ..location import with_user_line
 from ..parameters import load_parameters, save_parameters
 from ..signatures import check_call
@@ -51,7 +51,7 @@ class static(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> static[T] | T:
         if instance is None:
             return self
-        value: T = instance.__dict__.setdefault(self.name, self.default)
+        value: T = attributes(instance).setdefault(self.name, self.default)
         frame = current_frame()
         if frame is not None:
             watch_attribute(frame, instance, self.name)
@@ -61,8 +61,8 @@ class static(Generic[T]):
     def __set__(self, instance: object, value: T) -> None:
         if self.check is not None:
             value = self.check(value)
-        before = instance.__dict__.get(self.name, self.default)
-        instance.__dict__[self.name] = value
+        before = attributes(instance).get(self.name, self.default)
+        attributes(instance)[self.name] = value
         if before is not value:
             note_change()
 
@@ -130,11 +130,11 @@ class Module(Watched):
         def __getattr__(self, name: str) -> Any:
             if hasattr(type(self), name):  # a property of the user's, whose own error this is about
                 return object.__getattribute__(self, name)
-            unknown(Place.MODULE, name, type(self).__name__, [*vars(self), *dir(type(self))])
+            unknown(Place.MODULE, name, type(self).__name__, [*attributes(self), *dir(type(self))])
 
     @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:
-        if not isinstance(value, Variable) and value is not None and isinstance(vars(self).get(name), Variable):
+        if not isinstance(value, Variable) and value is not None and isinstance(attributes(self).get(name), Variable):
             raise ArgumentError(
                 f"{type(self).__name__}.{name} is a Variable, and stays one",
                 got=brief(value),
@@ -185,7 +185,7 @@ class Module(Watched):
         """What is looked into for Variables and modules: the attributes, by name."""
         watch_all_attributes(self)
         return [
-            (n, v) for n, v in vars(self).items() if isinstance(v, Variable | Module | list | tuple | dict)
+            (n, v) for n, v in attributes(self).items() if isinstance(v, Variable | Module | list | tuple | dict)
         ]
 
     # Modes

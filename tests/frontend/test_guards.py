@@ -2,6 +2,7 @@
 one; it is traced again when something changed that it read, and only then."""
 
 import dis
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -248,6 +249,59 @@ def test_numbers_in_globals_and_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     check()
     set_power(1)
     check()
+
+
+FACTOR = 2.0
+
+
+class Base(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x * FACTOR
+
+
+class Derived(Base):
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.scale = 1.0
+
+    def forward(self, x: Any) -> Any:
+        ways = {
+            "super": lambda: super(Derived, self).forward(x),
+            "property": lambda: x * self.factor,
+            "cached": lambda: x * self.cached,
+            "static": lambda: self.times(x),
+            "compiled": lambda: self.compiled(x),
+            "grad": lambda: gx.grad(lambda y: gx.sum(y * y) * FACTOR / 2)(x),
+            "dict": lambda: x * vars(self)["scale"] * FACTOR,
+        }
+        return ways[self.kind]()
+
+    @property
+    def factor(self) -> float:
+        return FACTOR
+
+    @functools.cached_property
+    def cached(self) -> float:
+        return FACTOR
+
+    @staticmethod
+    def times(x: Any) -> Any:
+        return x * FACTOR
+
+    @gx.compile
+    def compiled(self, x: Any) -> Any:
+        return x * FACTOR
+
+
+@pytest.mark.parametrize("kind", ["super", "property", "static", "compiled", "grad", "dict"])
+def test_functions_reached_in_many_ways(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Derived(kind)
+    f = Counted(lambda x: module(x))
+    assert f(X).tolist() == f(X).tolist() == (2 * X).tolist() and f.traces == 1
+    monkeypatch.setattr(f"{__name__}.FACTOR", 3.0)
+    assert f(X).tolist() == f(X).tolist() == (3 * X).tolist() and f.traces == 2
+    module.scale = 2.0
+    assert f(X).tolist() == module(X).tolist() and f.traces == 2 + (kind == "dict")
 
 
 def test_what_a_trace_sets_itself_is_no_reason_to_trace_again() -> None:
