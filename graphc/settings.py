@@ -1,6 +1,6 @@
 """Settings: read once from `GRAPHC_*`, validated, passed along explicitly.
 
-Fields that change generated code are part of cache keys (`code_key`); fields that only observe are not.
+None changes generated code; one that did would be a part of the caches' keys.
 """
 
 from __future__ import annotations
@@ -44,11 +44,6 @@ class Settings:
     backend: str = "llvm"
     traceback: str = "user"
     check_nan: bool = False
-
-    @property
-    def code_key(self) -> tuple[tuple[str, object], ...]:
-        """The fields that change generated code."""
-        return tuple((f.name, getattr(self, f.name)) for f in fields(self) if f.metadata.get("code"))
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] | None = None) -> Settings:

@@ -59,17 +59,17 @@ class LLVMBackend:
         """Keep the program in the object cache; see `Keeper`."""
         if isinstance(program, LLVMProgram):
             parts = take_apart(program.built, program.target)
-            program.cache.put(_program_key(key, program.target, settings), to_bytes(parts))
+            program.cache.put(_program_key(key, program.target), to_bytes(parts))
 
     def recall(self, key: str, signature: Signature, settings: Settings) -> LLVMProgram | None:
         """The program that was kept under the key, with all its kernels."""
-        kept = ObjectCache(cache_folder(settings)).get(_program_key(key, host_target(), settings))
+        kept = ObjectCache(cache_folder(settings)).get(_program_key(key, host_target()))
         return None if kept is None else self.put_together(from_bytes(kept), signature, settings)
 
 
-def _program_key(key: str, target: Target, settings: Settings) -> str:
+def _program_key(key: str, target: Target) -> str:
     """Folding and planning ask for more than code generation does: NumPy's values, the sizes of caches."""
-    return cache_key("program", key, repr(target), settings.code_key, np.__version__)
+    return cache_key("program", key, repr(target), np.__version__)
 
 
 @dataclass(frozen=True, eq=False)

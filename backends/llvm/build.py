@@ -43,7 +43,7 @@ def compile_kernels(
     found: dict[Kernel, CompiledKernel] = {}
     fresh: list[tuple[Kernel, str, NativeKernel]] = []
     for kernel in dict.fromkeys(kernels):
-        key = cache_key("kernel", kernel.digest, target.key, settings.code_key)
+        key = cache_key("kernel", kernel.digest, repr(target))  # with the sizes of caches, for which tiles are chosen
         payload = cache.get(key)
         if payload is not None:
             found[kernel] = _unpack(payload)

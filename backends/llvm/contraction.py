@@ -21,6 +21,7 @@ from .microkernel import TileWriter
 from .packing import Packing, packing_grain, packing_units
 from .places import Frame
 from .places import Operand as Number
+from .plan import BYTE_NS
 from .target import Target
 from .text import Code, register_type
 from .units import tile_place, unit_place
@@ -88,7 +89,8 @@ def _write_packing(parts: _Parts, operand: Operand) -> None:
     parts.panels[operand.value] = slot
     prepares = len(reads) == 1 and not packing.reports
     units, grain = packing_units(operand), packing_grain(operand, blocking.depth)
-    parts.tasks.append(NativeTask(symbol, (*reads, slot), units, grain, blocking.serial, prepares))
+    cost = 2 * size * blocking.dtype.itemsize * BYTE_NS  # read and written
+    parts.tasks.append(NativeTask(symbol, (*reads, slot), units, grain, blocking.serial, prepares, cost))
 
 
 def _write_product(parts: _Parts) -> None:

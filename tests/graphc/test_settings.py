@@ -68,10 +68,6 @@ def test_no_legal_value(name: str, value: str, legal: str) -> None:
     assert legal in str(error.value)
 
 
-def test_only_what_changes_code_is_in_the_key() -> None:
-    assert Settings(check=Check.ALL, time=True).code_key == Settings().code_key
-
-
 # What each setting does: told apart from its default by one small function that is compiled and called.
 
 X = np.array([[1.0, -2.0, 3.0]], np.float32)
