@@ -1,6 +1,7 @@
 # make demo    train a small model and build it, with the light install that a user gets
 # make test    the whole test suite               PYTEST_ARGS="-m long" for the long tests
 # make bench   graphc and its peers, side by side
+# make gpu     on a machine with an NVIDIA GPU: the tests that need one, and a short benchmark
 # make lint    ruff and mypy
 # make clean   remove build results and caches    make distclean: the virtual environments as well
 #
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The release of torch that pyproject.toml names. On Linux, what that number alone selects is the CUDA build.
 TORCH ?= $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)$(if $(filter Linux,$(shell uname -s)),+cpu)
 
-.PHONY: help demo test bench lint clean distclean
+.PHONY: help demo test bench gpu lint clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +36,10 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	@$(PY) -m benchmarks $(BENCH_ARGS)
+
+# Without a network, and where the packages are there already: python -m benchmarks.gpu
+gpu: $(VENV)/.test
+	@$(PY) -m benchmarks.gpu $(GPU_ARGS)
 
 # The second line looks through the symlinks: pyproject.toml says why.
 lint: $(VENV)/.test

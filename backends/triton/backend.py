@@ -45,10 +45,10 @@ class TritonBackend:
 
     def build(self, lowered: Graph | Schedule, settings: Settings) -> TritonProgram:
         """Raises UnsupportedError where there is no GPU, saying what is missing."""
-        from .cuda import Device
+        from .cuda import first_device
 
         schedule = expect_schedule(lowered)
-        device = Device()
+        device = first_device()
         program = bind(schedule)
         loaded = device.load(program)
         return TritonProgram(schedule, program, lambda: device.allocate(program, loaded))

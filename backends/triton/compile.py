@@ -16,7 +16,7 @@ from typing import Any
 
 from graphc.errors import CompileError, UnsupportedError
 
-from .launches import KernelSource, Launch, Parameter
+from .launches import KernelSource, Launch, Memory, Parameter
 
 DEFAULT_ARCHITECTURE = 90  # Hopper; sm_90
 
@@ -79,7 +79,8 @@ def _compile(function: Any, launch: Launch, architecture: int) -> Artifact:
 
     names = function.arg_names
     signature = {name: pointer_type(p) for name, p in zip(names, launch.parameters, strict=True)}
-    aligned = {(n,): [["tt.divisibility", 16]] for n in range(len(names))}
+    regions = (n for n, p in enumerate(launch.parameters) if p.memory is not Memory.STATUS)  # those lie side by side
+    aligned = {(n,): [["tt.divisibility", 16]] for n in regions}
     # Subnormals count, and products are not merged into sums behind a recipe's back.
     options = {
         "num_warps": launch.warps,
@@ -95,6 +96,8 @@ def _compile(function: Any, launch: Launch, architecture: int) -> Artifact:
         )
     except Exception as error:  # Triton raises many kinds; each says what it could not compile
         raise CompileError(f"Triton refused the source of {launch.function}", got=str(error)) from error
+    if scratch := made.metadata.global_scratch_size:
+        raise CompileError(f"{launch.function} wants memory that it is not given", got=f"{scratch} bytes")
     cubin = made.asm["cubin"]
     return Artifact(
         launch, made.metadata.name, made.asm["ptx"], cubin, 32 * made.metadata.num_warps,

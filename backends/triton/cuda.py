@@ -9,6 +9,7 @@ import ctypes
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,17 @@ class Device:
             )
         )  # fmt: skip
         self.architecture: int = 10 * major + minor
+
+    def describe(self) -> dict[str, object]:
+        """What measurements say of it: name, compute capability, memory in bytes, version of the driver."""
+        driver = self._driver
+        name = _call(driver.cuDeviceGetName(128, self._device), "ask for the name")
+        return {
+            "device": name.split(b"\0")[0].decode(),
+            "compute_capability": self.architecture,
+            "memory": int(_call(driver.cuDeviceTotalMem(self._device), "ask for the memory")),
+            "driver": int(_call(driver.cuDriverGetVersion(), "ask for the version")),
+        }
 
     def use(self) -> None:
         """Make the context the calling thread's own."""
@@ -152,6 +164,12 @@ class CudaMemory:
             self._device.launch(function, bound.launch.programs, pointers)
 
 
+@lru_cache(maxsize=1)
+def first_device() -> Device:
+    """The process's only one: each has a stream of its own."""
+    return Device()
+
+
 def _driver() -> Any:
     """NVIDIA's driver bindings."""
     try:
@@ -183,5 +201,11 @@ def _call(answer: tuple[Any, ...], what: str) -> Any:
             "CUDA_ERROR_INSUFFICIENT_DRIVER",
         ):
             raise _missing(status.name)
-        raise CompileError(f"the CUDA driver could not {what}", got=status.name)
+        raise CompileError(f"the CUDA driver could not {what}", got=f"{status.name}: {_explained(status)}")
     return values[0] if values else None
+
+
+def _explained(status: Any) -> str:
+    """The driver's own words for a status."""
+    found, text = _driver().cuGetErrorString(status)
+    return text.decode() if int(found) == 0 and text else "no more is known"

@@ -1,0 +1,1 @@
+"""What to run first where a GPU is at hand: `python -m benchmarks.gpu`."""
