@@ -29,6 +29,7 @@ def vector_norm(
     not 0 (0), or the sum of the magnitudes to the power p, to the power 1 / p. Integers give float32.
 
     The Euclidean norm's gradient is x / norm; 0 where all elements are 0, and NaN for elements that are infinite.
+    Squares are added as they are: of float32 numbers beyond 10¹⁹ it is inf, and below 10⁻²³ it is 0, as NumPy's.
     """
     x = wide(x)
     if ord == 2:

@@ -93,6 +93,21 @@ def test_roots_of_squares(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_norms_of_zeros_and_of_equal_elements(backend: str) -> None:
+    for ord in (0.5, 1, 2, 3, 4, INF):
+
+        def norm(x: gx.Tensor, ord: float = ord) -> gx.Tensor:
+            return gx.linalg.vector_norm(x, ord=ord)
+
+        share = 2 ** (1 / ord) / 2 if ord != 1 else 1
+        check(norm, [f32([0, -0.0])], 0, [[0, 0]], backend, f"norm {ord} of zeros")
+        check(norm, [f32([-2, 2])], None, [[-share, share]], backend, f"norm {ord} of equals")
+    check(
+        gx.linalg.matrix_norm, [f32([[0, 0], [0, 0]])], 0, [[[0, 0], [0, 0]]], backend, "matrix norm of zeros"
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_clip_and_where(backend: str) -> None:
     x = f32([-INF, 0, 0.5, 1, INF, 3e38, 1e-45])
     check(
