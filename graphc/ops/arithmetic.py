@@ -15,8 +15,8 @@ from .. import ops
 from ..ir import Node
 from ..op import Kind, Op
 from . import functions, rules
+from .known import is_never_negative, known
 from .rules import ANY, FLOATS, NUMBERS, no_gradient
-from .signs import is_never_negative
 from .values import masked, ones_like, scaled, zeros_like
 
 add: Op = Op(
@@ -147,9 +147,12 @@ def _power_vjp(g: Node, y: Node, x: Node, n: Node) -> tuple[Node, Node]:
     """
     at_zero = ops.equal(x, zeros_like(x))
     constant = ops.equal(n, zeros_like(n))
-    flat = ops.logical_or(constant, at_zero) if is_never_negative(x) else constant
+    exponents = known(n)
+    steep = exponents is None or not np.all(exponents >= 1)
+    flat = ops.logical_or(constant, at_zero) if steep and is_never_negative(x) else constant
     one_less = power(x, ops.select(flat, ones_like(n), subtract(n, ones_like(n))))
-    flat = ops.logical_or(flat, ops.equal(one_less, zeros_like(n)))  # also where n is infinite
+    if exponents is None or not np.all(np.isfinite(exponents)):  # n·0 is NaN where n is infinite
+        flat = ops.logical_or(flat, ops.equal(one_less, zeros_like(n)))
     vanishes = ops.logical_or(ops.equal(y, zeros_like(y)), ops.logical_and(at_zero, constant))
     log = ops.log(ops.select(vanishes, ones_like(x), x))
     return (

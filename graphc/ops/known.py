@@ -1,4 +1,4 @@
-"""What is known of the sign of a value without computing it. Gradient rules ask; nothing else depends on it."""
+"""What is known of a value without computing it. Gradient rules ask; nothing else depends on it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,12 @@ def _is_square(node: Node) -> bool:
 def _is_even_power(node: Node) -> bool:
     if node.op is not ops.power:
         return False
-    exponent = node.inputs[1]
-    while exponent.op in (ops.broadcast, ops.reshape):
-        (exponent,) = exponent.inputs
-    return exponent.op is ops.constant and bool(np.all(exponent.attrs["value"].array % 2 == 0))
+    exponents = known(node.inputs[1])
+    return exponents is not None and bool(np.all(exponents % 2 == 0))
+
+
+def known(node: Node) -> np.ndarray | None:
+    """The values that a node has whatever the inputs are: those of a constant, repeated or not."""
+    while node.op in (ops.broadcast, ops.reshape):
+        (node,) = node.inputs
+    return node.attrs["value"].array if node.op is ops.constant else None
