@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -475,6 +476,85 @@ def test_ctrl_c_while_a_call_runs():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert v.numpy()[0] == v.storage.array[0] != old
+
+
+def long_step() -> tuple[list[gx.Variable], Any]:
+    """About half a second of products, then updates in place."""
+    w = [gx.Variable(np.random.default_rng(i).standard_normal((1024, 1024)).astype(np.float32) / 32) for i in range(4)]
+
+    @gx.compile
+    def step(x: Any) -> Any:
+        for _ in range(6):
+            for each in w:
+                x = gx.tanh(x @ each)
+        for each in w:
+            each.assign(each * 0.5 + x)
+        return gx.sum(x)
+
+    return w, step
+
+
+def interrupted_after(seconds: float, call: Callable[[], Any]) -> float:
+    """Call it, press Ctrl-C after so many seconds, and give the seconds until the call was left."""
+    times = []
+
+    def press() -> None:
+        times.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(seconds, press)
+    timer.start()
+    try:
+        call()
+    finally:
+        timer.join()
+        times.append(time.perf_counter())
+    return times[1] - times[0]
+
+
+@native
+@pytest.mark.parametrize("threads", [1, 0])
+def test_ctrl_c_ends_a_long_call_with_all_variables_as_before(threads):
+    with gx.using(threads=threads):
+        w, step = long_step()
+        x = np.eye(1024, dtype=np.float32)
+        start = time.perf_counter()
+        step(x)
+        whole = time.perf_counter() - start
+        old = [v.numpy().copy() for v in w]
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            for part in (0.2, 0.5):
+                with pytest.raises(KeyboardInterrupt):
+                    interrupted_after(part * whole, lambda: step(x))
+                now = [v.numpy() for v in w]
+                assert all((a == b).all() for a, b in zip(now, old, strict=True)) or part > 0.2, "cut off, or late"
+                same = [(a == b).all() for a, b in zip(now, old, strict=True)]
+                assert all(same) or not any(same), "all of them, or none"
+                old = [v.copy() for v in now]
+        finally:
+            signal.signal(signal.SIGINT, before)
+        step(x)
+        assert not any((v.numpy() == o).all() for v, o in zip(w, old, strict=True))
+
+
+@native
+def test_a_handler_of_ctrl_c_that_wants_to_go_on():
+    """It sets a flag, say; then the call begins once more, and its result is that of one call."""
+    w, step = long_step()
+    copies = [v.numpy().copy() for v in w]
+    x = np.eye(1024, dtype=np.float32)
+    wanted = step(x).item()
+    for v, c in zip(w, copies, strict=True):
+        v.assign(c)
+    flags: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda *_: flags.append(1))
+    results: list[float] = []
+    try:
+        interrupted_after(0.1, lambda: results.append(step(x).item()))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert flags == [1] and results == [wanted]
 
 
 # Bad indices and divisions

@@ -129,6 +129,9 @@ class ArrayCall:
         self._seen[: len(versions)] = list(versions)
 
 
+SYMBOLS = ("graphc_call_arrays", "graphc_call_addresses", "graphc_poll")
+
+
 @lru_cache(maxsize=1)
 def check_layout() -> None:
     """Raise CompileError unless arrays in memory are as `ArrayLayout` says."""
@@ -161,8 +164,28 @@ def array_call_ir() -> str:
     )
 
 
+# @graphc_poll: whether Ctrl-C was pressed. Python's own handler then runs where it always does, after native code.
 # @begin: run, unless the prepared work is out of date; the versions of what the program writes rise first.
 _IR = """
+declare i32 @PyGILState_Ensure()
+declare void @PyGILState_Release(i32)
+declare i32 @PyOS_InterruptOccurred()
+declare void @PyErr_SetInterrupt()
+
+define i32 @graphc_poll() {
+entry:
+  %state = call i32 @PyGILState_Ensure()
+  %occurred = call i32 @PyOS_InterruptOccurred()
+  %any = icmp ne i32 %occurred, 0
+  br i1 %any, label %again, label %done
+again:
+  call void @PyErr_SetInterrupt()
+  br label %done
+done:
+  call void @PyGILState_Release(i32 %state)
+  ret i32 %occurred
+}
+
 define internal i64 @begin(ptr %call) {
 entry:
   %watched.at = getelementptr i8, ptr %call, i64 $call_watched

@@ -22,7 +22,7 @@ from graphc.storage import Storage
 from graphc.types import type_of
 
 from . import jit
-from .array_call import NO_MATCH, array_call_object
+from .array_call import NO_MATCH, SYMBOLS, array_call_object
 from .build import BuiltProgram, Origin, build_program, compile_kernels
 from .cache import ObjectCache, cache_folder, cache_key
 from .instance import Instance, PrepareError, address
@@ -97,7 +97,7 @@ class LLVMProgram:
 
 @lru_cache(maxsize=1)
 def _calls(code: bytes) -> jit.Code:
-    return jit.load([code], ["graphc_call_arrays", "graphc_call_addresses"])
+    return jit.load([code], SYMBOLS)
 
 
 class BoundLLVMProgram:

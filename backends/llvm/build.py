@@ -66,6 +66,7 @@ def compile_kernels(
     return found
 
 
+LONG_NS = 2e6  # a call that takes longer, roughly, looks for Ctrl-C now and then
 MEETING_NS = 4_000.0  # what it costs threads to meet: a barrier, and fetching what the others have written
 
 
@@ -245,11 +246,21 @@ class _Builder:
             self.prepared,
             tuple(literal.array for literal in self.schedule.constants),
             not _pays_to_share(self.main, tasks),
+            self._interruptible(tasks),
             self.functions,
         )
         updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
         origins, prepare_origins = (tuple(r.origin for r in rows) for rows in (self.main, self.prepare))
         return BuiltProgram(native, origins, prepare_origins, tuple(updated), tuple(self.ends))
+
+    def _interruptible(self, tasks: Sequence[TaskSpec]) -> int:
+        """How many tasks may be cut off: those that are over before any that writes a Variable may start."""
+        if sum(row.task.cost_ns for row in self.main) < LONG_NS:
+            return 0
+        starts = [row.ready for row in table(tasks)]
+        variables = {b.number for b in self.buffers if b.space is Space.VARIABLE}
+        writers = [n for n, row in enumerate(self.main) if row.written & variables]
+        return sum(start < starts[writers[0]] for start in starts) if writers else len(tasks)
 
     def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
         waits = barriers(self._access(row) for row in rows)

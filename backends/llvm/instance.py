@@ -22,7 +22,7 @@ from graphc.storage import ALIGNMENT, Storage, aligned_empty
 from graphc.types import TensorType, uint8
 
 from .array_call import NO_MATCH, STALE, ArrayCall
-from .native import NO_TEAM, Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
+from .native import INTERRUPTED, NO_TEAM, Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
 from .team import Team
 
 
@@ -58,6 +58,7 @@ class Instance:
                 pointers[buffer.number] = address(memory) + buffer.offset
         serial = all(t.serial for t in program.prepare)
         self._steps = _Table(program.tasks, code, self._table, _flags(program.sequential))
+        self._steps.context.poll, self._steps.context.polled = calls["graphc_poll"], program.interruptible
         self._prepare = _Table(program.prepare, code, self._table, _flags(serial))
         self._watched = _watched(program, variables)
         run, page = team.addresses
@@ -102,7 +103,7 @@ class Instance:
                     raise PrepareError(failed)
             elif status == NO_TEAM:
                 self._team.start()
-            else:
+            elif status != INTERRUPTED:  # else the handler of Ctrl-C has run just now, and wants to go on: once more
                 break
         return status
 

@@ -10,7 +10,8 @@ Every offset that IR text, C text or Python uses comes from these structures. No
         task          number of the task, reported with a bad index
         context       the running instance; kernels touch `status` and `bad_index` only, through `@report`
     call              i64 graphc_call(ptr context, ptr team): runs all tasks, on the team or on this thread alone
-    status            0: all went well; n > 0: task n - 1 met a bad index; NO_TEAM: the team has to be started first
+    status            0: all went well; n > 0: task n - 1 met a bad index; NO_TEAM: the team has to be started first;
+                      INTERRUPTED: whoever called wants to stop, and no Variable has been written yet
 
 Tasks are cut into tiles of `grain` units, which threads take one by one. A task starts as soon as the first `ready`
 tiles of the program are finished. So a thread that holds no tile delays nobody, be it asleep, stopped by the system, or
@@ -36,6 +37,7 @@ from graphc.errors import CompileError
 from graphc.schedule import Buffer, Space
 
 NO_TEAM = -1
+INTERRUPTED = -4  # -2 and -3 are `array_call`'s
 
 
 class ContextFlags(IntFlag):
@@ -66,6 +68,9 @@ class Context(ctypes.Structure):
         ("taken", c_void_p),  # i64[task_count]: region << 32 | tiles of the task that were taken
         ("status", c_int64),
         ("bad_index", c_int64),  # the value of the index that `status` is about
+        ("poll", c_void_p),  # i32 (): whether to stop; asked now and then by the calling thread …
+        ("polled", c_int64),  # … before a tile of the first so many tasks
+        ("next_poll", c_int64),  # when to ask again, in nanoseconds of a clock of its own
     )
 
 
@@ -166,8 +171,9 @@ def rows(tasks: Sequence[TaskSpec]) -> list[Row]:
 class NativeProgram:
     """A compiled program, whole. `objects` maps the name of each object file, unique within the program, to its
     bytes; together they define the symbols that the tasks name. `constants` are the contents of the CONSTANT
-    buffers by position. `sequential`: run on the calling thread and wake nobody. `functions`: by symbol, for those who
-    check tables that come from outside."""
+    buffers by position. `sequential`: run on the calling thread and wake nobody. `interruptible`: the number of tasks
+    before the first that may write a Variable, if all take so long that one wants to stop them. `functions`: by symbol,
+    for those who check tables that come from outside."""
 
     objects: Mapping[str, bytes]
     tasks: tuple[TaskSpec, ...]
@@ -177,6 +183,7 @@ class NativeProgram:
     prepared_bytes: int
     constants: tuple[np.ndarray, ...]
     sequential: bool = False
+    interruptible: int = 0
     functions: Mapping[str, Function] = field(default_factory=dict)
 
     @property

@@ -49,6 +49,7 @@ class Tables:
     prepared_bytes: int
     constants: tuple[str, ...]
     sequential: bool
+    interruptible: int
     origins: tuple[Origin, ...]
     prepare_origins: tuple[Origin, ...]
     updated: tuple[int, ...]
@@ -70,6 +71,7 @@ def take_apart(built: BuiltProgram, target: Target) -> Parts:
         native.prepared_bytes,
         tuple(map(constant_name, literals)),
         native.sequential,
+        native.interruptible,
         built.origins,
         built.prepare_origins,
         built.updated,
@@ -117,6 +119,7 @@ def put_together(parts: Parts, host: Target, signature: Signature) -> BuiltProgr
         tables.prepared_bytes,
         _constants(tables, parts.arrays),
         tables.sequential,
+        tables.interruptible,
         tables.functions,
     )
     _check_buffers(native)

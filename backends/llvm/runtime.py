@@ -19,7 +19,7 @@ from string import Template
 
 from graphc.errors import UnsupportedError
 
-from .native import NO_TEAM, Context, ContextFlags, Task, Team
+from .native import INTERRUPTED, NO_TEAM, Context, ContextFlags, Task, Team
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def runtime_ir(triple: str) -> str:
         futex=on.futex, pause=on.pause, declare_pause=on.declaration,
         task_size=ctypes.sizeof(Task), team_size=ctypes.sizeof(Team),
         sequential=ContextFlags.SEQUENTIAL.value, no_team=NO_TEAM,
+        interrupted=INTERRUPTED, poll_every=POLL_NS,
     )  # fmt: skip
 
 
@@ -144,7 +145,7 @@ join:
   %over = icmp eq ptr %context, null
   br i1 %over, label %rest, label %work
 work:
-  call void @work(ptr %context, ptr %team, i32 %region)
+  call void @work(ptr %context, ptr %team, i32 %region, i64 0)
   br label %rest
 rest:
   %after = atomicrmw sub ptr %active.at, i32 1 seq_cst
@@ -222,6 +223,10 @@ done:
 }
 """
 
+POLL_NS = 50_000_000  # between two looks for an interrupt, each of which waits for Python's lock
+
+# @ask: look for an interrupt, if it is time; then the status says so, and tasks are not carried out. Only the calling
+# thread asks, before a tile that the phase then waits for: so nobody has begun with what comes after the phase.
 # @await: whether `goal` tiles of the region were finished, once they are; false if the region is over.
 # @work: take tiles of each task in turn, as soon as it may start, until none is left or the region is over. After a
 # bad index, tiles are counted and not carried out.
@@ -252,7 +257,38 @@ over:
   ret i1 false
 }
 
-define internal void @work(ptr %context, ptr %team, i32 %region) nounwind {
+declare i32 @clock_gettime(i32, ptr)
+
+define internal void @ask(ptr %context) noinline nounwind {
+entry:
+  %time = alloca { i64, i64 }, align 8
+  %ignored = call i32 @clock_gettime(i32 6, ptr %time)
+  %seconds = load i64, ptr %time
+  %part.at = getelementptr i8, ptr %time, i64 8
+  %part = load i64, ptr %part.at
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %part
+  %next.at = getelementptr i8, ptr %context, i64 $context_next_poll
+  %next = load i64, ptr %next.at
+  %due = icmp sge i64 %now, %next
+  br i1 %due, label %poll, label %done
+poll:
+  %later = add i64 %now, $poll_every
+  store i64 %later, ptr %next.at
+  %poll.at = getelementptr i8, ptr %context, i64 $context_poll
+  %function = load ptr, ptr %poll.at
+  %answer = call i32 %function()
+  %wanted = icmp ne i32 %answer, 0
+  br i1 %wanted, label %stop, label %done
+stop:
+  %status.at = getelementptr i8, ptr %context, i64 $context_status
+  %pair = cmpxchg ptr %status.at, i64 0, i64 $interrupted monotonic monotonic
+  br label %done
+done:
+  ret void
+}
+
+define internal void @work(ptr %context, ptr %team, i32 %region, i64 %polled) nounwind {
 entry:
   %status.at = getelementptr i8, ptr %context, i64 $context_status
   %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
@@ -307,6 +343,12 @@ take:
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %run, label %look
 run:
+  %asks = icmp ult i64 %number, %polled
+  br i1 %asks, label %ask, label %go
+ask:
+  call void @ask(ptr %context)
+  br label %go
+go:
   %status = load atomic i64, ptr %status.at monotonic, align 8
   %well = icmp eq i64 %status, 0
   br i1 %well, label %do, label %tally
@@ -347,15 +389,13 @@ entry:
   %tasks = load ptr, ptr %tasks.at
   %count.at = getelementptr i8, ptr %context, i64 $context_task_count
   %count = load i64, ptr %count.at
+  %polled.at = getelementptr i8, ptr %context, i64 $context_polled
+  %polled = load i64, ptr %polled.at
   br label %head
 head:
-  %number = phi i64 [ 0, %entry ], [ %number.next, %task ]
+  %number = phi i64 [ 0, %entry ], [ %number.next, %next ]
   %more = icmp ult i64 %number, %count
-  br i1 %more, label %look, label %done
-look:
-  %status = load atomic i64, ptr %status.at monotonic, align 8
-  %well = icmp eq i64 %status, 0
-  br i1 %well, label %task, label %done
+  br i1 %more, label %task, label %done
 task:
   %offset = mul i64 %number, $task_size
   %row = getelementptr i8, ptr %tasks, i64 %offset
@@ -365,7 +405,29 @@ task:
   %slots = load ptr, ptr %slots.at
   %units.at = getelementptr i8, ptr %row, i64 $task_units
   %units = load i64, ptr %units.at
-  call void %function(ptr %buffers, ptr %slots, i64 0, i64 %units, i64 %number, ptr %context)
+  %grain.at = getelementptr i8, ptr %row, i64 $task_grain
+  %grain = load i64, ptr %grain.at
+  %asks = icmp ult i64 %number, %polled
+  %step = select i1 %asks, i64 %grain, i64 %units
+  br label %tile
+tile:
+  %low = phi i64 [ 0, %task ], [ %high, %do ]
+  br i1 %asks, label %ask, label %look
+ask:
+  call void @ask(ptr %context)
+  br label %look
+look:
+  %status = load atomic i64, ptr %status.at monotonic, align 8
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %do, label %done
+do:
+  %end = add i64 %low, %step
+  %short = icmp ult i64 %units, %end
+  %high = select i1 %short, i64 %units, i64 %end
+  call void %function(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %number, ptr %context)
+  %rest = icmp ult i64 %high, %units
+  br i1 %rest, label %tile, label %next
+next:
   %number.next = add i64 %number, 1
   br label %head
 done:
@@ -419,7 +481,9 @@ open:
   %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
   %bumped = atomicrmw add ptr %region.at, i32 1 seq_cst
   call void @wake(ptr %region.at, ptr %sleepers.at)
-  call void @work(ptr %context, ptr %team, i32 %region)
+  %polled.at = getelementptr i8, ptr %context, i64 $context_polled
+  %polled = load i64, ptr %polled.at
+  call void @work(ptr %context, ptr %team, i32 %region, i64 %polled)
   %last = sub i64 %tasks, 1
   %none = icmp slt i64 %last, 0
   br i1 %none, label %close, label %finish

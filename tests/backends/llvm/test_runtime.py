@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm import jit
-from graphc.backends.llvm.array_call import array_call_ir
+from graphc.backends.llvm.array_call import SYMBOLS, array_call_ir
 from graphc.backends.llvm.instance import Instance, address
 from graphc.backends.llvm.native import NativeProgram, TaskSpec, rows
 from graphc.backends.llvm.runtime import runtime_ir
@@ -25,9 +25,7 @@ from graphc.storage import Storage
 from graphc.types import TensorType, float32, float64, int64, type_of
 from tests.backends.llvm import kernels
 
-CALLS = jit.load(
-    [jit.compile_object(array_call_ir(), host_target(), verify=True)], ["graphc_call_arrays", "graphc_call_addresses"]
-)
+CALLS = jit.load([jit.compile_object(array_call_ir(), host_target(), verify=True)], SYMBOLS)
 RUNTIME = jit.compile_object(runtime_ir(host_target().triple), host_target(), verify=True)
 
 
