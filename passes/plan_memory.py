@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from graphc.storage import ALIGNMENT
 
 
@@ -32,20 +34,35 @@ def plan_memory(lives: Sequence[Life]) -> tuple[tuple[int, ...], int]:
     (greedy by size, as in Pisarchyk & Lee, "Efficient memory management for deep neural net inference", 2020).
     """
     offsets = [0] * len(lives)
-    placed: list[tuple[int, int, Life]] = []  # start, end, life; sorted by start
-    total = 0
+    placed = _Placed(len(lives))
     for number in sorted(range(len(lives)), key=lambda n: (-lives[n].nbytes, lives[n].first)):
-        life = lives[number]
+        offsets[number] = placed.put(lives[number])
+    return tuple(offsets), placed.total
+
+
+class _Placed:
+    """Temporaries that have their places, as rows of numbers sorted by start, so that all are compared at once."""
+
+    def __init__(self, most: int) -> None:
+        self.table = np.zeros((4, most), np.int64)  # start, end, first step, last step
+        self.count = 0
+        self.total = 0
+
+    def put(self, life: Life) -> int:
+        """Place one more at the lowest offset."""
         size = rounded(life.nbytes)
-        start = 0
-        for low, high, other in placed:
-            if other.last < life.first or life.last < other.first:
-                continue
-            if low - start >= size:
-                break
-            start = max(start, high)
-        offsets[number] = start
-        placed.append((start, start + size, life))
-        placed.sort(key=lambda p: p[0])
-        total = max(total, start + size)
-    return tuple(offsets), total
+        start = self._lowest(life, size)
+        at = int(np.searchsorted(self.table[0, : self.count], start, side="right"))
+        self.table[:, at + 1 : self.count + 1] = self.table[:, at : self.count]
+        self.table[:, at] = start, start + size, life.first, life.last
+        self.count += 1
+        self.total = max(self.total, start + size)
+        return start
+
+    def _lowest(self, life: Life, size: int) -> int:
+        """The lowest offset with so much space below the next temporary that lives at the same time, or above all."""
+        starts, ends, firsts, lasts = self.table[:, : self.count]
+        meets = (lasts >= life.first) & (firsts <= life.last)
+        tops = np.concatenate(([0], np.maximum.accumulate(ends[meets])))
+        fits = starts[meets] - tops[:-1] >= size
+        return int(tops[fits.argmax() if fits.any() else -1])
