@@ -6,13 +6,14 @@ Knows neither how kernels are lowered nor how programs run.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.errors import CompileError, Location
-from graphc.kernel import Kernel, Slot
+from graphc.kernel import Kernel, KernelKind, Slot
 from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
 from graphc.settings import Check, Settings
 from graphc.storage import ALIGNMENT
@@ -41,29 +42,50 @@ def compile_kernels(
 ) -> dict[Kernel, CompiledKernel]:
     """Lower and compile each kernel that the cache does not hold. Raises UnsupportedError for what can't be lowered."""
     found: dict[Kernel, CompiledKernel] = {}
-    fresh: list[tuple[Kernel, str, NativeKernel]] = []
-    for kernel in dict.fromkeys(kernels):
+    fresh: dict[Kernel, str] = {}
+    kernels = tuple(dict.fromkeys(kernels))
+    for kernel in kernels:
         key = cache_key("kernel", kernel.digest, repr(target))  # with the sizes of caches, for which tiles are chosen
         payload = cache.get(key)
         if payload is not None:
             found[kernel] = _unpack(payload)
         else:
-            from .lower import lower  # a start that finds all in the cache is spared the code generator
-
-            fresh.append((kernel, key, lower(kernel, target, symbol_of(kernel))))
-    verify = settings.check is Check.ALL
-    threads = settings.threads or usable_threads()
-    objects = jit.compile_objects(
-        [native.ir for _, _, native in fresh], target, verify=verify, threads=threads
-    )
-    for (kernel, key, native), code in zip(fresh, objects, strict=True):
-        found[kernel] = CompiledKernel(native, code)
-        cache.put(key, _pack(found[kernel]))
+            fresh[kernel] = key
+    for kernel, compiled in _compiled(sorted(fresh, key=_lightness), target, settings):
+        found[kernel] = compiled
+        cache.put(fresh[kernel], _pack(compiled))
     if "cache" in settings.log:
         where = cache.folder or "no folder"
         text = f"{len(found) - len(fresh)} of {len(found)} kernels found in {where}, the others compiled"
         print(f"graphc: cache: {text}", file=sys.stderr)
-    return found
+    return {kernel: found[kernel] for kernel in kernels}
+
+
+def _lightness(kernel: Kernel) -> tuple[bool, int]:
+    """Sorts kernels so that those come first which take longest to compile, and no thread has to wait for one long."""
+    return kernel.kind is not KernelKind.CONTRACTION, -len(kernel.values)
+
+
+def _compiled(
+    kernels: Sequence[Kernel], target: Target, settings: Settings
+) -> Iterator[tuple[Kernel, CompiledKernel]]:
+    """The kernels, lowered and compiled by several threads."""
+    if not kernels:
+        return
+    from .lower import lower  # a start that finds all in the cache is spared the code generator
+
+    natives: dict[Kernel, NativeKernel] = {}
+
+    def text(kernel: Kernel) -> str:
+        natives[kernel] = lower(kernel, target, symbol_of(kernel))
+        return natives[kernel].ir
+
+    verify = settings.check is Check.ALL
+    threads = settings.threads or usable_threads()
+    modules = [functools.partial(text, kernel) for kernel in kernels]
+    objects = jit.compile_objects(modules, target, verify=verify, threads=threads)
+    for kernel, code in zip(kernels, objects, strict=True):
+        yield kernel, CompiledKernel(natives[kernel], code)
 
 
 LONG_NS = 2e6  # a call that takes longer, roughly, looks for Ctrl-C now and then

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from ctypes import c_int, c_size_t, c_void_p
 from functools import lru_cache
@@ -35,12 +35,19 @@ def compile_object(ir: str, target: Target, *, level: int = 1, verify: bool = Fa
 
 
 def compile_objects(
-    modules: Sequence[str], target: Target, *, level: int = 1, verify: bool = False, threads: int = 1
+    modules: Sequence[str | Callable[[], str]],
+    target: Target,
+    *,
+    level: int = 1,
+    verify: bool = False,
+    threads: int = 1,
 ) -> tuple[bytes, ...]:
-    """The object files of several modules, compiled by as many threads."""
+    """The object files of several modules, compiled by as many threads, the first ones first. A module is its text, or
+    what makes it, which goes on in one thread while another is in LLVM."""
 
-    def compile_one(ir: str) -> bytes:
-        with _machine(target, level) as machine, _parsed(ir, machine, verify) as module:
+    def compile_one(ir: str | Callable[[], str]) -> bytes:
+        text = ir if isinstance(ir, str) else ir()
+        with _machine(target, level) as machine, _parsed(text, machine, verify) as module:
             return _emit(machine, module)
 
     with _in_llvm, _without_strength_reduction():
