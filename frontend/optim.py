@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.types import DType
 
 from .binary import add, divide, less, multiply, subtract
@@ -45,7 +46,7 @@ class SGD(Optimizer):
         )
         for group in self.param_groups:
             if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-                raise HyperparameterError("nesterov needs a momentum and no dampening", got=repr(group))
+                raise HyperparameterError("nesterov needs a momentum and no dampening", got=brief(group))
             group.has_velocities = group["momentum"] > 0
             group.steps = Variable(np.int64(0), trainable=False, name="steps")
             if not group.has_velocities:

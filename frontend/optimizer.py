@@ -155,7 +155,7 @@ class ParameterGroup(Watched, Mapping[str, Any]):
         if name not in self._owner.kinds:
             raise GroupError(
                 "a group of parameters has other options",
-                got=repr(name),
+                got=brief(name),
                 hint=", ".join(["params", *self._owner.kinds]),
             )
         return self._owner.kinds[name]
