@@ -202,21 +202,26 @@ class Graph:
         return str(self)
 
 
-def topological_order(results: Sequence[Node]) -> tuple[Node, ...]:
-    """All nodes that `results` depend on, inputs first; depth first, so the order is stable. Without recursion."""
+def topological_order(
+    results: Sequence[Node], passes: Callable[[Node], bool] | None = None
+) -> tuple[Node, ...]:
+    """All nodes that `results` depend on, inputs first; depth first, so the order is stable. Without recursion.
+
+    What lies behind a node that does not pass is left out.
+    """
     done: set[Node] = set()
     order: list[Node] = []
     for result in results:
         if result in done:
             continue
         done.add(result)
-        stack = [(result, iter(result.inputs))]
+        stack = [(result, iter(result.inputs if passes is None or passes(result) else ()))]
         while stack:
             node, rest = stack[-1]
             for i in rest:
                 if i not in done:
                     done.add(i)
-                    stack.append((i, iter(i.inputs)))
+                    stack.append((i, iter(i.inputs if passes is None or passes(i) else ())))
                     break
             else:
                 stack.pop()

@@ -11,6 +11,7 @@ from graphc.errors import CompileError, UnsupportedError
 from graphc.ir import Node, located, topological_order
 from graphc.op import Kind
 from graphc.ops import add, converted
+from graphc.ops.rules import no_gradient
 from graphc.types import TensorType
 
 
@@ -48,11 +49,12 @@ def differentiate(
 def _active_nodes(outputs: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, None]:
     """The nodes that gradients flow through: they depend on `wrt`, outputs depend on them, and they are floats.
 
-    In topological order; the dict serves as an ordered set.
+    In topological order; the dict serves as an ordered set. What lies behind an op that passes no gradient on, such as
+    the value that a Variable was assigned in an earlier step, is not looked at.
     """
     targets = set(wrt)
     active: dict[Node, None] = {}
-    for node in topological_order(outputs):
+    for node in topological_order(outputs, lambda node: node.op.vjp is not no_gradient):
         if _carries_gradients(node) and (node in targets or any(i in active for i in node.inputs)):
             active[node] = None
     return active

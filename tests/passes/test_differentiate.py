@@ -13,7 +13,7 @@ from graphc.errors import CompileError, Location, UnsupportedError
 from graphc.evaluate import evaluate_graph
 from graphc.ir import Graph, Node, located, topological_order
 from graphc.op import Kind, Op
-from graphc.passes.differentiate import differentiate
+from graphc.passes.differentiate import _active_nodes, differentiate
 from graphc.types import TensorType, TupleType, float32, float64, int64
 
 F64 = TensorType(float64, ())
@@ -172,3 +172,16 @@ def test_deep_graphs_need_no_recursion():
         y = ops.add(y, x)
     (g,) = gradient(y, x)
     assert value(g, x=1.0) == 5001
+
+
+def test_what_no_gradient_passes_through_is_not_looked_at() -> None:
+    """So that the steps of a loop in one trace each cost what the first one costs."""
+    x = ops.input(type=TensorType(float32, (3,)), name="x")
+    leaf = x
+    for _ in range(100):
+        leaf = ops.exp(leaf)
+    leaf = ops.stop_gradient(leaf)
+    loss = ops.sum(ops.multiply(leaf, leaf), axes=(0,))
+    assert len(_active_nodes([loss], [leaf, x])) == 3
+    of_leaf, of_x = differentiate([loss], [leaf, x], [ops.scalar_constant(1.0, float32)])
+    assert of_leaf is not None and of_x is None
