@@ -7,6 +7,7 @@ promotion nor broadcasting. In a trace an op becomes a node; outside of one it i
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -215,10 +216,12 @@ def rounded_once(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """For a function of floats in several steps: it computes with `wide` values, and what it gives is rounded to the
     float dtype of its first argument. So nothing on the way passes through the range of 16 bits, fused or not."""
 
+    first = next(iter(inspect.signature(function).parameters))
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         result = function(*args, **kwargs)
-        own = float_dtype(args[0] if args else next(iter(kwargs.values())))
+        own = float_dtype(args[0] if args else kwargs[first])
         return cast(result, own) if own.computes_as is result.dtype else result
 
     return call

@@ -131,6 +131,13 @@ def test_they_are_so_in_triton(name: str) -> None:
     assert_rounded(got, wanted, f"{name} on triton")
 
 
+def test_the_first_argument_decides_also_by_name() -> None:
+    x, y = np.ones((2, 3), np.float16), np.zeros(2, np.int64)
+    assert nn.cross_entropy(target=y, input=x).dtype is gx.float16
+    assert nn.mse_loss(target=x.astype(np.float32), input=x).dtype is gx.float16
+    assert nn.layer_norm(x, 3, np.ones(3, np.float32)).dtype is gx.float32  # as promotion has it
+
+
 def assert_rounded(got: np.ndarray, wanted: np.ndarray, where: str) -> None:
     """Within one unit in the last place, which float32's own rounding may cost beside a tie."""
     assert np.isfinite(got.astype(np.float32)).all(), where
