@@ -194,7 +194,12 @@ def axis_cost(kernel: Kernel, axis: Axis, lanes: int, tile: Axis | None) -> floa
                 axis in value.axes
             ):  # combining the lanes: a shuffle and the recipe, halving, and waiting for each
                 total += (value.combine.cost + 2) * (lanes.bit_length() - 1) * 2 * axes_size(axes)
-    return total + sum(access_cost(s.index, axis, lanes, tile) for s in kernel.stores)
+    for s in kernel.stores:
+        if s.accumulate:  # loaded and stored at every point that it sums over, and never as a tile
+            total += 2 * axes_size(s.accumulate) * access_cost(s.index, axis, lanes, None)
+        else:
+            total += access_cost(s.index, axis, lanes, tile)
+    return total
 
 
 def choose_axes(kernel: Kernel, target: Target) -> tuple[Axis | None, Axis | None]:

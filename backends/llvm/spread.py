@@ -17,6 +17,7 @@ from .rewrite import Rewrite, component, sum_of
 from .sweeps import Sweep, needed_in, sweeps_of
 
 PARTS = 64  # the most parts that are made for threads
+NARROW = 16  # fewer sums than this do not fill a vector
 MOST_TERMS = 512  # that one element in memory is summed of, one after the other; more are cut …
 PART_TERMS = 128  # … into parts of about so many, so that rounding errors do not add up
 
@@ -188,9 +189,13 @@ class PartialSums:
         return [a for a in (*self.old.parallel, *self.old.row) if a in store.index.axes]
 
     def _place(self, store: Store, part: Index) -> Index:
-        """Where in scratch memory a part has its sum of a store."""
+        """Where in scratch memory a part has its sum of a store. Parts of few sums lie side by side, so that vectors
+        may run along them."""
         axes = self._axes(store)
-        return flatten([part, *map(Index.of, axes)], [self.cut.total, *(a.size for a in axes)])
+        places, sizes = [*map(Index.of, axes)], [a.size for a in axes]
+        if axes_size(axes) < NARROW:
+            return flatten([*places, part], [*sizes, self.cut.total])
+        return flatten([part, *places], [self.cut.total, *sizes])
 
     def _total(self, store: Store, slot: int) -> Kernel:
         part = Axis(f"{self.cut.axis.name}p", self.cut.total)
