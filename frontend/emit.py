@@ -341,6 +341,7 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
 def _owned(result: Any) -> Any:
     if isinstance(result, Borrowed):
         return concrete(aligned_copy(result._array))
-    if type(result) is tuple or type(result) is list:
-        return type(result)(map(_owned, result))
+    if isinstance(result, tuple | list):
+        owned = map(_owned, result)
+        return type(result)(*owned) if hasattr(result, "_fields") else type(result)(owned)
     return result

@@ -1,12 +1,14 @@
 """Concrete operations: evaluated at once, and what they give is what compiled functions give."""
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import graphc as gx
 from graphc.executable import Compilation
+from graphc.frontend.emit import as_tensor, operation
 from graphc.frontend.pieces import PIECE, in_pieces
 from graphc.frontend.tracer import Frame
 from graphc.ops.random import philox_block, philox_blocks
@@ -301,6 +303,24 @@ def test_results_do_not_follow_the_arrays_of_others(name: str, wrap: object) -> 
     before = found.tolist()
     array[...] = 99
     assert found.tolist() == before and not np.shares_memory(found.numpy(), array)
+
+
+class Both(NamedTuple):
+    """Two results by name."""
+
+    first: gx.Tensor
+    rest: list[gx.Tensor]
+
+
+def test_no_result_among_several_follows_the_arrays_of_others() -> None:
+    @operation
+    def both(x: object) -> Both:
+        return Both(as_tensor(x), [as_tensor(x)])
+
+    array = F.copy()
+    found = both(array)
+    array[...] = 99
+    assert found.first.tolist() == found.rest[0].tolist() == F.tolist() and type(found) is Both
 
 
 @pytest.mark.parametrize("name", VIEWS)
