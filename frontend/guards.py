@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from graphc.brief import brief
 
-from .context import current_frame
+from .context import current_context, current_frame
 
 if TYPE_CHECKING:
     from .tracer import Frame
@@ -358,6 +358,9 @@ def _watch_items(root: Frame, text: str, value: Any) -> None:
             pending += [(f"{text}[{k!r}]", item) for k, item in pairs if isinstance(item, list | dict | tuple | set)]
 
 
+_get, _context = object.__getattribute__, current_context  # modules are asked for attributes often
+
+
 class Watched:
     """The base of objects whose attributes traces depend on: a trace notes what it reads, and a compiled function
     looks, at each call, whether that is the same still."""
@@ -365,13 +368,15 @@ class Watched:
     if not TYPE_CHECKING:
 
         def __getattribute__(self, name: str) -> Any:
-            frame = current_frame()
-            if frame is None or name.startswith("__"):
+            frame = _context().frame
+            if frame is None:
+                return _get(self, name)
+            if name[:2] == "__":
                 if name == "__dict__":
                     watch_all_attributes(self)
-                return object.__getattribute__(self, name)
+                return _get(self, name)
             try:
-                return object.__getattribute__(self, name)
+                return _get(self, name)
             finally:
                 watch_attribute(frame, self, name)
 
