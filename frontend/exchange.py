@@ -14,7 +14,9 @@ from graphc.types import DType, as_dtype, bfloat16, float32, int64, type_of
 
 def is_foreign_array(x: object) -> bool:
     """Whether it is an array that is no Tensor: NumPy's arrays and scalars, and whatever exports DLPack."""
-    return isinstance(x, np.ndarray | np.generic) or hasattr(x, "__dlpack__") or hasattr(x, "__array__")
+    if isinstance(x, np.ndarray | np.generic):
+        return True
+    return not isinstance(x, type) and (hasattr(x, "__dlpack__") or hasattr(x, "__array__"))
 
 
 def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:
@@ -29,7 +31,9 @@ def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:
     found = type_of(array).dtype
     if dtype is not None and found is not dtype:
         array = converted(array, dtype)
-    return np.require(array, requirements=["C", "A"]) if array.ndim else array
+    if not array.ndim or (array.flags.c_contiguous and array.flags.aligned):
+        return array
+    return np.require(array, requirements=["C", "A"])
 
 
 def converted(array: np.ndarray, dtype: DType) -> np.ndarray:
@@ -53,6 +57,11 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
         return np.asarray(x)
     if isinstance(x, bool | int | float | list | tuple):
         return _from_python(x, dtype)
+    if not is_foreign_array(x):
+        raise DTypeError(
+            "expected an array: a Tensor, a Variable, a NumPy array, a number, or anything with DLPack",
+            got=f"{brief(x)} of type {type(x).__qualname__}",
+        )
     if hasattr(x, "__dlpack__"):
         try:
             return np.from_dlpack(x)
@@ -62,12 +71,7 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
                 got=f"{type(x).__module__}.{type(x).__qualname__}: {error}",
                 hint="convert it to a NumPy array in the CPU's memory first",
             ) from error
-    if hasattr(x, "__array__"):
-        return np.asarray(x)
-    raise DTypeError(
-        "expected an array: a Tensor, a Variable, a NumPy array, a number, or anything with DLPack",
-        got=f"{brief(x)} of type {type(x).__qualname__}",
-    )
+    return np.asarray(x)
 
 
 def _from_python(x: Any, dtype: DType | None) -> np.ndarray:

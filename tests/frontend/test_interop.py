@@ -157,3 +157,20 @@ def test_dtypes_differ_from_all_else() -> None:
         assert gx.float32 != other
     with pytest.raises(DTypeError, match="no such dtype"):
         gx.spec((2,), None)  # type: ignore[arg-type]
+
+
+def test_dtypes_are_static_arguments() -> None:
+    seen: list[Any] = []
+
+    @gx.compile
+    def convert(x: Any, dtype: Any) -> gx.Tensor:
+        seen.append(dtype)
+        return gx.astype(x, dtype)
+
+    names: list[Any] = [gx.float32, "float32", np.float32, np.dtype("float32"), float]
+    for name in (*names, *names):
+        assert convert(np.ones(3), name).dtype is gx.float32
+    assert [type(s) for s in seen] == [type(n) for n in names]  # equal, but not the same to who looks closely
+    for kind in (np.float32, np.ndarray, gx.Tensor):
+        with pytest.raises(DTypeError, match="expected an array"):
+            gx.asarray(kind)
