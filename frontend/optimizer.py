@@ -26,7 +26,7 @@ from .nn.module import Module, assign_state
 from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
-from .words import WORDS, Place, unknown
+from .words import Place, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
 
@@ -180,6 +180,9 @@ def pair(betas: Any) -> tuple[Any, Any]:
     return first, second
 
 
+_CALLED_OTHERWISE = frozenset({"learning_rate", "betas"})  # what one may try to set, to no effect
+
+
 class Optimizer(Watched):
     """What optimizers share.
 
@@ -208,7 +211,7 @@ class Optimizer(Watched):
     @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:
         """Raises UnknownNameError for what other frameworks call it: setting that would do nothing."""
-        if name in WORDS[Place.OPTIMIZER] and not hasattr(type(self), name):
+        if name in _CALLED_OTHERWISE and not hasattr(type(self), name):
             unknown(Place.OPTIMIZER, name, type(self).__name__, [])
         super().__setattr__(name, value)
 

@@ -39,7 +39,6 @@ REMARKS = {
     "key": "generator=gx.random.Generator(seed)", "rngs": "generator=gx.random.Generator(seed)",
 }  # fmt: skip
 
-_UNKNOWN = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
 def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], note: str = "") -> None:
@@ -57,7 +56,7 @@ def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     is_method = next(iter(signature.parameters), "") == "self"
     name = getattr(function, "__qualname__", type(function).__qualname__)
     name = name.removesuffix(".__init__").rpartition(">.")[2]
-    unknown = _UNKNOWN.search(problem)
+    unknown = re.search(r"got an unexpected keyword argument '(\w+)'", problem)
     raise ArgumentError(
         f"{name} takes {_text(signature, is_method)}",
         got=problem.replace("missing a required argument: ", "no ").removeprefix("got "),

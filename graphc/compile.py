@@ -25,7 +25,6 @@ from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
 from .settings import Check, Settings
 from .text import traced_hash
-from .text.dot import dot
 
 if TYPE_CHECKING:
     from .backends.backend import Backend, Program
@@ -167,6 +166,8 @@ class Compilation:
             case Stage.GRAPH:
                 return str(self.graph)
             case Stage.DOT:
+                from .text.dot import dot
+
                 return dot(self.graph)
             case Stage.SCHEDULE:
                 return str(self.schedule)

@@ -7,7 +7,8 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
-from graphc.frontend.words import WORDS, Place
+from graphc.frontend.vocabulary import WORDS
+from graphc.frontend.words import Place
 
 from ..snippets import FILE, seen
 
