@@ -24,6 +24,7 @@ from graphc.types import TensorType, type_of
 
 from . import pytree
 from .exchange import is_foreign_array, native_array
+from .signatures import own_signature
 from .spec import Spec
 from .tensor import Tensor
 from .tracer import leaked
@@ -154,10 +155,9 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return _signatures[function]
     except (KeyError, TypeError):  # TypeError: no weak references, or no hash
         pass
-    try:
-        found = inspect.signature(function)
-    except (TypeError, ValueError):
-        found = None
+    found = own_signature(function)
+    if found is not None and all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found.parameters.values()):
+        found = inspect.signature(function)  # of what it passes its arguments on to, if it says
     with suppress(TypeError):
         _signatures[function] = found
     return found
@@ -170,7 +170,10 @@ def bound_arguments(
     signature = _signature(function) if kwargs else None
     if signature is None:
         return args, kwargs
-    bound = signature.bind(*args, **kwargs)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:  # the call itself will tell; or a wrapper adds what is missing
+        return args, kwargs
     return bound.args, bound.kwargs
 
 

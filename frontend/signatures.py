@@ -41,11 +41,30 @@ REMARKS = {
 
 
 
+def own_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a call must fit; None where Python does not know.
+
+    A function that wraps another one, as `functools.wraps` has it, may add arguments, so its own signature counts. The
+    wrappers of graphc's add none, and are looked through.
+    """
+    while hasattr(function, "__wrapped__") and _module(function).partition(".")[0] == "graphc":
+        function = function.__wrapped__
+    try:
+        return inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
+
+
+def _module(function: Callable[..., Any]) -> str:
+    """The module that a function was written in; `__module__` would be that of what it wraps."""
+    name: str = getattr(function, "__globals__", {}).get("__name__", "")
+    return name
+
+
 def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], note: str = "") -> None:
     """Raise ArgumentError unless the call fits the function's signature. `note` goes below, in the place of a hint."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # one of C's, of which Python does not know
+    signature = own_signature(function)
+    if signature is None:
         return
     try:
         signature.bind(*args, **kwargs)

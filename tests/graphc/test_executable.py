@@ -69,7 +69,7 @@ def test_every_stage_can_be_read_whatever_backend_runs() -> None:
     }
     for stage, text in expected.items():
         assert text in f.source(X, stage=stage), stage
-    with pytest.raises(gx.OptionError, match="use one of 'graph', 'schedule'"):
+    with pytest.raises(gx.OptionError, match="use one of 'graph', 'dot', 'schedule'"):
         f.source(X, stage="bytecode")
 
 
