@@ -9,9 +9,11 @@ from graphc.arrays import from_safetensors, to_safetensors
 from graphc.files import reading, replace_file
 
 from .creation import asarray
+from .location import with_user_line
 from .tensor import Tensor
 
 
+@with_user_line
 def save_parameters(state: Mapping[str, Tensor], path: str | PathLike[str]) -> None:
     """Write tensors to a safetensors file, which replaces what is there once it is complete and on the disk.
 
@@ -20,6 +22,7 @@ def save_parameters(state: Mapping[str, Tensor], path: str | PathLike[str]) -> N
     replace_file(path, to_safetensors({name: tensor.numpy() for name, tensor in state.items()}))
 
 
+@with_user_line
 def load_parameters(path: str | PathLike[str]) -> dict[str, Tensor]:
     """Read all tensors of a safetensors file.
 

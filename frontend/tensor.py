@@ -10,13 +10,13 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from graphc.errors import DTypeError, TraceError
+from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Node
 from graphc.storage import aligned_copy
 from graphc.types import DType, DTypeLike, TensorType, bfloat16, dtype_of, type_of
 
 from .context import current_frame
-from .location import user_location
+from .location import user_location, with_user_line
 from .operators import Operators
 from .tracer import Frame, leaked
 
@@ -150,9 +150,18 @@ class Tensor(Operators):
         """The elements as nested lists of Python numbers."""
         return self._value(".tolist()", "return the tensor and convert then").tolist()
 
+    @with_user_line
     def __bool__(self) -> bool:
-        return bool(self._value("a truth value (`if`, `while`, `and`, `or`, `not`)",
-                                "use gx.where to choose between values, and & | ~ to combine conditions"))  # fmt: skip
+        array = self._value("a truth value (`if`, `while`, `and`, `or`, `not`)",
+                            "use gx.where to choose between values, and & | ~ to combine conditions")  # fmt: skip
+        if array.size != 1:
+            hint = "gx.any(x) or gx.all(x); & | ~ combine conditions"
+            raise ShapeError("a truth value is that of one element", got=str(self.type), hint=hint)
+        return bool(array)
+
+    def __round__(self, digits: int | None = None) -> int | float:
+        """The only element, as a Python number that is rounded."""
+        return round(self._value("round()", "use gx.round(x)").item(), digits)
 
     def __int__(self) -> int:
         return int(self._value("int()", "use gx.astype(x, gx.int64)"))

@@ -20,6 +20,7 @@ from .exchange import is_foreign_array
 from .guards import Guard, captured_values
 from .location import with_user_line
 from .printing import Printed
+from .signatures import check_call
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame
 from .variable import Variable
@@ -131,4 +132,5 @@ def trace(function: Callable[..., Any], *examples: Any, **named: Any) -> Graph:
     """
     if current_frame() is not None:
         raise TraceError("gx.trace makes a graph of its own, outside of other traces")
+    check_call(function, examples, named)
     return trace_call(function, Arguments.of(function, examples, named)).graph

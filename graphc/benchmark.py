@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .brief import brief
 from .driver import call_lock
-from .errors import UnsupportedError
+from .errors import ArgumentError, UnsupportedError
 from .frontend import pytree
 from .frontend.arguments import Arguments
+from .frontend.location import with_user_line
 from .frontend.spec import Spec
 from .frontend.tensor import concrete
 from .frontend.variable import Variable
@@ -99,6 +101,7 @@ def timed_report(executable: Executable, args: Sequence[Any], kwargs: dict[str, 
     return with_times(found.compilation.report(), taken)
 
 
+@with_user_line
 def bench(
     function: Callable[..., Any],
     args: Sequence[Any] = (),
@@ -108,11 +111,15 @@ def bench(
 ) -> Comparison:
     """Call a function, compiled or not, on several backends, for about so many seconds on each.
 
-    args: arrays, or `gx.spec`s for random ones. Variables start from the same values on each backend, and are as
-    before afterwards. A backend that can't run the function here is listed with its reason.
+    args: a list with an array for each argument, or a `gx.spec` for a random one. Variables start from the same values
+    on each backend, and are as before afterwards. A backend that can't run the function here is listed with its reason.
     """
     from .executable import Executable
 
+    if not isinstance(args, list | tuple):
+        raise ArgumentError("args is a list with each argument", got=brief(args), hint="gx.bench(fn, [x])")
+    if isinstance(backends, str):
+        raise ArgumentError("backends is a list of names", got=brief(backends), hint=f"[{brief(backends)}]")
     own = function if isinstance(function, Executable) else Executable(function)
     values: tuple[Any, ...] = _values(tuple(args))
     calls: dict[str, Callable[[], Any]] = {}

@@ -243,11 +243,22 @@ def compile(
     one that may be anything; then calls with other dtypes or shapes raise DTypeError or ShapeError.
     """
     from .executable import Executable
+    from .frontend import pytree
     from .frontend.spec import Spec
 
     if isinstance(inputs, Spec):
         raise TraceError("inputs is a list with a spec for each argument", got=str(inputs), hint=f"inputs=[{inputs}]")
 
+    for declared in inputs or ():
+        for leaf in pytree.leaves(declared):
+            if not isinstance(leaf, Spec):
+                raise TraceError(
+                    "inputs has a gx.spec for each argument, or None for one that may be anything",
+                    got=brief(leaf),
+                    hint='gx.spec((None, 3), "float32")',
+                )
+
+    @with_user_line
     def make(f: Callable[..., Any]) -> Executable:
         if not callable(f):
             raise TraceError("gx.compile takes a function", got=brief(f))

@@ -25,6 +25,8 @@ def destination(path: str | os.PathLike[str]) -> Path:
         mode = os.stat(place).st_mode
         if not stat.S_ISREG(mode):
             raise PathError(f"{path} is {_kind(mode)}, and is not replaced by a file", hint="name a file")
+    if not place.parent.is_dir():
+        raise PathError(f"{path} can't be written", got=f"no folder {place.parent}", hint="make the folder first")
     return place
 
 

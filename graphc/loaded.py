@@ -21,13 +21,14 @@ from .compile import Compilation, Stage, alone, find_backend
 from .driver import call_lock
 from .errors import PackageError, ShapeError, TraceError, UnsupportedError, option
 from .frontend import pytree
-from .frontend.arguments import Arguments, bound_arguments, is_same_static
+from .frontend.arguments import Arguments, as_declared, bound_arguments, is_same_static
 from .frontend.context import Context, current_context
 from .frontend.emit import as_tensor
 from .frontend.exchange import is_foreign_array
 from .frontend.inline import inline
 from .frontend.interrupts import interrupts, run_outside
-from .frontend.location import stack_level, with_user_line
+from .frontend.location import present, stack_level, with_user_line
+from .frontend.signatures import check_call
 from .frontend.spec import Spec
 from .frontend.tensor import Tensor, concrete
 from .frontend.trace import Result
@@ -78,15 +79,18 @@ class Loaded:
         self._recent: tuple[Context, FastCall] = current_context(), found.fast_call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        context = current_context()
-        made_for, fast_call = self._recent
-        if context is made_for and not kwargs:
-            result = fast_call(args)
-            if result is not MISS:
-                return result
-        return self._call(context, args, kwargs)
+        try:
+            context = current_context()
+            made_for, fast_call = self._recent
+            if context is made_for and not kwargs:
+                result = fast_call(args)
+                if result is not MISS:
+                    return result
+            return self._call(context, args, kwargs)
+        except Exception as error:
+            present(error)
+            raise
 
-    @with_user_line
     def _call(self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The slow way, and the way to an error."""
         if context.frame is not None:
@@ -116,6 +120,9 @@ class Loaded:
         """
         leaves = [x.value if isinstance(x, Variable) else x for x in pytree.leaves((args, kwargs))]
         args, kwargs = pytree.unflatten((args, kwargs), leaves)
+        args, kwargs = bound_arguments(self.arguments.function, args, kwargs)
+        check_call(self.arguments.function, args, kwargs, f"{self.title} takes {self._signature_text}")
+        args = as_declared(args, self.example[0])
         found = Arguments.of(self.arguments.function, args, kwargs)
         self._check(found)
         return found
@@ -184,7 +191,7 @@ class Loaded:
         """Raise ShapeError, DTypeError or TraceError for other arguments than those it was built for."""
         if got.structure != self.arguments.structure:
             raise ShapeError(
-                f"{self.title} takes {self._signature_text}", got=f"arguments ({', '.join(got.names)})"
+                f"{self.title} takes {self._signature_text}", got=f"{len(got.names)} values: {', '.join(got.names[:6])}"
             )
         for name, wanted, leaf in zip(self.arguments.names, self.arguments.leaves, got.leaves, strict=True):
             if isinstance(wanted, TensorType) and isinstance(leaf, TensorType):
@@ -284,4 +291,5 @@ def _stand_in(manifest: Manifest) -> Callable[..., Any]:
             stand_in.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         except (KeyError, ValueError) as error:
             raise PackageError("the parameters in a package are no signature", got=str(error)) from None
+    stand_in.__qualname__ = manifest.name
     return stand_in

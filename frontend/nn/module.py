@@ -215,10 +215,12 @@ class Module(Watched):
         """
         assign_state("the module", dict(self.named_variables()), state, required=strict, exact=strict)
 
+    @with_user_line
     def save(self, path: str | PathLike[str]) -> None:
         """Write all Variables to a safetensors file."""
         save_parameters(self.state_dict(), path)
 
+    @with_user_line
     def load(self, path: str | PathLike[str], strict: bool = True) -> None:
         """Read all Variables from a safetensors file; see `load_state_dict`."""
         self.load_state_dict(load_parameters(path), strict)

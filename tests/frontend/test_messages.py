@@ -52,6 +52,12 @@ MISTAKES = [
     ("gx.compile(model, inputs=[gx.spec((4, 3))]).build('no')", "UnsupportedError", "model.eval() before"),
     (DECLARED + "f.build('.', batch=4)", "OptionError: what is built is one program file", "directory"),
     (DECLARED + "f.build('/no/x', batch=4)", "OptionError: what is built", "in a directory that does not exist"),
+    ("bool(gx.asarray(x))", "ShapeError: a truth value is that of one element", "gx.any(x) or gx.all(x)"),
+    ("gx.compile(nn.relu, inputs=['float32'])", "TraceError: inputs has a gx.spec for each", "'float32'", "gx.spec("),
+    ("gx.bench(nn.relu, x)", "ArgumentError: args is a list", "gx.bench(fn, [x])"),
+    ("gx.bench(nn.relu, [x], backends='llvm')", "ArgumentError: backends is a list of names", "['llvm']"),
+    ("gx.trace(lambda x, y: x, x)", "ArgumentError: <lambda> takes (x, y)", "no 'y'"),
+    ("model.save('/no/x')", "PathError: /no/x can't be written", "no folder /no"),
     ("nn.gelu(x, approximate='yes')", "OptionError: there is no such approximate", "'tanh'"),
 ]  # fmt: skip
 

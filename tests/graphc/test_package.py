@@ -138,7 +138,7 @@ def test_wrong_arrays_are_refused_by_name(tmp_path: Path) -> None:
         loaded(np.ones(5, np.float32))
     with pytest.raises(gx.DTypeError, match=r"float64\[4\]"):
         loaded(np.ones(4))
-    with pytest.raises(gx.ShapeError, match=r"double\.gxp takes"):
+    with pytest.raises(gx.ArgumentError, match=r"double\.gxp takes"):
         loaded(np.ones(4, np.float32), 1)
 
 
@@ -318,3 +318,14 @@ def test_threads_of_a_loaded_function(tmp_path: Path) -> None:
     for threads in (1, 2):
         with gx.using(threads=threads):
             np.testing.assert_array_equal(loaded(x).numpy(), wanted)
+
+
+def test_arguments_of_a_package_are_told_as_those_of_a_function(tmp_path: Path) -> None:
+    f = gx.compile(lambda x, y: x * y, inputs=[gx.spec((2,)), gx.spec(())])
+    f.build(tmp_path / "f.gx", kind="package")
+    loaded = gx.load(tmp_path / "f.gx")
+    assert loaded([1.0, 2.0], 3).tolist() == loaded(x=[1, 2], y=np.float32(3)).tolist() == [3, 6]
+    with pytest.raises(gx.ArgumentError, match=r"(?s)<lambda> takes \(x, y\).*no 'y'.*f.gx takes .*\(x: float32"):
+        loaded([1.0, 2.0])
+    with pytest.raises(gx.ShapeError, match=r"(?s)input x is declared as float32\[2\].*got: float32\[20000\]"):
+        loaded([1.0, 2.0] * 10000, 3)
