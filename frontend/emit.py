@@ -31,9 +31,7 @@ from .tensor import Borrowed, Tensor, borrowed, concrete, symbolic
 from .tracer import Frame, leaked
 from .variable import Variable
 
-ArrayLike: TypeAlias = (
-    Any  # a Tensor, a Variable, a Python number, a NumPy array or scalar, anything with DLPack
-)
+ArrayLike: TypeAlias = Any  # a Tensor, a Variable, a Python number, a NumPy array or scalar, anything with DLPack
 P = ParamSpec("P")
 R = TypeVar("R")
 

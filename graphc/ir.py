@@ -38,10 +38,6 @@ def located(where: Location | None) -> Iterator[None]:
         _location.reset(token)
 
 
-def current_location() -> Location | None:
-    return _location.get()
-
-
 class Literal:
     """An immutable array inside a graph, equal and hashed by dtype, shape and bytes."""
 

@@ -24,9 +24,7 @@ from .lower_groups import Lowering
 from .merge import merge
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
-LARGE_SUM = (
-    1 << 14
-)  # a sum over everything of more elements is shared by threads, so nothing can use it in its kernel
+LARGE_SUM = 1 << 14  # a sum of more elements is shared by threads, so nothing can use it in its kernel
 MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 # Members that read each other at many indices are computed again for each. And a long chain of dear functions is

@@ -21,9 +21,7 @@ PACKED_REUSE = 8  # a panel that fewer tiles read is not worth copying
 PACKED_ROWS = 4  # rows that lie along k are read in place unless they are at least as many tiles …
 PACKED_COLUMNS = 512  # … at least this many columns repay the copy …
 PACKED_DEPTH = 128  # … and so much of k keeps a tile from being all prologue
-PLACED_DEPTH = (
-    128  # columns in place that span many pages: so few of k that the next panel finds the pages again
-)
+PLACED_DEPTH = 128  # columns in place that span many pages: so few of k that the next panel finds the pages again
 PLACED_TILES = 4  # … and at least so many panels next to each other
 PANEL_ROWS = 8  # panels of rows are as wide as the power of two above a tile's rows
 UNIT_WORK = 1 << 18  # multiply-adds: the least that is worth handing out …

@@ -16,7 +16,6 @@ from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
-from graphc.storage import Storage
 
 from .backend import TritonProgram, expect_schedule
 from .interpret import Interpreter
@@ -68,16 +67,6 @@ def interpreted_program(schedule: Schedule, interpreter: Interpreter) -> TritonP
     """A schedule's program, to be run by `interpreter`."""
     program = bind(schedule)
     return TritonProgram(schedule, program, lambda: InterpretedMemory(program, interpreter))
-
-
-def run_schedule_interpreted(
-    schedule: Schedule, inputs: Sequence[np.ndarray], variables: Sequence[Storage] = ()
-) -> list[np.ndarray]:
-    """Run a schedule, its prepare steps first, in an interpreter of its own. Returns the outputs, by position.
-
-    The variables' storages are updated in place. Raises GraphcIndexError where a gathered index was bad."""
-    with Interpreter() as interpreter:
-        return interpreted_program(schedule, interpreter).bind(variables)(inputs)
 
 
 def run_kernel_interpreted(
