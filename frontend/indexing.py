@@ -169,7 +169,9 @@ def _known_mask(item: Any) -> np.ndarray | None:
     if isinstance(item, Tensor | Variable):
         if not item.dtype.is_bool:
             return None
-        if isinstance(item, Variable) or item.is_symbolic:
+        if isinstance(item, Variable):
+            item = item.value
+        if item.is_symbolic:
             raise DTypeError(
                 "a mask that is not known while tracing selects an unknown number of elements, and shapes are static",
                 got=_text(item),

@@ -258,7 +258,9 @@ def repeat(x: ArrayLike, repeats: int | ArrayLike, /, *, axis: int | None = None
 def _known_counts(values: ArrayLike, rule: str) -> tuple[int, ...]:
     """Whole numbers ≥ 0, known while tracing, of a sequence or an array of one axis."""
     if isinstance(values, Tensor | Variable):
-        if isinstance(values, Variable) or values.is_symbolic:
+        if isinstance(values, Variable):
+            values = values.value
+        if values.is_symbolic:
             raise ShapeError(rule, got=f"{values.type}, which is not known while tracing", hint="pass a NumPy array")
         values = values.numpy()
     if np.ndim(values) != 1:

@@ -82,7 +82,7 @@ def test_copies() -> None:
 def test_repeat_by_an_array() -> None:
     counts = np.array([0, 2, 1])
     expected = np.repeat(X, counts, axis=1)
-    for same in (counts, counts.tolist(), gx.asarray(counts), counts.astype(np.uint8)):
+    for same in (counts, counts.tolist(), gx.asarray(counts), gx.Variable(counts), counts.astype(np.uint8)):
         np.testing.assert_array_equal(gx.repeat(X, same, axis=1).numpy(), expected)
     np.testing.assert_array_equal(gx.compile(lambda x: gx.repeat(x, counts, axis=-1))(X).numpy(), expected)
     np.testing.assert_array_equal(gx.repeat(X, [1, 0, 2, 3, 0, 1]).numpy(), np.repeat(X, [1, 0, 2, 3, 0, 1]))

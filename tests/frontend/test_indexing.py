@@ -100,7 +100,7 @@ def test_random_keys_against_numpy(seed: int) -> None:
 
 def test_masks_of_all_kinds() -> None:
     mask, x = X[:, :, 0, 0] > 20, gx.asarray(X)
-    for same in (mask, gx.asarray(mask), mask.tolist(), np.asfortranarray(mask)):
+    for same in (mask, gx.asarray(mask), gx.Variable(mask), mask.tolist(), np.asfortranarray(mask)):
         np.testing.assert_array_equal(x[same].numpy(), X[mask])
     gradient = gx.grad(lambda x: gx.sum(x[mask]))(X)
     np.testing.assert_array_equal(gradient.numpy(), np.broadcast_to(mask[..., None, None], X.shape))
@@ -169,6 +169,9 @@ def test_keys_that_are_none(key: Any) -> None:
 
 
 def test_symbolic_masks_name_the_alternative() -> None:
+    state = gx.Variable(X > 3)
+    with pytest.raises(DTypeError, match=r"gx\.where"):
+        gx.trace(lambda x: x[state], X)
     for key in (lambda x: x > 3, lambda x: (0, x[0] > 3), lambda x: x[0, 0, 0, 0] > 3):
         with pytest.raises(DTypeError, match=r"gx\.where"):
             gx.trace(lambda x, key=key: x[key(x)], X)
