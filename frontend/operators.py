@@ -15,7 +15,7 @@ from graphc.types import TensorType
 
 from .devices import API_VERSIONS, CPU, require_cpu
 from .location import with_user_line
-from .words import Place, unknown
+from .words import Place, leading_on, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Operators:
 
     if not TYPE_CHECKING:
 
-        @with_user_line
+        @leading_on
         def __getattr__(self, name: str) -> Any:
             unknown(Place.TENSOR, name, f"a {type(self).__name__}", dir(type(self)))
 

@@ -26,7 +26,7 @@ from .nn.module import Module, assign_state
 from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
-from .words import Place, unknown
+from .words import Place, leading_on, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
 
@@ -204,7 +204,7 @@ class Optimizer(Watched):
 
     if not TYPE_CHECKING:
 
-        @with_user_line
+        @leading_on
         def __getattr__(self, name: str) -> Any:
             unknown(Place.OPTIMIZER, name, type(self).__name__, [*attributes(self), *dir(type(self))])
 

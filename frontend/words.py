@@ -5,6 +5,7 @@ In: where a name was looked for, and the name. Out: what to try, or None.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 
 from graphc.errors import UnknownImportError, UnknownNameError
 
-from .location import user_frame, with_user_line
+from .location import present, user_frame, with_user_line
 
 
 class Place(Enum):
@@ -75,11 +76,30 @@ def _elsewhere(name: str) -> str | None:
     return None
 
 
+def leading_on(function: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """A `__getattr__` that shows the user's line only.
+
+    Names that begin with an underscore get a bare AttributeError at once: NumPy, notebooks and others look for those
+    of their protocols in whatever they meet, NumPy at each conversion.
+    """
+
+    @functools.wraps(function)
+    def __getattr__(self: Any, name: str) -> Any:
+        if name[:2] == "__":
+            raise AttributeError(name)
+        if name[:1] == "_" and not hasattr(type(self), name):
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        try:
+            return function(self, name)
+        except Exception as error:
+            present(error)
+            raise
+
+    return __getattr__
+
+
 def unknown(place: Place, name: str, what: str, own: Iterable[str]) -> NoReturn:
-    """Raise UnknownNameError for an attribute that `what` does not have. Names of Python's protocols, which libraries
-    look for everywhere, get a bare AttributeError."""
-    if name.startswith("__") and name.endswith("__"):
-        raise AttributeError(f"{what} has no {name}")
+    """Raise UnknownNameError for an attribute that `what` does not have."""
     raise UnknownNameError(f"{what} has no {name}", hint=hint(place, name, own))
 
 
@@ -89,6 +109,8 @@ def unknown_in(place: Place) -> Callable[[str], Any]:
 
     @with_user_line
     def __getattr__(name: str) -> Any:
+        if name[:1] == "_":
+            raise AttributeError(f"{SPELLED[place]} has no {name}")
         try:
             unknown(place, name, SPELLED[place], vars(sys.modules[place.value]))
         except UnknownNameError as error:

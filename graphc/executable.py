@@ -35,7 +35,7 @@ from .frontend.interrupts import interrupts, run_outside
 from .frontend.location import present, stack_level, with_user_line
 from .frontend.signatures import check_call
 from .frontend.trace import trace_call
-from .frontend.words import Place, unknown
+from .frontend.words import Place, leading_on, unknown
 from .ir import Graph
 from .settings import Settings
 from .specialization import MISS, FastCall, Specialization
@@ -130,7 +130,7 @@ class Executable:
 
     if not TYPE_CHECKING:
 
-        @with_user_line
+        @leading_on
         def __getattr__(self, name: str) -> Any:
             unknown(Place.FUNCTION, name, "a compiled function", dir(type(self)))
 

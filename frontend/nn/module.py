@@ -22,7 +22,7 @@ from ..parameters import load_parameters, save_parameters
 from ..signatures import check_call
 from ..tensor import Tensor
 from ..variable import Variable
-from ..words import Place, unknown
+from ..words import Place, leading_on, unknown
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class Module(Watched):
 
     if not TYPE_CHECKING:
 
-        @with_user_line
+        @leading_on
         def __getattr__(self, name: str) -> Any:
             if hasattr(type(self), name):  # a property of the user's, whose own error this is about
                 return object.__getattribute__(self, name)

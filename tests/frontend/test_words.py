@@ -122,3 +122,12 @@ def test_arguments_that_do_not_fit_lead_on(source, rule, got, leads):
     assert f"got: {got}" in found.text or got in found.text
     assert f"at:  {FILE}, line 3:  {source}" in found.text
     assert found.frames == [FILE]
+
+
+def test_names_of_protocols_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy asks for several at each conversion, which takes less than a microsecond otherwise."""
+    monkeypatch.setattr("graphc.frontend.words.hint", lambda *_: pytest.fail("a hint was looked for"))
+    monkeypatch.setattr("graphc.frontend.words.present", lambda *_: pytest.fail("the stack was walked"))
+    x = HELD[Place.TENSOR]
+    assert np.asarray(x).shape == (2, 2) and np.exp(x).shape == (2, 2)
+    assert not hasattr(x, "_repr_html_") and not hasattr(gx, "__wrapped__") and not hasattr(MODEL, "_ipython_display_")
