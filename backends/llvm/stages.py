@@ -8,10 +8,11 @@ by the number of threads, so that results do not depend on it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from graphc.errors import UnsupportedError
 from graphc.index import axes_size
-from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Reduce, Slot
+from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Load, Reduce, Slot, dependencies
 
 from .blocking import Blocking, block
 from .plan import Estimate, plan_loop, plan_reduction
@@ -40,7 +41,7 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
         return Stages(tuple(empty_sums(kernel)))
     if any(a.size == 0 for a in kernel.row):
         kernel = without_rows(kernel)
-    kernel = sums_as_reductions(kernel)
+    kernel = with_best_row(kernel)
     if not kernel.stores:
         return Stages(())
     if kernel.kind is KernelKind.LOOP:
@@ -103,6 +104,40 @@ def without_rows(kernel: Kernel) -> Kernel:
         if not row & store.index.axes:
             new.keep(store)
     return new.kernel(kernel.parallel)
+
+
+def with_best_row(kernel: Kernel) -> Kernel:
+    """The kernel with a row chosen anew where all that it reduces are sums."""
+    chosen = sums_as_reductions(sums_as_stores(kernel))
+    return kernel if kernel.row and not chosen.row else chosen
+
+
+def sums_as_stores(kernel: Kernel) -> Kernel:
+    """Sums over a row that is one choice of several, since others run over parallel axes → sums over parallel axes, in
+    the order in which the largest input lies in memory. So the best of them becomes the row."""
+    reduces, stores = reductions(kernel), [s for s in kernel.stores if s.accumulate]
+    users = [(n, i) for n, v in enumerate(kernel.values) for i in dependencies(v)]
+    loads = [v for v in kernel.values if isinstance(v, Load)]
+    if not stores or not loads or any(i in reduces for _, i in users) or not all(map(partial(is_sum, kernel), reduces)):
+        return kernel
+    new = Rewrite(kernel, ())
+    for store in kernel.stores:
+        value = kernel.values[store.value]
+        if isinstance(value, Reduce):
+            new.store(store.slot, store.index, new.take(value.inputs[0]), (*store.accumulate, *kernel.row))
+        else:
+            new.keep(store)
+    largest = max(loads, key=lambda v: kernel.slots[v.slot].size).index
+    return new.kernel(sorted((*kernel.parallel, *kernel.row), key=lambda a: -abs(largest.coefficient(a))))
+
+
+def is_sum(kernel: Kernel, number: int) -> bool:
+    """Whether a reduction is a plain sum."""
+    reduce = kernel.values[number]
+    assert isinstance(reduce, Reduce)
+    plain = sum_of(reduce.inputs[0], reduce.dtype, reduce.axes)
+    same = reduce.combine.steps == plain.combine.steps and reduce.finish.steps == plain.finish.steps
+    return same and reduce.init == plain.init
 
 
 def sums_as_reductions(kernel: Kernel) -> Kernel:

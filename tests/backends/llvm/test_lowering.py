@@ -60,6 +60,13 @@ def full_sum(size: int) -> Kernel:
     return kernel_of([x], ops.sum(x, axes=(0,)))
 
 
+def both_sums(rows: int, columns: int, transposed: bool) -> Kernel:
+    x = graphs.source((rows, columns))
+    y = graphs.transposed(x) if transposed else x
+    (fused,) = fuse(graphs.graph([x], [ops.sum(y, axes=(0,)), ops.sum(y, axes=(1,))]))
+    return fused.kernel
+
+
 def argmax_kernel(rows: int, columns: int, axis: int) -> Kernel:
     x = graphs.source((rows, columns))
     return kernel_of([x], ops.argmax(x, axes=(axis,)))
@@ -73,6 +80,8 @@ MODES: dict[str, tuple[Kernel, str]] = {
     "columns of several sweeps": (softmax_kernel(40, 300, 0), "along i0, 4 side by side"),
     "tiles": (transposed_sum(135, 270), "transposed along i0"),
     "a long row in parts": (full_sum(1_000_003), "units.*\n.*along i0p"),
+    "rows and columns": (both_sums(300, 200, False), "lanes along i.*\n"),
+    "columns and rows": (both_sums(300, 200, True), "lanes along r.*\n"),
     "few columns in parts": (column_sum(30_001, 12), "\n.*\n"),
     "argmax of rows": (argmax_kernel(20, 100, 1), "along r0"),
     "argmax of columns": (argmax_kernel(40, 70, 0), "along i0"),
