@@ -11,6 +11,14 @@ from . import imported  # first of all
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
+from .settings import Settings as _Settings, SettingsError as _SettingsError
+
+try:  # before all else, so that a wrong GRAPHC_... is told without a dozen frames of imports
+    _Settings.from_environment()
+except _SettingsError as _error:
+    _error.__traceback__ = None
+    raise
+
 from .types import (
     DType,
     TensorType,
