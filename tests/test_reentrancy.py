@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -272,3 +273,25 @@ def test_a_child_forked_while_others_compile() -> None:
         [sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120, cwd=Path(__file__).parents[1],
         env={**__import__("os").environ, "GRAPHC_CACHE": "0"},
     )  # fmt: skip
+
+
+def test_a_finalizer_calls_what_dies_with_it() -> None:
+    """Finalizers of a cycle run in any order: the function, its code and its outputs outlive all of them."""
+    found: list[float] = []
+    x = np.full(1 << 15, 7, np.float32)  # outputs come from the pool
+
+    def make(n: int) -> None:
+        f = gx.compile(lambda x: x * 2 + float(n), backend="llvm")
+        kept = f(x)
+
+        class Dying:
+            def __del__(self) -> None:
+                found.append(float(f(x).numpy()[0]) - n + float(kept.numpy()[-1]) - n)
+
+        f.me = f
+        f.dying = Dying()
+
+    for n in range(10):
+        make(n)
+        gc.collect()
+    assert found == [28.0] * 10

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from graphc.errors import CompileError
 from graphc.locks import keep_through_fork, new_lock
 
+from .lifetime import Hold
 from .sharing import shared_map
 from .target import Target
 
@@ -65,8 +66,8 @@ class Code(Mapping[str, int]):
     """Loaded machine code: symbol → address. The memory is given back when the last reference dies."""
 
     def __init__(self, tracker: llvm.ResourceTracker, symbols: tuple[str, ...]) -> None:
-        self._tracker = tracker
         self._addresses = {s: tracker[s] for s in symbols}
+        self._hold = Hold(tracker.close)
 
     def __getitem__(self, symbol: str) -> int:
         return self._addresses[symbol]

@@ -17,6 +17,7 @@ from graphc.storage import aligned_empty
 from graphc.types import TensorType, uint8
 
 from .instance import address
+from .lifetime import Hold
 
 SMALL = 1 << 16  # bytes; below, an allocation costs less than the bookkeeping
 KEPT = 1 << 28  # bytes of free blocks that are kept
@@ -51,7 +52,7 @@ class OutputPool:
         except (KeyError, IndexError):
             memory = aligned_empty(TensorType(uint8, (size,)))
         block = _block_type(size).from_address(address(memory))
-        block.give_back = lambda: self._take_back(size, memory)
+        block.hold = Hold(lambda: self._take_back(size, memory))
         return np.frombuffer(block, type_.dtype.numpy).reshape(type_.shape)
 
     def _take_back(self, size: int, memory: np.ndarray) -> None:
@@ -80,10 +81,7 @@ class _Block:
     """What arrays over pooled memory keep alive: NumPy lets a view's base be the array that owns the memory, so that
     owner must be no array, or it would be skipped."""
 
-    give_back: Callable[[], None]
-
-    def __del__(self) -> None:
-        self.give_back()
+    hold: Hold
 
 
 @lru_cache(maxsize=256)
