@@ -289,7 +289,7 @@ def _stand_in(manifest: Manifest) -> Callable[..., Any]:
                 for p in manifest.parameters
             ]
             stand_in.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        except (KeyError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise PackageError("the parameters in a package are no signature", got=str(error)) from None
     stand_in.__qualname__ = manifest.name
     return stand_in
