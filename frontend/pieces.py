@@ -6,10 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from graphc.driver import driver
-
 PIECE = 1 << 16  # elements: some vectors of 8 bytes each fit into a second-level cache
-SHARED = 1 << 20  # from so many elements on threads share the work
 
 
 def in_pieces(size: int, make: Callable[[int, int], np.ndarray]) -> np.ndarray:
@@ -19,19 +16,7 @@ def in_pieces(size: int, make: Callable[[int, int], np.ndarray]) -> np.ndarray:
     first = make(0, PIECE)
     result = np.empty(size, first.dtype)
     result[:PIECE] = first
-
-    def fill(start: int) -> None:
+    for start in range(PIECE, size, PIECE):
         stop = min(start + PIECE, size)
         result[start:stop] = make(start, stop)
-
-    starts = range(PIECE, size, PIECE)
-    if size < SHARED or (threads := driver().thread_count()) == 1:
-        for start in starts:
-            fill(start)
-        return result
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(threads) as team:  # NumPy's loops run without Python's lock
-        for _ in team.map(fill, starts):
-            pass
     return result

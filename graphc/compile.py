@@ -303,9 +303,6 @@ class _Driver:
 
         return differentiate(outputs, wrt, cotangents)
 
-    def thread_count(self) -> int:
-        return thread_count()
-
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = compile(function)
         return compiled

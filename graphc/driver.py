@@ -25,9 +25,6 @@ class Driver(Protocol):
     ) -> list[Node | None]:
         """Gradients of sum(outputs · cotangents) for each of `wrt`, on nodes; None where nothing is reached."""
 
-    def thread_count(self) -> int:
-        """How many threads a call may use here and now."""
-
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, traced and compiled at its first call for each kind of arguments."""
 

@@ -69,16 +69,6 @@ def test_long_vectors_are_made_piece_by_piece() -> None:
     assert longest == PIECE
 
 
-def test_an_error_in_a_piece_comes_through() -> None:
-    def make(start: int, stop: int) -> np.ndarray:
-        if start == 5 * PIECE:
-            raise MemoryError("no memory")
-        return np.zeros(stop - start)
-
-    with pytest.raises(MemoryError, match="no memory"):
-        in_pieces(1 << 20, make)
-
-
 def test_no_two_uses_have_the_same_numbers() -> None:
     generator = Generator(3)
     found: list[list[int]] = []
