@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -22,7 +23,9 @@ class Hold:
         self._number = next(_numbers)
         _endings[self._number] = ending  # kept out of any garbage, with all that it refers to
 
-    def __del__(self) -> None:
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_ending():  # the process gives everything back, and what `ending` would use may be gone
+            return
         if _collecting:
             _dead.append(self._number)
         else:
