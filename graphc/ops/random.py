@@ -58,10 +58,16 @@ def philox_blocks(key: tuple[int, int], start: int, count: int) -> np.ndarray:
     multiply, shift, xor, mask = np.multiply, np.right_shift, np.bitwise_xor, np.bitwise_and
     width, low_half = np.array(32, np.uint64), np.array(_MASK, np.uint64)
     multipliers = np.array(_MULTIPLIERS, np.uint64)
-    a = np.arange(start, start + count, dtype=np.uint64)
-    b, c, d = np.zeros((3, count), np.uint64)
+    keys = np.array(_keys(key), np.uint64)
+    # Of the first two rounds only this is left, since three words of the counter are 0.
+    product = np.arange(start, start + count, dtype=np.uint64) * multipliers[0]
+    b = (product >> width ^ keys[0, 1]) * multipliers[1]
+    a = b >> width ^ keys[1, 0]
+    constant = keys[0, 0] * multipliers[0]
+    c = (product ^ (constant >> width) ^ keys[1, 1]) & low_half
+    d = np.full(count, constant)
     first, second = np.empty((2, count), np.uint64)
-    for key_low, key_high in np.array(_keys(key), np.uint64):
+    for key_low, key_high in keys[2:]:
         multiply(a, multipliers[0], first)
         multiply(c, multipliers[1], second)
         for word, product, other, key_word in ((a, second, b, key_low), (c, first, d, key_high)):
