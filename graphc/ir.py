@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .cached import cached_property
-from .errors import CompileError, Location
+from .errors import CompileError, GraphcError, Location
 from .types import TensorType, TupleType, Type, as_dtype, require_size
 
 if TYPE_CHECKING:
@@ -112,10 +112,8 @@ class Node:
 def make_node(op: Op, inputs: Sequence[Node], attrs: Attrs, where: Location | None = None) -> Node:
     """Apply the op's type rule and make the node; errors of the rule get the user's line."""
     where = where or _location.get()
-    from .errors import GraphcError
-
     try:
-        type_ = op.infer(*(i.type for i in inputs), **attrs)
+        type_ = op.infer(*[i.type for i in inputs], **attrs)
         require_size(type_)
     except GraphcError as error:
         raise error.at(where) from None
