@@ -218,6 +218,8 @@ def test_a_handler_that_compiles_while_it_interrupts_a_compilation() -> None:
     assert not wrong and calls[0] > 3
 
 
+# An interrupt that comes in the callback of a weak reference is Python's to ignore, with this warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interrupt_leaves_no_trace_behind(backend: str) -> None:
     """Whatever step of tracing it comes at, the thread is outside of the trace afterwards."""
