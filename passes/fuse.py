@@ -127,6 +127,9 @@ class _Fusion:
             try:
                 if any(o.depends_on(group) for o in others):
                     raise Cut(f"{describe(node)} also reads what depends on that kernel")
+                # A count that a mean divides by is to come before the kernel of the loss, whose gradient needs it.
+                if any(o.size > group.size and not group.depends_on(o) for o in others):
+                    raise Cut(f"{describe(node)} would make that kernel wait for a larger one")
                 self.join(group, node, absorbed)
             except Cut as cut:
                 reasons.append(str(cut))

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from graphc import ops
+import graphc as gx
+from graphc import nn, ops
 from graphc.ir import Graph, Node
 from graphc.kernel import KernelKind
 from graphc.passes.fuse import FusedKernel, fuse
+from graphc.passes.pipeline import optimize
+from graphc.settings import Settings
 from tests import graphs
 from tests.kernel_interpreter import run_kernel
 
@@ -139,3 +142,12 @@ def test_a_long_chain_of_reductions() -> None:
         x = graphs.softmax(x, 1)
     found = fuse(graphs.graph([source], [x]))
     assert len(found) <= 150 and len({f.kernel for f in found}) <= 4
+
+
+def test_a_count_does_not_part_a_loss_from_its_gradient() -> None:
+    """Means over what is counted wait for the count only: one kernel walks the logits, for loss and gradient."""
+    logits = np.zeros((256, 1000), np.float32)
+    traced = gx.trace(gx.value_and_grad(nn.cross_entropy), logits, np.zeros(256, np.int64))
+    graph = optimize(traced, Settings())
+    large = [k for k in fuse(graph) if any(n.shape == logits.shape for n in k.slots)]
+    assert len(large) == 1
