@@ -41,15 +41,8 @@ class GroupError(HyperparameterError, KeyError):
     __str__ = GraphcError.__str__
 
 
-class hyperparameter:
-    """A number of an optimizer that may change while training. Each group of parameters keeps its own in a Variable,
-    which is what a trace reads; outside of traces it reads as the number that it is now.
-
-    `least` and `below` bound it: least ≤ x < below.
-    """
-
-    def __init__(self, least: float = 0.0, below: float = math.inf) -> None:
-        self.least, self.below = least, below
+class _Grouped:
+    """What each group of parameters has one of: an optimizer's attribute is that of all its groups."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -65,27 +58,24 @@ class hyperparameter:
         for group in optimizer.param_groups:
             group[self.name] = value
 
+
+class hyperparameter(_Grouped):
+    """A number of an optimizer that may change while training. Each group of parameters keeps its own in a Variable,
+    which is what a trace reads; outside of traces it reads as the number that it is now.
+
+    `least` and `below` bound it: least ≤ x < below.
+    """
+
+    def __init__(self, least: float = 0.0, below: float = math.inf) -> None:
+        self.least, self.below = least, below
+
     def checked(self, value: Any) -> float:
         """The number. Raises NumberError for one out of bounds, and for what is no number."""
         return finite(value, self.name, least=self.least, below=self.below)
 
 
-class flag:
+class flag(_Grouped):
     """An option of an optimizer that is True or False. Each group of parameters has its own; traces depend on it."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @with_user_line
-    def __get__(self, optimizer: Any, owner: type) -> Any:
-        if optimizer is None:
-            raise AttributeError(f"{self.name} belongs to an optimizer, not to its class")
-        return _common(optimizer, self.name)
-
-    @with_user_line
-    def __set__(self, optimizer: Any, value: bool) -> None:
-        for group in optimizer.param_groups:
-            group[self.name] = value
 
     def checked(self, value: Any) -> bool:
         if not isinstance(value, bool):
