@@ -1,26 +1,19 @@
 """Guards: what a trace has read that may be another at a later call. A trace holds as long as its guards do.
 
-Attributes of modules and optimizers are noted as they are read (`Watched`); whoever sets one moves a token, so that a
-call finds out with one comparison that none has changed since the last one. What can change without that — items of
-lists and dicts, values in cells and globals — is compared at each call, by identity.
+Whoever sets a watched attribute moves a token, so that a call finds out with one comparison that none has changed since
+the last one. What can change without that — items of lists and dicts, values in cells and globals — is compared at each
+call, by identity. How a trace notes what it reads is told in `watch.py`.
 """
 
 from __future__ import annotations
 
-import dis
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 from graphc.brief import brief
-
-from .context import current_context, current_frame
-
-if TYPE_CHECKING:
-    from .tracer import Frame
 
 MISSING: Final = object()  # what is read of an attribute that is not there
 MOST_ITEMS = 1000  # of a list or dict that are compared at each call; of larger ones the number of items is
@@ -191,11 +184,11 @@ class Contents:
     kept: tuple[object, ...]
 
     def holds(self) -> bool:
-        now = _items(self.container)
+        now = items_of(self.container)
         return len(now) == len(self.kept) and all(map(is_same, now, self.kept))
 
     def told(self) -> str:
-        now, was = _items(self.container), self.kept
+        now, was = items_of(self.container), self.kept
         if len(now) != len(was) or isinstance(self.container, dict | set):
             return f"{self.text} has changed"
         number = next(i for i, pair in enumerate(zip(was, now, strict=True)) if not is_same(*pair))
@@ -203,9 +196,9 @@ class Contents:
 
     def unchanged(self) -> Unchanged:
         container = self.container
-        if type(container) in (list, dict) and all(map(_compares_by_identity, _items(container))):
+        if type(container) in (list, dict) and all(map(_compares_by_identity, items_of(container))):
             return partial(operator.eq, container, container.copy())  # the quickest, by half
-        kept, items = _items(container), _items
+        kept, items = items_of(container), items_of
 
         def unchanged() -> bool:
             now = container if type(container) is list else items(container)
@@ -270,14 +263,14 @@ class Cells:
     cells: list[tuple[Any, str, object]]
 
     def holds(self) -> bool:
-        return all(is_same(_contents(cell), value) for cell, _, value in self.cells)
+        return all(is_same(contents_of(cell), value) for cell, _, value in self.cells)
 
     def told(self) -> str:
-        found = ((name, value, _contents(cell)) for cell, name, value in self.cells)
+        found = ((name, value, contents_of(cell)) for cell, name, value in self.cells)
         return next(_told(*three) for three in found if not is_same(*three[1:]))
 
     def unchanged(self) -> Unchanged:
-        pairs = [(cell, _contents(cell)) for cell, _, _ in self.cells]
+        pairs = [(cell, contents_of(cell)) for cell, _, _ in self.cells]
 
         def unchanged() -> bool:
             try:
@@ -291,7 +284,7 @@ class Cells:
         return unchanged
 
 
-def _contents(cell: Any) -> object:
+def contents_of(cell: Any) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # it is empty
@@ -305,198 +298,9 @@ def _told(what: str, was: object, now: object) -> str:
     return f"{what} was {texts[0]}, is {texts[1]}"
 
 
-def _items(container: Any) -> tuple[object, ...]:
+def items_of(container: Any) -> tuple[object, ...]:
     return (*container, *container.values()) if isinstance(container, dict) else tuple(container)
 
 
 def _compares_by_identity(item: object) -> bool:
     return type(item).__eq__ is object.__eq__ or type(item) is str
-
-
-# Noting what a trace reads
-
-
-def watch_attribute(frame: Frame, owner: Any, name: str) -> None:
-    """Note that the trace has read an attribute, unless the trace itself has set it before."""
-    root = frame if frame.parent is None else frame.root
-    key = id(owner), name
-    if key in root.guards or key in root.set_here:
-        return
-    value = attributes(owner).get(name, MISSING)
-    root.guards[key] = Attribute(owner, name, value)
-    if value is not MISSING:
-        _watch_items(root, f"{type(owner).__name__}.{name}", value)
-        return
-    found = [c.__dict__[name] for c in type(owner).__mro__ if name in c.__dict__]
-    root.functions.update(dict.fromkeys(f for x in found for f in _functions_behind(x)))  # `super()` calls the others
-    if found and not hasattr(type(found[0]), "__get__"):
-        root.guards[id(type(owner)), name] = ClassValue(type(owner), name, found[0])
-        _watch_items(root, f"{type(owner).__name__}.{name}", found[0])
-
-
-def watch_all_attributes(owner: Any) -> None:
-    """Note that the trace has read all attributes of an instance, and which there are."""
-    frame = current_frame()
-    if frame is not None:
-        for name in attributes(owner):
-            watch_attribute(frame, owner, name)
-        frame.root.guards.setdefault((id(owner), "__dict__"), Names(owner, Names.of(owner)))
-
-
-def _watch_items(root: Frame, text: str, value: Any) -> None:
-    """Note what lists and dicts hold, and those inside of them."""
-    pending = [(text, value)]
-    while pending:
-        text, value = pending.pop()
-        if isinstance(value, list | dict | set) and (key := (id(value), "")) not in root.guards:
-            small = len(value) <= MOST_ITEMS
-            root.guards[key] = Contents(text, value, _items(value)) if small else Count(text, value, len(value))
-        elif not isinstance(value, tuple):
-            continue
-        if len(value) <= MOST_ITEMS:
-            pairs = value.items() if isinstance(value, dict) else enumerate(value)
-            pending += [(f"{text}[{k!r}]", item) for k, item in pairs if isinstance(item, list | dict | tuple | set)]
-
-
-_get, _context = object.__getattribute__, current_context  # modules are asked for attributes often
-
-
-class Watched:
-    """The base of objects whose attributes traces depend on: a trace notes what it reads, and a compiled function
-    looks, at each call, whether that is the same still."""
-
-    if not TYPE_CHECKING:
-
-        def __getattribute__(self, name: str) -> Any:
-            frame = _context().frame
-            if frame is None:
-                return _get(self, name)
-            if name[:2] == "__":
-                if name == "__dict__":
-                    watch_all_attributes(self)
-                return _get(self, name)
-            try:
-                return _get(self, name)
-            finally:
-                watch_attribute(frame, self, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        mine = attributes(self)
-        before = mine.get(name, MISSING)
-        object.__setattr__(self, name, value)
-        if mine.get(name, MISSING) is not before:
-            self._changed(name)
-
-    def __delattr__(self, name: str) -> None:
-        object.__delattr__(self, name)
-        self._changed(name)
-
-    def _changed(self, name: str) -> None:
-        frame = current_frame()
-        if frame is not None:
-            frame.root.set_here.add((id(self), name))
-        note_change()
-
-
-# What functions have from around them
-
-
-def captured_values(root: Frame, function: Any) -> None:
-    """Note the values that a traced function, those that it names, and methods that were called find in cells and
-    globals: which objects they are, and what lists and dicts of modules and Variables hold.
-
-    Python's modules, classes, and functions of libraries are taken as they are.
-    """
-    shared: dict[int, Globals] = {}
-    cells: dict[int, tuple[Any, str, object]] = {}
-    for f in _followed([function, *root.functions]):
-        names = f.__globals__
-        found = {n: names[n] for c in _codes(f.__code__) for n in global_names(c) if n in names}
-        found = {n: x for n, x in found.items() if not _is_fixed(x)}
-        shared.setdefault(id(names), Globals(names, {})).values.update(found)
-        own = [(cell, name, _contents(cell)) for cell, name in _cells(f)]
-        cells |= {id(cell): (cell, name, x) for cell, name, x in own if not _is_fixed(x)}
-        for name, x in (*found.items(), *((name, x) for _, name, x in own)):
-            if isinstance(x, list | dict) and _holds_state(x):
-                _watch_items(root, name, x)
-    root.guards |= {(key, "globals"): guard for key, guard in shared.items() if guard.values}
-    if cells:
-        root.guards[0, "cells"] = Cells(list(cells.values()))
-
-
-def _followed(callables: Iterable[Any]) -> Iterator[FunctionType]:
-    """The user's functions behind these callables, and behind those that they name."""
-    pending, seen = list(callables), set()
-    while pending:
-        for f in _functions_behind(pending.pop()):
-            if f in seen:
-                continue
-            seen.add(f)
-            if _is_ours(f):
-                pending.append(f.__dict__.get("__wrapped__"))
-                continue
-            yield f
-            names = f.__globals__
-            named = (names[n] for c in _codes(f.__code__) for n in global_names(c) if n in names)
-            pending += [x for x in (*named, *(_contents(cell) for cell, _ in _cells(f))) if callable(x)]
-
-
-def _cells(function: FunctionType) -> Iterable[tuple[Any, str]]:
-    return zip(function.__closure__ or (), function.__code__.co_freevars, strict=True)
-
-
-def _is_fixed(value: object) -> bool:
-    """Whether it is nothing that one would replace: a Python module, a class, a function of a library."""
-    if isinstance(value, ModuleType | type | BuiltinFunctionType):
-        return True
-    return isinstance(value, FunctionType) and _is_ours(value)
-
-
-def _is_ours(function: FunctionType) -> bool:
-    return str(function.__globals__.get("__name__", "")).partition(".")[0] in ("graphc", "numpy")
-
-
-def _holds_state(container: Any) -> bool:
-    from .variable import Variable
-
-    items = container.values() if isinstance(container, dict) else container
-    return len(container) <= MOST_ITEMS and any(isinstance(x, Watched | Variable) for x in items)
-
-
-def _functions_behind(value: Any) -> list[FunctionType]:
-    """The function itself, or those that a callable or a descriptor stands for: a method's, a partial's, a property's,
-    one that was wrapped or compiled."""
-    if isinstance(value, FunctionType):
-        return [value]
-    if isinstance(value, property):
-        found = [value.fget]
-    else:
-        inside = {} if isinstance(value, type | Watched) else getattr(value, "__dict__", {})
-        found = [inside.get("__wrapped__")]
-        if isinstance(value, MethodType | staticmethod | classmethod):
-            found.append(value.__func__)
-        elif isinstance(value, partial | cached_property):
-            found.append(value.func)
-    return [f for f in found if isinstance(f, FunctionType)]
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """The code, and that of the functions defined in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
-
-
-_LOAD_GLOBAL, _EXTENDED = dis.opmap["LOAD_GLOBAL"], dis.EXTENDED_ARG
-
-
-def global_names(code: CodeType) -> set[str]:
-    """The globals that a code reads. As `dis` finds them, in a tenth of the time."""
-    found, more, text = set(), 0, code.co_code
-    for at in range(0, len(text), 2):
-        argument = more | text[at + 1]
-        more = argument << 8 if text[at] == _EXTENDED else 0
-        if text[at] == _LOAD_GLOBAL:
-            found.add(code.co_names[argument >> 1])
-    return found

@@ -20,12 +20,13 @@ from graphc.errors import GraphcError, ShapeError, TraceError
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, cast
 from .gradients import cut_off, reached_gradients
-from .guards import Watched, attributes
+from .guards import attributes
 from .location import stack_level, with_user_line
 from .nn.module import Module, assign_state
 from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
+from .watch import Watched
 from .words import Place, leading_on, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]

@@ -17,13 +17,14 @@ from .arguments import Arguments
 from .context import current_frame, within
 from .emit import as_tensor
 from .exchange import is_foreign_array
-from .guards import Guard, captured_values
+from .guards import Guard
 from .location import with_user_line
 from .printing import Printed
 from .signatures import check_call
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame
 from .variable import Variable
+from .watch import captured_values
 
 
 @dataclass(frozen=True)

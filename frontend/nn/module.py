@@ -16,12 +16,13 @@ from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, Un
 
 from ..context import current_frame
 from ..emit import ArrayLike, as_tensor
-from ..guards import Watched, attributes, note_change, watch_all_attributes, watch_attribute
+from ..guards import attributes, note_change
 from ..location import with_user_line
 from ..parameters import load_parameters, save_parameters
 from ..signatures import check_call
 from ..tensor import Tensor
 from ..variable import Variable
+from ..watch import Watched, watch_all_attributes, watch_attribute
 from ..words import Place, leading_on, unknown
 
 T = TypeVar("T")

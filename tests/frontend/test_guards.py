@@ -13,7 +13,8 @@ import pytest
 import graphc as gx
 from graphc import nn, optim
 from graphc.executable import MOST_TRACES
-from graphc.frontend.guards import MOST_ITEMS, global_names
+from graphc.frontend.guards import MOST_ITEMS
+from graphc.frontend.watch import global_names
 
 X = np.arange(4, dtype=np.float32)
 
