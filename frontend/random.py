@@ -23,7 +23,18 @@ from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, u
 from .binary import add, bitwise_and, bitwise_or, bitwise_right_shift, less, multiply, subtract
 from .context import current_frame
 from .creation import Shape, as_shape, iota
-from .emit import ArrayLike, as_tensor, broadcast_shape, cast, emit, is_number, operation, stretch, wide
+from .emit import (
+    ArrayLike,
+    as_tensor,
+    broadcast_shape,
+    cast,
+    emit,
+    is_number,
+    operation,
+    stretch,
+    whole,
+    wide,
+)
 from .location import with_user_line
 from .pieces import in_pieces
 from .shapes import reshape, stack
@@ -198,12 +209,13 @@ def _check_broadcasts(sizes: tuple[int, ...], function: str, *parameters: ArrayL
 
 @operation
 def uniform(
-    shape: Shape, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *,
+    shape: Shape, *, low: ArrayLike = 0.0, high: ArrayLike = 1.0,
     dtype: DTypeLike = "float32", generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Numbers equally likely anywhere in low ≤ x < high (rounding may give high itself).
 
-    low and high may be arrays that broadcast to the shape.
+    low and high may be arrays that broadcast to the shape. They are given by name: uniform(3, 4) would be low and high
+    to those who know NumPy, and two sizes to those who know PyTorch.
     """
     chosen, sizes = _float(dtype), as_shape(shape)
     _check_broadcasts(sizes, "uniform", low, high)
@@ -226,12 +238,12 @@ def uniform(
 
 @operation
 def normal(
-    shape: Shape, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *,
+    shape: Shape, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0,
     dtype: DTypeLike = "float32", generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Normally distributed numbers, by Box and Muller's transform (1958).
 
-    mean and std may be arrays that broadcast to the shape.
+    mean and std may be arrays that broadcast to the shape, and are given by name, as those of `uniform`.
     """
     chosen, sizes = _float(dtype), as_shape(shape)
     _check_broadcasts(sizes, "normal", mean, std)
@@ -258,8 +270,11 @@ def randint(
 ) -> Tensor:
     """Integers equally likely in low ≤ x < high, of which there are at most 2³².
 
-    A random word w gives low + floor(w · count / 2³²), so the bias is below count / 2³².
+    A random word w gives low + floor(w · count / 2³²), so the bias is below count / 2³². Raises ShapeError for ends
+    that are no whole numbers.
     """
+    rule = "randint's ends are whole numbers, known while tracing"
+    low, high = whole(low, rule), whole(high, rule)
     chosen, sizes, count = as_dtype(dtype), as_shape(shape), high - low
     if not chosen.is_integer or not 0 < count <= 1 << 32:
         raise DTypeError("randint takes an integer dtype and 1 to 2**32 integers to choose from",

@@ -6,7 +6,6 @@ Knows the argument names of other frameworks, and what they are called here.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "a_max": ("max",), "start_dim": ("start_axis",), "end_dim": ("end_axis",), "use_bias": ("bias",),
     "units": ("out_features",), "features": ("out_features",), "rate": ("p",), "labels": ("target",),
     "logits": ("input",), "targets": ("target",), "repeats": ("repetitions",), "scale": ("std",), "loc": ("mean",),
+    "minval": ("low",), "maxval": ("high",), "stddev": ("std",),
 }  # fmt: skip
 
 # Options that have no like here.
@@ -75,11 +75,13 @@ def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     is_method = next(iter(signature.parameters), "") == "self"
     name = getattr(function, "__qualname__", type(function).__qualname__)
     name = name.removesuffix(".__init__").rpartition(">.")[2]
-    unknown = re.search(r"got an unexpected keyword argument '(\w+)'", problem)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    unknown = [] if takes_any else [word for word in kwargs if word not in signature.parameters]
+    replacements = list(filter(None, (_replacement(word, signature) for word in unknown)))
     raise ArgumentError(
         f"{name} takes {_text(signature, is_method)}",
         got=problem.replace("missing a required argument: ", "no ").removeprefix("got "),
-        hint=note or (_replacement(unknown[1], signature) if unknown else _too_many(problem, name, signature)),
+        hint=note or ", ".join(replacements) or _too_many(problem, name, signature),
     ) from None
 
 
@@ -102,9 +104,12 @@ def _too_many(problem: str, name: str, signature: inspect.Signature) -> str | No
     named = [f"{p.name}=" for p in parameters if p.kind is p.KEYWORD_ONLY]
     if "too many positional" not in problem:
         return None
+    by_name = f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} given by name" if named else None
     if plain and plain[-1] in _SEQUENCES:
-        return _SEQUENCES[plain[-1]].format(f"{name}(", "x, " if len(plain) > 1 else "")
-    return f"{', '.join(named)} are given by name" if named else None
+        others = "".join(f"{p}, " for p in plain[:-1] if p != "self")
+        one = _SEQUENCES[plain[-1]].format(f"{name}(", others)
+        return f"{one}; {by_name}" if by_name else one
+    return by_name
 
 
 def _replacement(name: str, signature: inspect.Signature) -> str | None:

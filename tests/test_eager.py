@@ -19,9 +19,9 @@ from graphc.random import Generator
 SIZES = [(0,), (), (5,), (33, 7), (PIECE + 3,)]
 DRAWS = {
     "bits": lambda s, g: gx.random.bits(s, generator=g),
-    "uniform": lambda s, g: gx.random.uniform(s, -0.3, 0.7, generator=g),
-    "uniform of arrays": lambda s, g: gx.random.uniform(s, np.float32(-1), np.float32(3), generator=g),
-    "uniform float16": lambda s, g: gx.random.uniform(s, -0.3, 0.7, dtype="float16", generator=g),
+    "uniform": lambda s, g: gx.random.uniform(s, low=-0.3, high=0.7, generator=g),
+    "uniform of arrays": lambda s, g: gx.random.uniform(s, low=np.float32(-1), high=np.float32(3), generator=g),
+    "uniform float16": lambda s, g: gx.random.uniform(s, low=-0.3, high=0.7, dtype="float16", generator=g),
     "uniform float64": lambda s, g: gx.random.uniform(s, dtype="float64", generator=g),
     "randint": lambda s, g: gx.random.randint(-3, 1000, s, generator=g),
     "bernoulli": lambda s, g: gx.random.bernoulli(0.3, s, generator=g),
@@ -44,9 +44,9 @@ def test_random_bits_are_those_of_compiled_functions(name: str) -> None:
 def test_normal_numbers_are_those_of_compiled_functions(dtype: str) -> None:
     """But for what the last places of log and cos may differ."""
     one, other = Generator(7), Generator(7)
-    compiled = gx.compile(lambda: gx.random.normal((PIECE + 3,), 1, 2, dtype=dtype, generator=other))()
+    compiled = gx.compile(lambda: gx.random.normal((PIECE + 3,), mean=1, std=2, dtype=dtype, generator=other))()
     tolerance = 4 * gx.finfo(dtype).eps
-    got = gx.random.normal((PIECE + 3,), 1, 2, dtype=dtype, generator=one)
+    got = gx.random.normal((PIECE + 3,), mean=1, std=2, dtype=dtype, generator=one)
     np.testing.assert_allclose(got.numpy(), compiled.numpy(), rtol=tolerance, atol=8 * tolerance)
 
 

@@ -30,14 +30,14 @@ def constant(value: float) -> Initializer:
 def uniform(low: float = 0.0, high: float = 1.0) -> Initializer:
     """Equally likely in low ≤ x < high."""
     return lambda type_, generator: random.uniform(
-        type_.shape, low, high, dtype=type_.dtype, generator=generator
+        type_.shape, low=low, high=high, dtype=type_.dtype, generator=generator
     )
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
     """Normally distributed."""
     return lambda type_, generator: random.normal(
-        type_.shape, mean, std, dtype=type_.dtype, generator=generator
+        type_.shape, mean=mean, std=std, dtype=type_.dtype, generator=generator
     )
 
 

@@ -76,7 +76,7 @@ def is_close(measured: float, expected: float, deviation: float, count: int) -> 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_uniform(dtype: str) -> None:
-    x = gx.random.uniform((20000,), -1, 3, dtype=dtype, generator=Generator(1))
+    x = gx.random.uniform((20000,), low=-1, high=3, dtype=dtype, generator=Generator(1))
     values = x.numpy().astype(np.float64)
     assert x.dtype.name == dtype and values.min() >= -1 and values.max() <= 3
     assert is_close(values.mean(), 1, 4 / math.sqrt(12), 20000)
@@ -85,7 +85,7 @@ def test_uniform(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_normal(dtype: str) -> None:
-    x = gx.random.normal((100, 200), 2, 3, dtype=dtype, generator=Generator(1)).numpy().astype(np.float64)
+    x = gx.random.normal((100, 200), mean=2, std=3, dtype=dtype, generator=Generator(1)).numpy().astype(np.float64)
     assert is_close(x.mean(), 2, 3, 20000) and abs(x.std() - 3) < 0.1
     z = (x - 2) / 3
     assert is_close((z**3).mean(), 0, math.sqrt(15), 20000) and is_close(
@@ -123,9 +123,14 @@ def test_probabilities_are_between_0_and_1(p: float) -> None:
 @pytest.mark.parametrize("shape", [(2, 3), (3,), (1, 1), (1,), (), (2, 1)])
 def test_parameters_broadcast_to_the_shape(shape: tuple[int, ...]) -> None:
     first = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
-    for draw, second in ((gx.random.normal, np.full(shape, 2, np.float32)), (gx.random.uniform, first + 2)):
+    two = np.full(shape, 2, np.float32)
+    cases: list[tuple[Callable[..., gx.Tensor], dict[str, np.ndarray]]] = [
+        (gx.random.normal, {"mean": first, "std": two}),
+        (gx.random.uniform, {"low": first, "high": first + 2}),
+    ]
+    for draw, given in cases:
         expected = first + 2 * draw((2, 3), generator=Generator(5)).numpy()
-        got = draw((2, 3), first, second, generator=Generator(5))
+        got = draw((2, 3), **given, generator=Generator(5))
         assert got.shape == (2, 3) and got.dtype is gx.float32
         np.testing.assert_allclose(got, expected, rtol=1e-6)
     assert gx.random.bernoulli(np.ones(shape, np.float32), (2, 3)).tolist() == [[True] * 3] * 2
@@ -134,9 +139,10 @@ def test_parameters_broadcast_to_the_shape(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("larger", [(2, 3), (2, 1), (1, 3), (4,)])
 def test_parameters_do_not_enlarge_the_shape(larger: tuple[int, ...]) -> None:
     p = np.full(larger, 0.5, np.float32)
-    for draw in (gx.random.normal, gx.random.uniform):
+    cases: list[tuple[Callable[..., gx.Tensor], str]] = [(gx.random.normal, "std"), (gx.random.uniform, "low")]
+    for draw, name in cases:
         with pytest.raises(ShapeError):
-            draw((3,), p)
+            draw((3,), **{name: p})
     with pytest.raises(ShapeError):
         gx.random.bernoulli(p, (3,))
 
@@ -144,6 +150,33 @@ def test_parameters_do_not_enlarge_the_shape(larger: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("draw", [gx.random.uniform, gx.random.normal, gx.random.bits])
 def test_shapes(draw: Callable[..., gx.Tensor]) -> None:
     assert draw(()).shape == () and draw(3).shape == (3,) and draw((2, 0)).shape == (2, 0)
+
+
+IN_OTHER_ORDERS: list[tuple[Callable[..., gx.Tensor], tuple[Any, ...], str]] = [
+    (gx.random.normal, (3, 4), r"a shape is one tuple: normal\(\(2, 3\)\); mean=, std="),  # PyTorch's, or NumPy's
+    (gx.random.normal, (0.0, 1.0, (3,)), "mean=, std=, .* given by name"),
+    (gx.random.uniform, (3, 4), "low=, high=, .* given by name"),
+    (gx.random.uniform, (-1, 1, (3, 4)), "low=, high=, .* given by name"),
+    (gx.random.bits, (3, 4), r"a shape is one tuple: bits\(\(2, 3\)\)"),
+    (gx.random.bernoulli, (0.5, 3, 4), r"a shape is one tuple: bernoulli\(p, \(2, 3\)\)"),
+    (gx.random.bernoulli, ((3, 4), 0.5), "a shape is made of whole numbers"),
+    (gx.random.randint, (0, 9, 3, 4), r"a shape is one tuple: randint\(low, high, \(2, 3\)\)"),
+    (gx.random.randint, ((3, 4), 0, 9), "ends are whole numbers"),
+    (gx.random.randint, (0, 9.5, (3,)), "ends are whole numbers"),
+    (gx.random.randint, (9, (3,)), "randint takes"),
+]
+
+
+@pytest.mark.parametrize(("draw", "args", "told"), IN_OTHER_ORDERS)
+def test_arguments_in_the_order_of_others(draw: Callable[..., gx.Tensor], args: tuple[Any, ...], told: str) -> None:
+    """None passes for something else: sizes one by one, and distributions' parameters before the shape."""
+    with pytest.raises(GraphcError, match=rf"{told}"):
+        draw(*args)
+
+
+def test_whole_ends_of_numpys() -> None:
+    got = gx.random.randint(np.int64(0), np.uint8(9), (5,), generator=Generator(2))  # type: ignore[arg-type]
+    assert got.tolist() == gx.random.randint(0, 9, (5,), generator=Generator(2)).tolist()
 
 
 @pytest.mark.parametrize("kept", [lambda s: s, lambda s: s.numpy().astype(np.int64), lambda s: s.tolist(), gx.Variable])

@@ -106,6 +106,7 @@ ARGUMENTS = [
     ("nn.Linear(2, 2, device='cuda')", "Linear takes", "'device'", "gx.using(backend=...)"),
     ("model(x, x)", "Sequential.forward takes (x)", "too many positional arguments", ""),
     ("gx.ones(2, 3)", "ones takes (shape", "too many positional arguments", "a shape is one tuple: ones((2, 3))"),
+    ("gx.random.normal(loc=1, size=3)", "normal takes (shape, *, mean", "no 'shape'", "mean=, shape="),
     ("gx.permute_dims(x, 1, 0)", "permute_dims takes", "too many", "axes are one tuple: permute_dims(x, (1, 0))"),
     ("gx.concat(x, x)", "concat takes", "too many", "arrays are one list: concat([x, y])"),
     ("gx.mean(x, 0)", "mean takes", "too many", "axis=, keepdims= are given by name"),
