@@ -152,7 +152,7 @@ class Compilation:
         lowered, planned = self.built.lowered, self.schedule
         return Report(
             backend=self.settings.backend,
-            kernels=schedule_report(planned, lowered),
+            steps=schedule_report(planned, lowered),
             seconds=self.seconds,
             arena_bytes=planned.arena_bytes,
             prepared_bytes=planned.prepared_bytes,

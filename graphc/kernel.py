@@ -11,10 +11,13 @@ Which passes over a row are needed follows from `level`; what is loop-invariant 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+import numpy as np
 
 from .cached import cached_property
 from .index import Axis, Bound, Gathered, Index
@@ -241,6 +244,30 @@ class Kernel:
 
     def __str__(self) -> str:
         return print_kernel(self)
+
+
+class Call(ABC):
+    """A function on buffers that is no loop nest, as sorting is: a frozen dataclass that says all there is to know, so
+    that equal calls are compiled once. Each backend has a way to carry out each kind of call, or refuses it."""
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[Slot, ...]:
+        """Its buffers."""
+
+    @property
+    @abstractmethod
+    def written(self) -> frozenset[int]:
+        """The slots that it writes; the others it only reads. None is both."""
+
+    @abstractmethod
+    def run(self, memory: Sequence[np.ndarray]) -> None:
+        """What it means: carried out on flat arrays, one for each slot."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that it means."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 def inputs(value: Value) -> tuple[int, ...]:

@@ -153,8 +153,8 @@ def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...] | None:
 
 def _detached(report: Report) -> Report:
     """The report without the folders of users' files."""
-    kernels = (replace(k, lines=tuple(line.detached for line in k.lines)) for k in report.kernels)
-    return replace(report, kernels=tuple(kernels))
+    steps = (replace(s, lines=tuple(line.detached for line in s.lines)) for s in report.steps)
+    return replace(report, steps=tuple(steps))
 
 
 def _version() -> str:

@@ -1,17 +1,24 @@
-"""Schedules: the kernels of a program in order, with every buffer at its planned place.
+"""Schedules: the steps of a program in order, with every buffer at its planned place.
 
 What `passes.schedule` makes of a graph and backends turn into an executable. No node survives here: a step
 keeps the text of what it came from, for people to read.
+
+    Step    KernelStep | LoopStep | BranchStep | CallStep
+    Loop    start, then again and again: condition, body, windows move on, pairs change places
+    Branch  the arm that an index chooses
+    Call    a native function that is no loop nest
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from .errors import Location, ShapeError
 from .ir import Literal
-from .kernel import Kernel
+from .kernel import Call, Kernel
 from .types import TensorType
 
 LARGEST = 1 << 46  # bytes: more than any memory has, and far from where 64-bit arithmetic ends
@@ -26,6 +33,7 @@ class Space(Enum):
     OUTPUT = "output"         # fresh memory that will belong to the caller
     ARENA = "arena"           # temporary, valid during one call; `offset` bytes into the arena
     PREPARED = "prepared"     # written by the prepare steps, valid until a Variable they read changes
+    WINDOW = "window"         # part of another buffer, to which a loop points
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class ScheduleStep:
+class KernelStep:
     """A kernel with its slots bound to buffers, and its history: the ops it computes, the user's lines they
     were traced at, and why it was not fused with its producers. `gathered_at`: the line to blame for a bad index."""
 
@@ -57,6 +65,116 @@ class ScheduleStep:
     reasons: tuple[str, ...]
     gathered_at: Location | None = None
 
+    @property
+    def blocks(self) -> tuple[tuple[Step, ...], ...]:
+        return ()
+
+    @property
+    def written(self) -> frozenset[int]:
+        """The buffers that it stores to."""
+        return frozenset(self.buffers[s] for s in self.kernel.written)
+
+    def __str__(self) -> str:
+        return self.kernel.kind.value
+
+
+@dataclass(frozen=True)
+class CallStep:
+    """A native function outside of the language of kernels, with its slots bound to buffers."""
+
+    call: Call
+    buffers: tuple[int, ...]
+    ops: tuple[str, ...]
+    lines: tuple[Location, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[tuple[Step, ...], ...]:
+        return ()
+
+    @property
+    def written(self) -> frozenset[int]:
+        """The buffers that it stores to."""
+        return frozenset(self.buffers[s] for s in self.call.written)
+
+    def __str__(self) -> str:
+        return f"call of {self.call}"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a loop lets a WINDOW buffer point: in its first iteration `start` bytes into buffer `of`, and `stride`
+    bytes further in each one that follows. When the loop is over it is where the next iteration would find it."""
+
+    buffer: int
+    of: int
+    start: int
+    stride: int
+
+    def __str__(self) -> str:
+        return f"b{self.buffer} = b{self.of} + {self.start}" + (f" + {self.stride} t" if self.stride else "")
+
+
+@dataclass(frozen=True)
+class LoopStep:
+    """Steps that run again and again: `start` once, then for each iteration `condition` and `body`.
+
+    `length`: iterations, at most; None without a limit. `predicate`: the buffer of one bool that the condition writes,
+    before an iteration that takes place only if it holds; None where all do. The windows point to their starts before
+    anything runs, and move on after each iteration; then each pair of windows in `swaps` change places: a body reads
+    what is carried in one and writes it to the other.
+    """
+
+    length: int | None
+    start: tuple[Step, ...]
+    condition: tuple[Step, ...]
+    predicate: int | None
+    body: tuple[Step, ...]
+    windows: tuple[Window, ...]
+    swaps: tuple[tuple[int, int], ...]
+    ops: tuple[str, ...]
+    lines: tuple[Location, ...]
+
+    @property
+    def blocks(self) -> tuple[tuple[Step, ...], ...]:
+        return self.start, self.condition, self.body
+
+    def __str__(self) -> str:
+        times = "" if self.length is None else f" {self.length} times"
+        holds = "" if self.predicate is None else f" while b{self.predicate}"
+        return f"loop{times}{holds}"
+
+
+@dataclass(frozen=True)
+class BranchStep:
+    """The steps of the arm that `index` chooses, a buffer of one bool, int32 or int64; the last arm for an index
+    beyond, the first for a negative one."""
+
+    index: int
+    arms: tuple[tuple[Step, ...], ...]
+    ops: tuple[str, ...]
+    lines: tuple[Location, ...]
+
+    @property
+    def blocks(self) -> tuple[tuple[Step, ...], ...]:
+        return self.arms
+
+    def __str__(self) -> str:
+        return f"branch by b{self.index}"
+
+
+Step: TypeAlias = KernelStep | LoopStep | BranchStep | CallStep
+
+
+def leaves(steps: Iterable[Step]) -> Iterator[KernelStep | CallStep]:
+    """The steps that work, also those in loops and branches, in the order of the text."""
+    for step in steps:
+        if isinstance(step, KernelStep | CallStep):
+            yield step
+        else:
+            for block in step.blocks:
+                yield from leaves(block)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -65,10 +183,20 @@ class Schedule:
 
     buffers: tuple[Buffer, ...]
     constants: tuple[Literal, ...]
-    prepare: tuple[ScheduleStep, ...]
-    steps: tuple[ScheduleStep, ...]
+    prepare: tuple[Step, ...]
+    steps: tuple[Step, ...]
     arena_bytes: int
     prepared_bytes: int
+
+    @property
+    def leaves(self) -> tuple[KernelStep | CallStep, ...]:
+        """All steps that work: those of `prepare`, then the others."""
+        return (*leaves(self.prepare), *leaves(self.steps))
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """All kernels, each once."""
+        return tuple(dict.fromkeys(s.kernel for s in self.leaves if isinstance(s, KernelStep)))
 
     def check_sizes(self) -> None:
         """Raise ShapeError for memory that is larger than any machine's: generated code counts its bytes in 64 bits."""
@@ -86,13 +214,58 @@ class Schedule:
         lines = [f"schedule arena {self.arena_bytes} bytes, prepared {self.prepared_bytes} bytes"]
         lines += [f"  {b}" for b in self.buffers]
         for title, steps in (("prepare", self.prepare), ("step", self.steps)):
-            for number, step in enumerate(steps):
-                bound = ", ".join(f"s{i}=b{b}" for i, b in enumerate(step.buffers))
-                lines.append(f"{title} {number}: {' '.join(step.ops)}  ({bound})")
-                lines += [f"  # {line}" for line in step.lines]
-                lines += [f"  # apart: {reason}" for reason in step.reasons]
-                lines += [f"  {line}" for line in str(step.kernel).splitlines()]
+            lines += _texts(title, steps)
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _texts(title: str, steps: Iterable[Step]) -> Iterator[str]:
+    for number, step in enumerate(steps):
+        yield from _text(f"{title} {number}", step)
+
+
+def _text(title: str, step: Step) -> Iterator[str]:
+    """The lines that say what a step does; what is inside of it is indented."""
+    match step:
+        case KernelStep() | CallStep():
+            bound = ", ".join(f"s{i}=b{b}" for i, b in enumerate(step.buffers))
+            yield f"{title}: {' '.join(step.ops)}  ({bound})"
+        case LoopStep():
+            yield f"{title}: {' '.join(step.ops)}  ({step})"
+            yield from (f"  window {window}" for window in step.windows)
+            yield from (f"  swap b{a}, b{b}" for a, b in step.swaps)
+        case BranchStep():
+            yield f"{title}: {' '.join(step.ops)}  ({step})"
+    yield from (f"  # {line}" for line in step.lines)
+    if isinstance(step, KernelStep | CallStep):
+        yield from (f"  # apart: {reason}" for reason in step.reasons)
+    if isinstance(step, KernelStep):
+        yield from (f"  {line}" for line in str(step.kernel).splitlines())
+    if isinstance(step, CallStep):
+        yield f"  call {step.call}"
+    for name, block in named_blocks(step):
+        yield from (f"  {line}" for line in _texts(name, block))
+
+
+def titled(schedule: Schedule) -> Iterator[tuple[str, Step]]:
+    """All steps in the order of the text, each with its title."""
+    yield from _titled("prepare", schedule.prepare)
+    yield from _titled("step", schedule.steps)
+
+
+def _titled(title: str, steps: Iterable[Step]) -> Iterator[tuple[str, Step]]:
+    for number, step in enumerate(steps):
+        yield f"{title} {number}", step
+        for name, block in named_blocks(step):
+            yield from _titled(f"{title} {number}, {name}", block)
+
+
+def named_blocks(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    """The blocks of a step, with what to call their steps."""
+    match step:
+        case LoopStep():
+            yield from zip(("start", "condition", "step"), step.blocks, strict=True)
+        case BranchStep():
+            yield from ((f"arm {number}, step", arm) for number, arm in enumerate(step.arms))

@@ -14,7 +14,7 @@ from graphc.index import Axis, Index
 from graphc.ir import Graph, Literal, Node
 from graphc.kernel import Kernel, Load, Slot, Store
 from graphc.op import Kind
-from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
+from graphc.schedule import Buffer, KernelStep, Schedule, Space
 from graphc.types import TensorType
 
 from .build_kernel import slot_name
@@ -182,7 +182,7 @@ class _Planner:
         numbers = {place: n for n, place in enumerate(used)}
         buffers = tuple(Buffer(n, p.type, p.space, p.position, p.offset, p.name) for p, n in numbers.items())
 
-        def steps(tasks: Iterable[_Task]) -> tuple[ScheduleStep, ...]:
+        def steps(tasks: Iterable[_Task]) -> tuple[KernelStep, ...]:
             return tuple(_step(t, tuple(numbers[p] for p in t.places)) for t in tasks)
 
         made = Schedule(buffers, tuple(self.literals), steps(self.prepare), steps(self.main), arena, prepared)
@@ -254,11 +254,11 @@ def _loaded(fused: FusedKernel) -> set[Node]:
     return {fused.slots[s] for s in fused.kernel.loaded}
 
 
-def _step(task: _Task, buffers: tuple[int, ...]) -> ScheduleStep:
+def _step(task: _Task, buffers: tuple[int, ...]) -> KernelStep:
     names = tuple(n.op.name for n in task.nodes) or ("copy",)
     lines: dict[Location, None] = dict.fromkeys(n.loc for n in task.nodes if n.loc is not None)
     gathered_at = next((n.loc for n in task.nodes if n.op.kind is Kind.INDEXED), None)
-    return ScheduleStep(task.kernel, buffers, names, tuple(lines), tuple(task.reasons), gathered_at)
+    return KernelStep(task.kernel, buffers, names, tuple(lines), tuple(task.reasons), gathered_at)
 
 
 def copy_task(source: _Place, to: _Place, node: Node) -> _Task:

@@ -1,5 +1,6 @@
 """Runs a `Schedule` with the NumPy kernel interpreter, on one byte array as the arena: the oracle for fusion,
-memory planning and updates in place. Fresh arena bytes hold garbage, so that reading what was never written shows."""
+memory planning, updates in place, loops and branches. Fresh arena bytes hold garbage, so that reading what was never
+written shows."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
+from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step
 from graphc.storage import Storage
 from tests.kernel_interpreter import run_kernel
 
@@ -16,29 +17,75 @@ def run_schedule(
     schedule: Schedule, inputs: Sequence[np.ndarray], variables: Sequence[Storage] = ()
 ) -> list[np.ndarray]:
     """The outputs; variables are updated in place."""
-    rng = np.random.default_rng(0)
-    arena = rng.integers(0, 256, schedule.arena_bytes, np.uint8)
-    prepared = rng.integers(0, 256, schedule.prepared_bytes, np.uint8)
-    outputs = [np.zeros(b.type.shape, b.type.dtype.numpy) for b in schedule.in_space(Space.OUTPUT)]
-
-    def memory(buffer: Buffer) -> np.ndarray:
-        match buffer.space:
-            case Space.INPUT:
-                array = inputs[buffer.position]
-            case Space.VARIABLE:
-                array = variables[buffer.position].array
-            case Space.CONSTANT:
-                array = schedule.constants[buffer.position].array
-            case Space.OUTPUT:
-                array = outputs[buffer.position]
-            case Space.ARENA | Space.PREPARED:
-                base = arena if buffer.space is Space.ARENA else prepared
-                array = base[buffer.offset : buffer.offset + buffer.type.nbytes].view(buffer.type.dtype.numpy)
-        return array.reshape(-1)
-
-    def run(step: ScheduleStep) -> None:
-        assert run_kernel(step.kernel, [memory(schedule.buffers[b]) for b in step.buffers])
-
+    run = _Run(schedule, inputs, variables)
     for step in (*schedule.prepare, *schedule.steps):
-        run(step)
-    return outputs
+        run.step(step)
+    return run.outputs
+
+
+class _Run:
+    def __init__(self, schedule: Schedule, inputs: Sequence[np.ndarray], variables: Sequence[Storage]) -> None:
+        rng = np.random.default_rng(0)
+        self.buffers = schedule.buffers
+        self.outputs = [np.zeros(b.type.shape, b.type.dtype.numpy) for b in schedule.in_space(Space.OUTPUT)]
+        arena, prepared = (rng.integers(0, 256, n, np.uint8) for n in (schedule.arena_bytes, schedule.prepared_bytes))
+        # Each buffer's memory and the byte at which it starts there: what the table of addresses is to native code.
+        self.places: list[tuple[np.ndarray, int]] = []
+        for b in self.buffers:
+            array: np.ndarray
+            match b.space:
+                case Space.INPUT:
+                    array = inputs[b.position]
+                case Space.VARIABLE:
+                    array = variables[b.position].array
+                case Space.CONSTANT:
+                    array = schedule.constants[b.position].array
+                case Space.OUTPUT:
+                    array = self.outputs[b.position]
+                case Space.ARENA:
+                    array = arena
+                case Space.PREPARED:
+                    array = prepared
+                case Space.WINDOW:
+                    array = np.zeros(0, np.uint8)
+            self.places.append((array.reshape(-1).view(np.uint8), b.offset))
+
+    def memory(self, number: int) -> np.ndarray:
+        (memory, start), buffer = self.places[number], self.buffers[number]
+        assert start >= 0 and start + buffer.type.nbytes <= memory.size, f"{buffer} lies outside"
+        return memory[start : start + buffer.type.nbytes].view(buffer.type.dtype.numpy)
+
+    def step(self, step: Step) -> None:
+        match step:
+            case KernelStep():
+                assert run_kernel(step.kernel, [self.memory(b) for b in step.buffers])
+            case CallStep():
+                step.call.run([self.memory(b) for b in step.buffers])
+            case LoopStep():
+                self.loop(step)
+            case BranchStep():
+                chosen = int(self.memory(step.index)[0])
+                self.block(step.arms[max(0, min(chosen, len(step.arms) - 1))])
+
+    def block(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self.step(step)
+
+    def loop(self, step: LoopStep) -> None:
+        for w in step.windows:
+            memory, start = self.places[w.of]
+            self.places[w.buffer] = memory, start + w.start
+        self.block(step.start)
+        done = 0
+        while step.length is None or done < step.length:
+            if step.predicate is not None:
+                self.block(step.condition)
+                if not self.memory(step.predicate)[0]:
+                    return
+            self.block(step.body)
+            for w in step.windows:
+                memory, start = self.places[w.buffer]
+                self.places[w.buffer] = memory, start + w.stride
+            for a, b in step.swaps:
+                self.places[a], self.places[b] = self.places[b], self.places[a]
+            done += 1

@@ -45,8 +45,7 @@ class LLVMBackend:
         if not isinstance(lowered, Schedule):
             raise CompileError("the llvm backend takes a schedule", got=type(lowered).__name__)
         target, cache = host_target(), ObjectCache(cache_folder(settings))
-        steps = (*lowered.prepare, *lowered.steps)
-        kernels = compile_kernels((s.kernel for s in steps), target, cache, settings)
+        kernels = compile_kernels(lowered.kernels, target, cache, settings)
         notes = {k: Lowering(c.native.plans, c.native.notes) for k, c in kernels.items()}
         return LLVMProgram(build_program(lowered, kernels), notes, target, cache, settings)
 

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graphc.errors import CompileError, Location
+from graphc.errors import CompileError, Location, UnsupportedError
 from graphc.kernel import Kernel, KernelKind, Slot
-from graphc.schedule import Buffer, Schedule, ScheduleStep, Space
+from graphc.schedule import Buffer, KernelStep, Schedule, Space, Step
 from graphc.settings import Check, Settings
 from graphc.storage import ALIGNMENT
 from graphc.types import TensorType, as_dtype
@@ -204,11 +204,12 @@ class _Builder:
         self.ends: list[int] = []
         self.arena = schedule.arena_bytes
         self.prepared = schedule.prepared_bytes
-        steps = (*schedule.prepare, *schedule.steps)
-        self.changing = {step.buffers[s] for step in steps for s in step.kernel.written}
+        self.changing = {b for step in schedule.leaves for b in step.written}
 
-    def add(self, step: ScheduleStep, rows: list[_Row]) -> None:
+    def add(self, step: Step, rows: list[_Row]) -> None:
         """The tasks of a step. A task that reads nothing but what no call changes moves to the prepare table."""
+        if not isinstance(step, KernelStep):
+            raise UnsupportedError("the llvm backend runs kernels only", got=str(step))
         native = self.kernels[step.kernel].native
         scratch = self._scratch(native, step)
         buffers = (*step.buffers, *(b.number for b in scratch))
@@ -233,7 +234,7 @@ class _Builder:
             or (space is Space.VARIABLE and buffer not in self.changing)
         )
 
-    def _scratch(self, native: NativeKernel, step: ScheduleStep) -> list[Buffer]:
+    def _scratch(self, native: NativeKernel, step: KernelStep) -> list[Buffer]:
         """Scratch memory: behind the arena, where steps share it; or lasting, where a task that prepares fills it."""
         offset = self.schedule.arena_bytes
         lasting = {

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.kernel import Kernel
-from graphc.schedule import Schedule
+from graphc.errors import UnsupportedError
+from graphc.kernel import Call, Kernel
+from graphc.schedule import CallStep, KernelStep, Schedule, titled
 
 from . import jit
 from .build import symbol_of
@@ -33,13 +34,19 @@ def asm_listing(schedule: Schedule, target: Target | None = None) -> str:
 def _listing(schedule: Schedule, mark: str, text: Callable[[Kernel], str]) -> str:
     """The steps in order, above each distinct kernel's text."""
     parts: list[str] = []
-    seen: dict[Kernel, int] = {}
-    for title, steps in (("prepare", schedule.prepare), ("step", schedule.steps)):
-        for number, step in enumerate(steps):
-            is_new = step.kernel not in seen
-            first = seen.setdefault(step.kernel, len(seen))
-            places = f" ({', '.join(map(str, step.lines))})" if step.lines else ""
-            parts.append(f"{mark} {title} {number}: {' '.join(step.ops)}{places}, kernel {first}")
-            if is_new:
-                parts.append(text(step.kernel))
+    seen: dict[Kernel | Call, int] = {}
+    for title, step in titled(schedule):
+        places = f" ({', '.join(map(str, step.lines))})" if step.lines else ""
+        head = f"{mark} {title}: {' '.join(step.ops)}{places}"
+        if not isinstance(step, KernelStep | CallStep):
+            parts.append(f"{head}, {step}")
+            continue
+        work = step.kernel if isinstance(step, KernelStep) else step.call
+        if isinstance(work, Call):
+            raise UnsupportedError("the llvm backend runs kernels only", got=str(step))
+        is_new = work not in seen
+        first = seen.setdefault(work, len(seen))
+        parts.append(f"{head}, kernel {first}")
+        if is_new:
+            parts.append(text(work))
     return "\n\n".join(parts)

@@ -16,7 +16,7 @@ from graphc.backends.backend import Level, Lowering
 from graphc.errors import CompileError, TraceError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
-from graphc.schedule import Buffer, Schedule, Space
+from graphc.schedule import Buffer, Schedule, Space, leaves
 from graphc.settings import Settings
 from graphc.storage import Storage, aligned_empty, write_all
 
@@ -92,9 +92,9 @@ class BoundTritonProgram:
         self._outputs = schedule.in_space(Space.OUTPUT)
         places = schedule.in_space(Space.VARIABLE)
         self._places = places
-        changed = {b for s in schedule.steps for b in (s.buffers[n] for n in s.kernel.written)}
+        changed = {b for s in leaves(schedule.steps) for b in s.written}
         self._changed = tuple(b for b in places if b.number in changed)
-        read = {b for s in schedule.prepare for b in s.buffers}
+        read = {b for s in leaves(schedule.prepare) for b in s.buffers}
         self._prepared_from = frozenset(b.position for b in places if b.number in read)
         self._is_prepared = False
         self._is_running = False

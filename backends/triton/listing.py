@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.schedule import Schedule, ScheduleStep
+from graphc.schedule import KernelStep, Schedule, Step, titled
 
 from .compile import DEFAULT_ARCHITECTURE, Artifact, compile_source
 from .launches import KernelSource, Launch
@@ -35,19 +35,21 @@ def _listing(schedule: Schedule, text: Callable[[KernelSource], str], mark: str 
     """The steps in order, above each distinct kernel's text."""
     parts: list[str] = []
     seen: dict[KernelSource, int] = {}
-    for title, steps in (("prepare", schedule.prepare), ("step", schedule.steps)):
-        for number, step in enumerate(steps):
-            source = kernel_source(step.kernel)
-            is_new = source not in seen
-            first = seen.setdefault(source, len(seen))
-            head = f"{mark} {title} {number}: {' '.join(step.ops)}{_lines(step)}, kernel {first}"
-            parts.append("\n".join([head, *(f"{mark}   {_launch(x)}" for x in source.launches)]))
-            if is_new:
-                parts.append(text(source))
+    for title, step in titled(schedule):
+        head = f"{mark} {title}: {' '.join(step.ops)}{_lines(step)}"
+        if not isinstance(step, KernelStep):
+            parts.append(f"{head}, {step}")
+            continue
+        source = kernel_source(step.kernel)
+        is_new = source not in seen
+        first = seen.setdefault(source, len(seen))
+        parts.append("\n".join([f"{head}, kernel {first}", *(f"{mark}   {_launch(x)}" for x in source.launches)]))
+        if is_new:
+            parts.append(text(source))
     return "\n\n".join(parts)
 
 
-def _lines(step: ScheduleStep) -> str:
+def _lines(step: Step) -> str:
     return f" ({', '.join(map(str, step.lines))})" if step.lines else ""
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.errors import GraphcIndexError
-from graphc.schedule import Schedule, ScheduleStep, Space
+from graphc.errors import GraphcIndexError, UnsupportedError
+from graphc.schedule import KernelStep, Schedule, Space, Step
 from graphc.types import DType
 
 from .launches import KernelSource, Launch, Memory
@@ -79,8 +79,10 @@ class _Binder:
         self.sizes.append(size)
         return len(self.sizes) - 1
 
-    def bind(self, step: ScheduleStep, number: int) -> list[BoundLaunch]:
+    def bind(self, step: Step, number: int) -> list[BoundLaunch]:
         """The launches of step `number`, which reports into the status of that number."""
+        if not isinstance(step, KernelStep):
+            raise UnsupportedError("the triton backend runs kernels only", got=str(step))
         source = kernel_source(step.kernel)
         module = self.modules.setdefault(source, len(self.modules))
         starts, end = scratch_places(source)
