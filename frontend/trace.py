@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.collector import rare_collections
 from graphc.errors import TraceError
 from graphc.ir import Graph
 from graphc.types import TensorType
@@ -89,7 +90,8 @@ def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
     """Trace a call. Arrays among the arguments become inputs, everything else is seen as it is."""
     frame = Frame()
     frame.traced_by = _run.__code__
-    tree, outputs, nodes = within(frame, _run, frame, function, arguments)
+    with rare_collections():
+        tree, outputs, nodes = within(frame, _run, frame, function, arguments)
     graph, variables = frame.finish([*nodes, *(node for _, values in frame.printed for node in values)])
     captured_values(frame, function)
     result = Result(tree, outputs, tuple(p for p, _ in frame.printed))

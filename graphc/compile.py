@@ -20,6 +20,7 @@ from . import driver as hook
 from . import ops
 from .brief import brief
 from .cached import cached_property
+from .collector import rare_collections
 from .errors import CompileError, TraceError, UnsupportedError
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
@@ -62,7 +63,7 @@ def alone(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with hook.call_lock:
+        with hook.call_lock, rare_collections():
             return function(*args, **kwargs)
 
     return call

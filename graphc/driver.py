@@ -6,7 +6,6 @@ and installs itself here, once, when `graphc` is imported.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 from .errors import CompileError, TraceError
 from .ir import Node
-from .locks import new_lock
+from .locks import in_child, new_lock
 
 
 class Driver(Protocol):
@@ -53,6 +52,7 @@ call_lock = new_lock()
 # Serializes traces, which run users' code: that may wait for another thread, whose calls must go on meanwhile, or which
 # forks; so a fork does not wait for a trace.
 _trace_lock = threading.RLock()
+in_child(_trace_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -75,7 +75,3 @@ def tracing() -> Iterator[None]:
     else:
         with _trace_lock:
             yield
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_trace_lock._at_fork_reinit)  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .brief import brief
+from .collector import rare_collections
 from .compile import Compilation, Stage
 from .driver import call_lock, tracing
 from .errors import TraceError, UnsupportedError, option
@@ -112,10 +113,11 @@ class Executable:
             args, kwargs = bound_arguments(self.function, args, kwargs)
             args = as_declared(args, self.inputs)
         arguments = Arguments.of(self.function, args, kwargs)
-        with tracing():
-            found = self._specialize(arguments, context)
-        with call_lock:
-            self._remember(context, found.fast_call)
+        with rare_collections():
+            with tracing():
+                found = self._specialize(arguments, context)
+            with call_lock:
+                self._remember(context, found.fast_call)
         return found(arguments.arrays)
 
     def _remember(self, context: Context, fast_call: FastCall) -> None:

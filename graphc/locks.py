@@ -45,6 +45,11 @@ def _open() -> None:
         lock._at_fork_reinit()
 
 
+def in_child(function: Callable[[], None]) -> None:
+    """Call it in every child that is forked, after what was named before."""
+    _at_fork(after_in_child=function)
+
+
 def _at_fork(**hooks: Callable[[], None]) -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(**hooks)
