@@ -7,8 +7,8 @@ take more than a few terms one after the other. It follows from the shape alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.kernel import Reduce
 from graphc.scalar import Prim
 

@@ -11,7 +11,6 @@ import inspect
 import struct
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from graphc.brief import brief
 from graphc.cached import cached_property
+from graphc.dataclass import dataclass, replace
 from graphc.errors import ShapeError, TraceError
 from graphc.types import TensorType, type_of
 

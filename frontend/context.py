@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from graphc.brief import brief
 from graphc.callers import user_location
+from graphc.dataclass import dataclass, replace
 from graphc.settings import BACKENDS, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def using(*, backend: str | None = None, threads: int | None = None) -> Iterator
         changes["backend"] = backend
     if threads is not None:
         changes["threads"] = threads
-    settings = replace(old.settings, **changes)  # type: ignore[arg-type]
+    settings = replace(old.settings, **changes)
     inside = untraced(settings) if old.frame is None else Context(settings, old.frame)
     try:  # before the change: an interrupt that comes right after it finds the way back
         _context.set(inside)

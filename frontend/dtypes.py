@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from graphc.brief import brief
+from graphc.dataclass import dataclass
 from graphc.errors import DTypeError, OptionError
 from graphc.types import DType, DTypeLike, as_dtype, type_of
 

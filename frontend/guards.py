@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
 from graphc.brief import brief
+from graphc.dataclass import dataclass
 
 MISSING: Final = object()  # what is read of an attribute that is not there
 MOST_ITEMS = 1000  # of a list or dict that are compared at each call; of larger ones the number of items is

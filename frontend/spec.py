@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.brief import brief
+from graphc.dataclass import dataclass
 from graphc.errors import DTypeError, ShapeError
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, require_size
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc.collector import rare_collections
+from graphc.dataclass import dataclass
 from graphc.errors import TraceError
 from graphc.ir import Graph
 from graphc.types import TensorType

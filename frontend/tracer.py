@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphc import ops
+from graphc.dataclass import dataclass
 from graphc.errors import TraceError
 from graphc.ir import Graph, Literal, Node, located
 from graphc.types import DType, TensorType

@@ -10,9 +10,9 @@ import os
 import struct
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from .dataclass import dataclass
 from .errors import GraphcError, PackageError
 from .files import reading, replacing
 from .records import from_json, to_json

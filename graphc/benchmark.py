@@ -10,13 +10,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .brief import brief
+from .dataclass import dataclass
 from .driver import call_lock
 from .errors import ArgumentError, UnsupportedError
 from .frontend import pytree

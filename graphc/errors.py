@@ -7,11 +7,11 @@ need not know about source files.
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeVar
 
 from .brief import brief
+from .dataclass import dataclass
 
 E = TypeVar("E", bound=Enum)
 

@@ -11,7 +11,6 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .brief import brief
 from .collector import rare_collections
 from .compile import Compilation, Stage
+from .dataclass import replace
 from .driver import call_lock, tracing
 from .errors import TraceError, UnsupportedError, option
 from .frontend.arguments import (

@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .cached import cached_property
+from .dataclass import dataclass
 from .errors import CompileError, GraphcError, Location
 from .types import TensorType, TupleType, Type, as_dtype, require_size
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 import numpy as np
 
 from .cached import cached_property
+from .dataclass import dataclass
 from .index import Axis, Bound, Gathered, Index
 from .scalar import Number, Recipe, from_bits
 from .types import DType, bool_, int64

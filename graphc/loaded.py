@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from .backends.backend import Assembler, Program, Signature
 from .brief import brief
 from .cached import cached_property
 from .compile import Compilation, Stage, alone, find_backend
+from .dataclass import replace
 from .driver import call_lock
 from .errors import PackageError, ShapeError, TraceError, UnsupportedError, option
 from .frontend import pytree

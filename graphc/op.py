@@ -7,11 +7,11 @@ so an op declared anywhere, also in a user's own program, works on every backend
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from .dataclass import dataclass
 from .errors import CompileError, Location
 from .index import Bound, Index
 from .ir import Node, make_node

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from .archive import read_archive, write_archive
 from .arrays import from_safetensors, to_safetensors
 from .backends.backend import Divisible, Parts
+from .dataclass import dataclass, replace
 from .driver import call_lock
 from .errors import PackageError
 from .names import variable_names

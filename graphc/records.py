@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .brief import brief
+from .dataclass import field_names, is_dataclass
 from .errors import CompileError, GraphcError, PackageError
 from .types import DTYPES, DType
 
@@ -55,7 +55,7 @@ def _encoded(value: Any) -> Any:
         case Mapping():
             return {str(name): _encoded(item) for name, item in value.items()}
     if is_dataclass(value):
-        return {f.name: _encoded(getattr(value, f.name)) for f in fields(value)}
+        return {name: _encoded(getattr(value, name)) for name in field_names(value)}
     raise CompileError("a record has no such values", got=brief(value))
 
 
@@ -102,7 +102,7 @@ def _record(kind: Any, value: dict[str, Any], where: str) -> Any:
 def _hints(kind: Any) -> dict[str, Any]:
     """The types of a dataclass's fields."""
     hints = get_type_hints(kind)
-    return {f.name: hints[f.name] for f in fields(kind)}
+    return {name: hints[name] for name in field_names(kind)}
 
 
 def _expect(kind: type, value: Any, where: str) -> Any:

@@ -6,9 +6,9 @@ In: the stages of a compilation. Out: a `Report` that prints as text. It changes
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from .dataclass import dataclass, replace
 from .errors import Location
 from .index import axes_size
 from .kernel import Apply, Dot, Kernel, KernelKind, Reduce, Slot

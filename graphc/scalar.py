@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from .cached import cached_property
+from .dataclass import dataclass
 from .errors import CompileError
 from .types import DType, bool_, float32, float64, int32, int64, uint32, uint64
 

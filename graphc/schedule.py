@@ -12,10 +12,10 @@ keeps the text of what it came from, for people to read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from .dataclass import dataclass
 from .errors import Location, ShapeError
 from .ir import Literal
 from .kernel import Call, Kernel

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from enum import IntEnum
 
 from .brief import brief
+from .dataclass import dataclass, field_names
 from .errors import GraphcError
 
 
@@ -49,7 +49,7 @@ class Settings:
     def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         """Read `GRAPHC_*`. Raises SettingsError that lists the legal values."""
         env = os.environ if environment is None else environment
-        known = {f"GRAPHC_{f.name.upper()}": f.name for f in fields(Settings)}
+        known = {f"GRAPHC_{name.upper()}": name for name in field_names(Settings)}
         values: dict[str, object] = {}
         for name, text in env.items():
             if name in known:

@@ -7,7 +7,6 @@ Nothing here knows about nodes, ops or NumPy computations.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import TypeAlias
@@ -16,6 +15,7 @@ import numpy as np
 
 from .brief import brief
 from .cached import cached_property
+from .dataclass import dataclass
 from .errors import DTypeError, ShapeError
 
 

@@ -8,10 +8,10 @@ values canonically, so that equal work gives equal kernels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from graphc import ops
+from graphc.dataclass import replace
 from graphc.index import Axis, Floor, Index, Mod, flatten
 from graphc.ir import Node
 from graphc.kernel import (

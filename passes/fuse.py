@@ -8,10 +8,10 @@ absorbed by every reader. Then groups that read the same large buffer, and small
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from graphc import ops
+from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.ir import Graph, Node
 from graphc.kernel import Kernel

@@ -7,9 +7,9 @@ in one look: each group keeps, as the bits of an integer, all groups that it nee
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
+from graphc.dataclass import dataclass, field
 from graphc.index import axes_size
 from graphc.ir import Node
 

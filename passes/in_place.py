@@ -6,8 +6,7 @@ same memory, and the kernel with one slot for both.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from graphc.dataclass import replace
 from graphc.kernel import Dot, Kernel, Load, Reduce, dependencies, inputs
 
 

@@ -8,11 +8,11 @@ Views vanish here: they only change the index at which their input is traced.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphc import ops
+from graphc.dataclass import dataclass
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
 from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Value, indices, inputs

@@ -8,9 +8,9 @@ many groups there are, and no pair is looked at that has to fail because a third
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
+from graphc.dataclass import dataclass
 from graphc.ir import Node
 
 from .groups import Group, bits

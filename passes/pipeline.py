@@ -10,11 +10,11 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from itertools import permutations
 
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError
 from graphc.ir import Graph, map_graphs, sub_graphs
 from graphc.settings import Check, Settings

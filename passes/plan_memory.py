@@ -6,10 +6,10 @@ In: the life of each temporary, as a range of step numbers. Out: byte offsets, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.dataclass import dataclass
 from graphc.storage import ALIGNMENT
 
 

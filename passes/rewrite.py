@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import product
 
 from graphc import ops
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError, DTypeError
 from graphc.ir import Graph, Node, located, with_inputs
 from graphc.op import Op

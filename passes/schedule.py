@@ -7,8 +7,8 @@ its old one where no reader is left, the rest to the arena. Knows nothing of bac
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.errors import Location
 from graphc.index import Axis, Index
 from graphc.ir import Graph, Literal, Node

@@ -5,9 +5,8 @@ In: an optimized graph. Out: two graphs that together compute the same. Knows ki
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphc import ops
+from graphc.dataclass import dataclass
 from graphc.ir import Graph, Node, is_tuple, with_inputs
 from graphc.op import Kind
 

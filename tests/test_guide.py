@@ -1,7 +1,6 @@
 """The user's guide is true: its code runs, its tables name what exists."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
+from graphc.dataclass import field_names
 from graphc.settings import Settings
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
@@ -59,4 +59,4 @@ def test_the_tables_name_what_exists() -> None:
 
 def test_every_setting_is_told() -> None:
     told = {name.lower() for name in re.findall(r"`GRAPHC_(\w+)`", GUIDE.partition("| setting |")[2])}
-    assert told == {f.name for f in fields(Settings)}
+    assert told == set(field_names(Settings))

@@ -6,13 +6,13 @@ In: a `Schedule`. Out: a program; bound to variables' memory, a function on arra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from graphc.backends.backend import Level, Lowering, Parts, Program, Signature
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError, GraphcIndexError
 from graphc.ir import Graph
 from graphc.kernel import Kernel

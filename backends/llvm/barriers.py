@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
+from graphc.dataclass import dataclass, field
 from graphc.schedule import Buffer, Space
 
 SHARED_SPACES = (Space.ARENA, Space.PREPARED)  # where buffers may overlap

@@ -6,8 +6,7 @@ Emits nothing. Nothing here depends on the number of threads, so results don't e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from graphc.dataclass import dataclass, replace
 from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Dot, Kernel, Load
 from graphc.types import DType

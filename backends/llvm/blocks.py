@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
+
+from graphc.dataclass import dataclass
 
 from ..long_sums import LoopCut
 from .places import Operand

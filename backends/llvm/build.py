@@ -10,8 +10,8 @@ import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from graphc.dataclass import dataclass, replace
 from graphc.errors import CompileError, Location, UnsupportedError
 from graphc.kernel import Kernel, KernelKind, Slot
 from graphc.schedule import Buffer, KernelStep, Schedule, Space, Step

@@ -7,9 +7,9 @@ while a few vectors walk down the rows; or in memory, where many rows of many co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from graphc.cached import cached_property
+from graphc.dataclass import dataclass
 from graphc.types import DType
 
 from .blocks import Fold

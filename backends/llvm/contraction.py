@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 
+from graphc.dataclass import dataclass, field
 from graphc.index import axes_size
 from graphc.kernel import Kernel, Load, Slot
 

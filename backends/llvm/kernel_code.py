@@ -6,8 +6,8 @@ In: the bodies of functions. Out: functions with the native ABI, see `native`. K
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.kernel import Slot
 
 from .text import Code

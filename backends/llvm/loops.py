@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.kernel import Store
 

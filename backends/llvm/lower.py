@@ -7,8 +7,8 @@ memory. Knows nothing of programs, buffers or other kernels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
+from graphc.dataclass import replace
 from graphc.index import axes_size
 from graphc.kernel import Dot, Kernel, KernelKind, Slot
 

@@ -6,8 +6,7 @@ in tile memory. Knows no kernel, no packing and no epilogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from graphc.dataclass import dataclass
 from graphc.scalar import Builder, Scalar, record
 from graphc.types import DType
 

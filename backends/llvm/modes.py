@@ -6,9 +6,9 @@ In: a kernel's values and its plan. Out: nothing yet; a mode emits the sweeps fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from graphc.cached import cached_property
+from graphc.dataclass import dataclass
 from graphc.kernel import Kernel
 
 from .loops import Span

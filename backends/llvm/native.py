@@ -27,12 +27,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import c_char, c_int32, c_int64, c_void_p
-from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from typing import NamedTuple
 
 import numpy as np
 
+from graphc.dataclass import dataclass, field
 from graphc.errors import CompileError
 from graphc.schedule import Buffer, Space
 

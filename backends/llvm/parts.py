@@ -10,13 +10,13 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from graphc.arrays import from_safetensors, to_safetensors
 from graphc.backends.backend import Parts, Signature
+from graphc.dataclass import dataclass
 from graphc.errors import PackageError, UnsupportedError
 from graphc.ir import Literal
 from graphc.records import from_json, to_json

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from graphc.cached import cached_property
+from graphc.dataclass import dataclass
 from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Apply, Kernel, Load, Reduce
 from graphc.types import DType

@@ -7,8 +7,8 @@ that its stores need. Slots keep their numbers; scratch memory comes behind them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Index
 from graphc.kernel import (
     Apply,

@@ -14,9 +14,9 @@ word, then reads the counter: both sequentially consistent, so either the sleepe
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from string import Template
 
+from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 
 from .native import INTERRUPTED, NO_TEAM, Context, ContextFlags, Task, Team

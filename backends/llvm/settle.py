@@ -8,10 +8,10 @@ that were only packed or cast are not in the file a second time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
+from graphc.dataclass import replace
 from graphc.schedule import Buffer, Space
 
 from .build import BuiltProgram, Origin

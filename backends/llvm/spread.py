@@ -6,10 +6,10 @@ In: a kernel, and an axis that it sums over. Out: kernels, and the scratch memor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from graphc.cached import cached_property
+from graphc.dataclass import dataclass, field, replace
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Const, Dot, Kernel, Load, Reduce, Slot, Store
 

@@ -7,8 +7,8 @@ A state may have several components (argmax: value and index); reductions that s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.kernel import Reduce
 from graphc.scalar import Recipe
 from graphc.types import DType

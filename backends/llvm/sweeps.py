@@ -7,8 +7,8 @@ Knows nothing of vectors, registers or text.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.kernel import Apply, Kernel, Load, Reduce, Store, dependencies
 

@@ -7,10 +7,10 @@ cross-compilation is a parameter. Nothing else in the backend asks which machine
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from graphc.dataclass import dataclass
 from graphc.types import DType
 
 from .features import closed

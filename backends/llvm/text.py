@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+from graphc.dataclass import dataclass, field
 from graphc.scalar import from_bits
 from graphc.types import DType
 

@@ -6,11 +6,11 @@ In: a graph. Out: a program that can do all that the ops' references can, slowly
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.backends.backend import Level, Lowering
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError
 from graphc.evaluate import evaluate_graph
 from graphc.ir import Graph

@@ -7,12 +7,12 @@ of memory and carry out launches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from graphc.backends.backend import Level, Lowering
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError, TraceError
 from graphc.ir import Graph
 from graphc.kernel import Kernel

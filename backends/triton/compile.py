@@ -9,11 +9,11 @@ import importlib.util
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError, UnsupportedError
 
 from .launches import KernelSource, Launch, Memory, Parameter

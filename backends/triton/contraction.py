@@ -6,8 +6,7 @@ rows or no columns, or whose dtype the dot instruction is not for, becomes a sum
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from graphc.dataclass import dataclass, replace
 from graphc.errors import UnsupportedError
 from graphc.index import Axis, axes_size
 from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Reduce, Value

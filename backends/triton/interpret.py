@@ -13,12 +13,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
 
+from graphc.dataclass import dataclass
 from graphc.errors import CompileError
 
 from .program import BoundLaunch

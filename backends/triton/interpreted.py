@@ -6,12 +6,12 @@ In: a `Schedule`, or one kernel. Out: what a GPU would compute, on NumPy arrays;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.backends.backend import Level
 from graphc.cached import cached_property
+from graphc.dataclass import dataclass
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule

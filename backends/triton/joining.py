@@ -6,9 +6,9 @@ In: a kernel, and what its programs stored for some of its values. Out: a kernel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 
+from graphc.dataclass import dataclass, replace
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import (
     Apply,

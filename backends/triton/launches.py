@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from graphc.dataclass import dataclass
 from graphc.kernel import Slot
 from graphc.types import DType
 

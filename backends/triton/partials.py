@@ -7,9 +7,9 @@ results to scratch memory, and kernels that finish. Both orders are fixed, so eq
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from math import prod
 
+from graphc.dataclass import dataclass, replace
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Kernel, Load, Slot, Store
 from graphc.types import DType

@@ -5,8 +5,7 @@ Sizes are powers of two. A tile of 4,096 elements gives each of 128 threads 32, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from graphc.dataclass import dataclass, replace
 from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Kernel, Load, Reduce
 

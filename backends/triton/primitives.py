@@ -7,10 +7,10 @@ Knows nothing of tiles: every expression holds for tensors of any shape.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 from graphc.scalar import Number, Prim, Step
 from graphc.types import DType, float16, float32, int32

@@ -6,10 +6,9 @@ the prepared buffers, scratch memory, and one status for each step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from graphc.dataclass import dataclass
 from graphc.errors import GraphcIndexError, UnsupportedError
 from graphc.schedule import KernelStep, Schedule, Space, Step
 from graphc.types import DType

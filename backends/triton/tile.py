@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
+from graphc.dataclass import dataclass, field
 from graphc.index import Axis, axes_size
 
 from .text import Code

@@ -6,8 +6,8 @@ In: the dtype families an op accepts. Out: `infer` functions. Knows no op.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from ..dataclass import dataclass
 from ..errors import DTypeError, ShapeError
 from ..ir import Node
 from ..op import same_types

@@ -1,9 +1,8 @@
 """Errors show the user's frames, and graphc's own only where asked for or where the fault is graphc's."""
 
-import dataclasses
-
 import pytest
 
+from graphc.dataclass import replace
 from graphc.frontend import location
 from graphc.settings import Settings
 
@@ -38,7 +37,7 @@ def test_only_the_users_frames_are_shown(source: str, kind: str, depth: int) -> 
 
 
 def test_all_frames_are_shown_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    full = dataclasses.replace(Settings(), traceback="full")
+    full = replace(Settings(), traceback="full")
     monkeypatch.setattr(location, "current_settings", lambda: full)
     assert any(file.endswith("trace.py") for file in seen(IN_A_TRACE).frames)
 

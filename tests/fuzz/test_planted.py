@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import pytest
 
 from graphc import ops
+from graphc.dataclass import dataclass, replace
 from graphc.op import Op, Piece
 from graphc.passes.kernel_tracer import reduction_recipes
 from graphc.passes.rewrite import Exactness, Rule, RuleSet

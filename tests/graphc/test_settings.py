@@ -3,7 +3,6 @@
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import graphc as gx
 from graphc import nn
 from graphc.compile import Stage
+from graphc.dataclass import field_names, replace
 from graphc.frontend import context
 from graphc.frontend.context import untraced
 from graphc.settings import WORDS, Check, Settings, SettingsError
@@ -156,7 +156,7 @@ SAID = {  # what a word of GRAPHC_DUMP or GRAPHC_LOG has printed
 
 
 def test_there_is_no_setting_and_no_word_without_a_test() -> None:
-    assert {f.name for f in fields(Settings)} == {*EFFECTS, *SAID}
+    assert set(field_names(Settings)) == {*EFFECTS, *SAID}
     assert {name: set(words) for name, words in SAID.items()} == {name: set(WORDS[name]) for name in SAID}
 
 
@@ -173,7 +173,7 @@ def test_a_word_prints_something(
         pytest.skip("PTX is made by Triton")
     called(settings)
     assert not capsys.readouterr().err
-    called(replace(settings, cache_dir=f"{settings.cache_dir}2", **{name: frozenset({word})}))  # type: ignore[arg-type]
+    called(replace(settings, cache_dir=f"{settings.cache_dir}2", **{name: frozenset({word})}))
     assert SAID[name][word] in capsys.readouterr().err
 
 

@@ -1,12 +1,12 @@
 """The order of passes, what is checked between them, what users can watch; and that `optimize` keeps meaning."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from graphc import ops
+from graphc.dataclass import replace
 from graphc.errors import CompileError
 from graphc.ir import Graph, Node, map_graphs
 from graphc.passes import pipeline

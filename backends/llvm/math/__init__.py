@@ -6,9 +6,9 @@ and where it pays a second one for rare arguments. tests/backends/llvm/test_math
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from graphc.dataclass import dataclass
 from graphc.scalar import Prim, Recipe, record
 from graphc.types import DType, float32
 

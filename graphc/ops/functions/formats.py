@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ...dataclass import dataclass
 from ...scalar import Builder, Scalar, integer_like, to_bits, unsigned_like
 from ...types import DType, float32, float64
 

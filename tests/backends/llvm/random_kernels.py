@@ -4,11 +4,11 @@ several levels, accumulating and scattering stores. What follows from a comparis
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from graphc.backends.llvm.rewrite import Rewrite
+from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index, flatten
 from graphc.kernel import Apply, Const, Inside, Kernel, Load, Position, Reduce, Slot, Store
 from graphc.passes.in_place import can_update_in_place, share_slot

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from graphc.backends.llvm.blocking import Blocking, Cut, block
 from graphc.backends.llvm.contraction import lower_contraction
 from graphc.backends.llvm.lower import assemble
 from graphc.backends.llvm.target import describe, host_target
+from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index, flatten
 from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Slot, Store, Value
 from graphc.types import DType, bfloat16, float16, float32, float64, int8, int32, int64

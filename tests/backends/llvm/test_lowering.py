@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from graphc.backends.llvm import jit, stages
 from graphc.backends.llvm.lower import lower
 from graphc.backends.llvm.segments import segments
 from graphc.backends.llvm.target import Target, describe, host_target
+from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index
 from graphc.ir import Node
 from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Reduce, Slot, Store

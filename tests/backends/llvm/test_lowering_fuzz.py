@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from graphc.backends import long_sums
 from graphc.backends.llvm import plan, spread, stages
 from graphc.backends.llvm.target import host_target
+from graphc.dataclass import replace
 from graphc.kernel import Kernel
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.random_kernels import RandomKernel

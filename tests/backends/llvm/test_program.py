@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -21,6 +20,7 @@ from graphc.backends.llvm.native import TaskSpec
 from graphc.backends.llvm.program import FOLDER, c_string, find_compiler, link_program
 from graphc.backends.llvm.target import describe, host_target
 from graphc.backends.llvm.team import usable_threads
+from graphc.dataclass import replace
 from graphc.errors import CompileError, UnsupportedError
 from graphc.schedule import Buffer, Space
 from graphc.types import TensorType, bfloat16, bool_, float32, int64
