@@ -10,34 +10,9 @@ from typing import Any
 
 from .dataclass import dataclass, replace
 from .errors import Location
-from .index import axes_size
-from .kernel import Apply, Dot, Kernel, KernelKind, Reduce, Slot
+from .kernel import KernelKind
 from .schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Step, named_blocks
-
-
-def flops(kernel: Kernel) -> int:
-    """Floating-point and integer operations of one run, counting a fused multiply-add as two and a function as its
-    rough number of instructions. A value is counted once for each point of the axes that it varies over."""
-    total = 0
-    for number, value in enumerate(kernel.values):
-        points = axes_size(kernel.axes[number])
-        match value:
-            case Apply(recipe=recipe):
-                total += recipe.cost * points
-            case Reduce(combine=combine, axes=axes):
-                total += max(combine.cost, 1) * points * axes_size(axes)
-            case Dot(axes=axes):
-                total += 2 * points * axes_size(axes)
-    return total
-
-
-def nbytes(kernel: Kernel) -> int:
-    """Bytes that one run must move at least: every slot read once, every result written once."""
-    return _nbytes(kernel.slots[s] for s in (*kernel.loaded, *kernel.written))
-
-
-def _nbytes(slots: Iterable[Slot]) -> int:
-    return sum(slot.size * slot.dtype.itemsize for slot in slots)
+from .work import flops, nbytes, slot_bytes
 
 
 @dataclass(frozen=True)
@@ -159,7 +134,7 @@ def _reports(
                 work = flops(k), nbytes(k)
                 yield StepReport(k.kind, *where, *work, *lowered.get(k, ((), ())), step.reasons, prepared)
             case CallStep(call=call):
-                work = 0, _nbytes(call.slots)
+                work = 0, slot_bytes(call.slots)
                 yield StepReport(None, *where, *work, *lowered.get(call, ((), ())), step.reasons, prepared)
             case LoopStep():
                 yield StepReport(None, *where, 0, 0, prepared=prepared)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from graphc.cached import cached_property
 from graphc.dataclass import dataclass
 from graphc.errors import Location
 from graphc.index import Axis, Index
@@ -16,6 +17,7 @@ from graphc.kernel import Kernel, Load, Slot, Store
 from graphc.op import Kind
 from graphc.schedule import Buffer, KernelStep, Schedule, Space
 from graphc.types import TensorType
+from graphc.work import flops
 
 from .build_kernel import slot_name
 from .fuse import FusedKernel, fuse
@@ -23,6 +25,9 @@ from .in_place import can_update_in_place, share_slot
 from .plan_memory import Life, plan_memory, rounded
 from .scatter import wide_scatters
 from .split_prepare import split_prepare
+
+LONG_WORK = 1_000_000_000  # operations: some 10 ms, after which a call looks for Ctrl-C
+COPY_WORK = 2_000  # operations beside which copying an element takes a few percent
 
 
 @dataclass(eq=False)
@@ -117,14 +122,14 @@ class _Planner:
         late: list[_Task],
     ) -> None:
         """Give each variable's new value the variable's own memory where that is safe, else copy it at the end."""
-        uses = _Uses(kernels)
+        uses = _Uses(kernels, graph.updates)
         changed = {
             variable: new
             for variable, new in zip(graph.variables, graph.updates, strict=True)
             if new is not None and new is not variable and new.tensor_type.size
         }
         for variable, new in changed.items():
-            if new in computed and new not in self.places and uses.safe_in_place(variable, new):
+            if new in computed and new not in self.places and uses.written_over(variable, new):
                 self.places[new] = self.places[variable]
         for variable, new in changed.items():
             own = self.places[variable]
@@ -212,10 +217,12 @@ class _Planner:
 
 
 class _Uses:
-    """Which kernels, by number, store and load each node, and which is the last that gathers."""
+    """Which kernels, by number, store and load each node, and which is the last that gathers. `updates`: the new values
+    of variables."""
 
-    def __init__(self, kernels: Sequence[FusedKernel]) -> None:
+    def __init__(self, kernels: Sequence[FusedKernel], updates: Iterable[Node | None]) -> None:
         self.kernels = kernels
+        self.updates = frozenset(updates)
         self.writers: dict[Node, list[int]] = {}
         self.last_load: dict[Node, int] = {}
         self.last_gather = -1
@@ -228,7 +235,31 @@ class _Uses:
             if fused.kernel.gathers:
                 self.last_gather = number
 
-    def safe_in_place(self, variable: Node, new: Node) -> bool:
+    def written_over(self, variable: Node, new: Node) -> bool:
+        """Whether a variable's new value is written over the old one."""
+        return self._safe_in_place(variable, new) and not self._too_early(new)
+
+    def _too_early(self, new: Node) -> bool:
+        """Whether long work follows, so that a call could not be cut off any more: then a new value that is small
+        beside that work (the state of random numbers, running statistics) is copied at the end."""
+        left = self._work_left[self.writers[new][0]]
+        return left >= LONG_WORK and left >= COPY_WORK * new.tensor_type.size
+
+    @cached_property
+    def _work_left(self) -> list[int]:
+        """The work after each kernel, but for what other kernels do that write variables' new values too."""
+        work: dict[Kernel, int] = {}
+        left = [0]
+        for fused in reversed(self.kernels):
+            own = 0
+            if self.updates.isdisjoint(_stored(fused)):
+                if fused.kernel not in work:
+                    work[fused.kernel] = flops(fused.kernel)
+                own = work[fused.kernel]
+            left.append(left[-1] + own)
+        return left[-2::-1]
+
+    def _safe_in_place(self, variable: Node, new: Node) -> bool:
         """Whether a variable's new value may be written over the old one. Not where a bad index may show in this
         kernel or a later one: then no variable may have changed."""
         writers, last_load = self.writers[new], self.last_load.get(variable, -1)
