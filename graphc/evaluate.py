@@ -13,7 +13,8 @@ import numpy as np
 
 from .errors import CompileError, GraphcError
 from .ir import Attrs, Graph, Node
-from .op import Op
+from .op import Kind, Op
+from .storage import Storage, write_all
 from .types import TensorType, TupleType, Type, require_size
 
 
@@ -26,7 +27,7 @@ def apply(op: Op, type_: Type, inputs: Sequence[Any], attrs: Attrs) -> Any:
     """
     if op.reference is None:
         raise CompileError(f"{op.name} has no value of its own")
-    wide = list(map(_widened, inputs))
+    wide = inputs if op.kind is Kind.CONTROL else list(map(_widened, inputs))  # the ops in bodies widen for themselves
     with np.errstate(all="ignore"):
         try:
             result = op.reference(*wide, **attrs)
@@ -85,3 +86,20 @@ def evaluate_graph(
                 del values[i]
     updates = [None if u is None else values[u] for u in graph.updates]
     return [values[o] for o in graph.outputs], updates
+
+
+def evaluate_call(graph: Graph, arrays: Sequence[np.ndarray], variables: Sequence[Storage]) -> list[np.ndarray]:
+    """The outputs, as arrays of their own; the variables get their new values.
+
+    Again if a signal handler has changed what a run had read, so that the call comes before it or after it. An
+    interrupt that comes meanwhile leaves all variables as they were.
+    """
+    while True:
+        versions = [s.version for s in variables]
+        outputs, updates = evaluate_graph(graph, arrays, [s.array for s in variables])
+        fresh = [np.array(o, order="C") for o in outputs]
+        # An update may be a view of another variable's old value, as in a swap: copy all before writing any.
+        changes = [(s, np.array(u)) for s, u in zip(variables, updates, strict=True) if u is not None]
+        if versions == [s.version for s in variables]:
+            write_all(changes)
+            return fresh

@@ -12,12 +12,12 @@ import numpy as np
 from graphc.backends.backend import Level, Lowering
 from graphc.dataclass import dataclass
 from graphc.errors import CompileError
-from graphc.evaluate import evaluate_graph
+from graphc.evaluate import evaluate_call
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
-from graphc.storage import Storage, write_all
+from graphc.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,8 @@ class BoundReferenceProgram:
     variables: tuple[Storage, ...]
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once; again if a signal handler has changed what a run had read, so that the call comes before it or
-        after it. An interrupt that comes meanwhile leaves all variables as they were."""
-        while True:
-            versions = [s.version for s in self.variables]
-            outputs, updates = evaluate_graph(self.graph, arrays, [s.array for s in self.variables])
-            fresh = [np.array(o, order="C") for o in outputs]
-            # An update may be a view of another variable's old value, as in a swap: copy all before writing any.
-            changes = [(s, np.array(u)) for s, u in zip(self.variables, updates, strict=True) if u is not None]
-            if versions == [s.version for s in self.variables]:
-                write_all(changes)
-                return fresh
+        """Run once."""
+        return evaluate_call(self.graph, arrays, self.variables)
 
 
 backend = ReferenceBackend()

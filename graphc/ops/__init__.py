@@ -45,6 +45,7 @@ from .bits import (
     left_shift,
     right_shift,
 )
+from .branches import switch
 from .contraction import dot_general
 from .control import item, stop_gradient
 from .error_function import erf, erfc, normal_cdf
@@ -66,6 +67,7 @@ from .logic import (
     select,
     signbit,
 )
+from .loops import scan, while_loop
 from .random import philox
 from .reductions import all, any, argmax, argmin, max, min, prod, sum
 from .sources import constant, input, iota, variable
