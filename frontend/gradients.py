@@ -19,6 +19,7 @@ from graphc.types import TensorType
 
 from . import pytree
 from .arguments import bound_arguments
+from .bodies import require_structure
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, emit, frame, is_number, operation, wrap
 from .exchange import native_array
@@ -316,7 +317,7 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[A
 
 
 def _pulled(result: Any, wrt: Sequence[Tensor], cotangents: Any) -> list[Tensor]:
-    _check_paths("cotangents", cotangents, "result", result)
+    require_structure("cotangents have", cotangents, "the result", result)
     outputs = [as_tensor(r) for r in pytree.leaves(result)]
     given = [as_tensor(c) for c in pytree.leaves(cotangents)]
     if [o.type for o in outputs] != [g.type for g in given]:
@@ -327,16 +328,6 @@ def _pulled(result: Any, wrt: Sequence[Tensor], cotangents: Any) -> list[Tensor]
     here = frame()
     found = _differentiate(outputs, [here.node(w) for w in wrt], given)
     return [_zeros(w.type) if g is None else g for w, g in zip(wrt, found, strict=True)]
-
-
-def _check_paths(what: str, given: Any, like: str, wanted: Any) -> None:
-    """Raise ShapeError where a nest has other keys or lengths than it should. (A list is as good as a tuple.)"""
-    found, expected = set(pytree.paths(given)), set(pytree.paths(wanted))
-    if found != expected:
-        differing = min((found - expected) or (expected - found), key=str)
-        place = "".join(f"[{step!r}]" for step in differing) or "the top"
-        count = "another" if differing in found else "no"
-        raise ShapeError(f"{what} have the structure of the {like}", got=f"{count} leaf at {place}")
 
 
 def _concrete_vjp(function: Function, primals: list[Any]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
@@ -365,6 +356,6 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     # The pullback is linear in its cotangents, so their values don't matter: zeros, which dead-code elimination drops.
     probes = [_unchanged(_zeros(as_tensor(r).type)) for r in pytree.leaves(result)]
     pulled = pullback(pytree.unflatten(result, probes))
-    _check_paths("tangents", tuple(tangents), "primals", pulled)
+    require_structure("tangents have", tuple(tangents), "the primals", pulled)
     pushed = _pulled(pytree.leaves(pulled), probes, pytree.leaves(list(tangents)))
     return result, pytree.unflatten(result, pushed)

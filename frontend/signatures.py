@@ -19,7 +19,13 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "beta2": ("betas",), "epsilon": ("eps",), "min": ("min_val",), "max": ("max_val",), "a_min": ("min",),
     "a_max": ("max",), "start_dim": ("start_axis",), "end_dim": ("end_axis",), "use_bias": ("bias",),
     "units": ("out_features",), "features": ("out_features",), "rate": ("p",), "labels": ("target",),
-    "logits": ("input",), "targets": ("target",), "repeats": ("repetitions",), "scale": ("std",), "loc": ("mean",),
+    "logits": ("input",), "targets": ("target",), "repeats": ("repetitions",),
+    "init_val": ("init",), "init_value": ("init",),
+    "f": ("body",), "fn": ("body",), "body_fun": ("body",), "body_fn": ("body",), "cond_fun": ("cond",),
+    "cond_fn": ("cond",), "carry": ("init",), "initializer": ("init",), "maximum_iterations": ("max_steps",),
+    "lo": ("lower",), "hi": ("upper",), "inputs": ("xs",), "pred": ("p",), "true_fun": ("f",), "false_fun": ("g",),
+    "true_fn": ("f",), "false_fn": ("g",), "combine_fn": ("body",),
+    "scale": ("std",), "loc": ("mean",),
     "minval": ("low",), "maxval": ("high",), "stddev": ("std",),
 }  # fmt: skip
 
@@ -35,6 +41,8 @@ REMARKS = {
     "mode": "there are no modes", "static_argnums": "Python numbers, strings and flags are static by themselves",
     "static_argnames": "Python numbers, strings and flags are static by themselves",
     "donate_argnums": "state that changes is a gx.Variable, updated in place", "jit_compile": "that is what it does",
+    "unroll": "a body is compiled once, and is not repeated in the program",
+    "_split_transpose": "what its gradient needs is found by itself",
     "order": "arrays are C-contiguous", "seed": "gx.random.seed(n), or generator=gx.random.Generator(n)",
     "key": "generator=gx.random.Generator(seed)", "rngs": "generator=gx.random.Generator(seed)",
 }  # fmt: skip

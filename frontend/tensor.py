@@ -153,7 +153,8 @@ class Tensor(Operators):
     @with_user_line
     def __bool__(self) -> bool:
         array = self._value("a truth value (`if`, `while`, `and`, `or`, `not`)",
-                            "use gx.where to choose between values, and & | ~ to combine conditions")  # fmt: skip
+                            "use gx.where to choose between values, gx.cond and gx.while_loop to choose what is run, "
+                            "and & | ~ to combine conditions")  # fmt: skip
         if array.size != 1:
             hint = "gx.any(x) or gx.all(x); & | ~ combine conditions"
             raise ShapeError("a truth value is that of one element", got=str(self.type), hint=hint)

@@ -13,12 +13,13 @@ _NO_TAPE = "nothing is recorded for gradients unless one is asked for: leave it 
 _MINIMIZE = "gradients and updates are one call inside a compiled function: optimizer.minimize(loss)"
 IMMUTABLE = "tensors are immutable: compute a new one, and keep state in a gx.Variable, which has assign(new)"
 _NO_CONVOLUTION = "this version has no convolutions and no pooling windows; gx.mean(x, axis=(2, 3)) pools a whole image"
-_NO_RECURRENCE = "write one step with nn.Linear; a Python loop over the steps becomes part of the graph"
+_NO_RECURRENCE = "write one step with nn.Linear, and gx.scan(step, h, xs) takes it along the sequence"
 _ATTENTION = "write it out: nn.softmax(q @ gx.matrix_transpose(k) * scale) @ v, with nn.Linear before and after"
 _NO_BATCH_NORM = "this version has no batch norm; nn.LayerNorm normalizes each row"
 _NO_SORT = "this version does not sort or count; gx.argmax and gx.max find the largest, NumPy does the rest outside"
 _NO_CUMULATIVE = "this version has no cumulative functions; x @ gx.triu(gx.ones((n, n))) is a cumulative sum of rows"
-_NO_CONTROL_FLOW = "a Python loop or `if` on static values becomes part of the graph; gx.where chooses between values"
+_LOOPS = "gx.scan and gx.fori_loop repeat, gx.while_loop repeats while a condition holds, gx.cond and gx.switch choose"
+_MAP = "array functions broadcast; _, ys = gx.scan(lambda c, x: (c, f(x)), None, xs) applies f slice by slice"
 _NO_DECOMPOSITION = "this version has no decompositions; NumPy has them, outside of compiled functions"
 _FLATTEN = "gx.reshape(x, (-1,)), or nn.Flatten() for all axes but the first"
 _CLOSE = "np.allclose(x, y) on concrete tensors; gx.all(gx.abs(x - y) <= tolerance) inside a compiled function"
@@ -56,8 +57,13 @@ WORDS: dict[Place, dict[str, str]] = {
         "jit": "gx.compile(fn), or @gx.compile", "function": "@gx.compile", "tree_map": "optree.tree_map",
         "vmap": "array functions broadcast: give the batch an axis of its own; this version has no vmap",
         "pmap": "array functions broadcast: give the batch an axis of its own; this version has no vmap",
-        "scan": _NO_CONTROL_FLOW, "cond": _NO_CONTROL_FLOW, "while_loop": _NO_CONTROL_FLOW, "lax": _NO_CONTROL_FLOW,
-        "fori_loop": _NO_CONTROL_FLOW, "numpy": "array functions are at gx itself: gx.exp(x)",
+        "lax": _LOOPS, "control_flow": _LOOPS, "higher_order_ops": _LOOPS, "for_loop": _LOOPS, "while_": _LOOPS,
+        "map": _MAP, "map_fn": _MAP, "foldl": "gx.scan(body, init, xs)",
+        "foldr": "gx.scan(body, init, xs, reverse=True)", "fold": "gx.scan(body, init, xs)",
+        "case": "gx.switch(index, branches, *args)", "reduce": "gx.scan(body, init, xs), or gx.sum, gx.max, ...",
+        "associative_scan": "gx.scan(body, init, xs), which goes step by step",
+        "if_else": "gx.cond(p, f, g, *args)", "select_n": "gx.where(mask, x, y)",
+        "numpy": "array functions are at gx itself: gx.exp(x)",
         "functional": "the functions of networks are in nn: nn.relu(x)",
         "device": _DEVICES, "cuda": _DEVICES, "get_default_device": _DEVICES,
         "set_num_threads": "with gx.using(threads=n), or GRAPHC_THREADS",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass
-from graphc.errors import Location
+from graphc.errors import Location, UnsupportedError
 from graphc.index import Axis, Index
 from graphc.ir import Graph, Literal, Node
 from graphc.kernel import Kernel, Load, Slot, Store
@@ -52,7 +52,13 @@ class _Task:
 
 
 def schedule(graph: Graph) -> Schedule:
-    """Plan a whole graph."""
+    """Plan a whole graph. Raises UnsupportedError for loops and branches."""
+    for node in graph.nodes:
+        if node.op.kind is Kind.CONTROL:
+            raise UnsupportedError(
+                f"this version makes no kernels of {node.op.name}", where=node.loc,
+                hint='gx.compile(fn, backend="reference"), or gx.using(backend="reference")',
+            )  # fmt: skip
     graph = wide_scatters(graph)
     prepare, main = split_prepare(graph)
     planner = _Planner(graph)

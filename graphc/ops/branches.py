@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..errors import CompileError
@@ -17,7 +19,7 @@ def branch_attrs(branches: tuple[Graph, ...]) -> dict[str, Graph]:
     return {f"branch{i}": branch for i, branch in enumerate(branches)}
 
 
-def branches_of(attrs: dict[str, Graph]) -> tuple[Graph, ...]:
+def branches_of(attrs: Mapping[str, Graph]) -> tuple[Graph, ...]:
     """The branches of a switch in their order, which is not that of their names."""
     return tuple(attrs[f"branch{i}"] for i in range(len(attrs)))
 

@@ -37,7 +37,12 @@ _PLACES = {
 BACKENDS = ("reference", "kernels", "llvm", "triton")
 
 # backend → op name, or (op name, dtype name) → why. Each must raise UnsupportedError, and nothing else may.
-LACKS: dict[str, dict[str | tuple[str, str], str]] = {b: {} for b in BACKENDS}
+_NO_STEPS: dict[str | tuple[str, str], str] = dict.fromkeys(
+    ["scan", "while_loop", "switch"], "schedules are made of kernels only"
+)
+LACKS: dict[str, dict[str | tuple[str, str], str]] = {
+    "reference": {}, "kernels": {**_NO_STEPS}, "llvm": {**_NO_STEPS}, "triton": {**_NO_STEPS},
+}  # fmt: skip
 
 # What a short run covers where every dtype costs compilation, or an interpreter's time; a long one covers all.
 _SHORT = {
