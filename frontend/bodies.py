@@ -6,13 +6,13 @@ In: a function and what it is given. Out: its results in the frame, and a closed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from graphc import ops
 from graphc.brief import brief
+from graphc.dataclass import dataclass
 from graphc.driver import call_lock, tracing
 from graphc.errors import ShapeError, TraceError
 from graphc.evaluate import evaluate_call

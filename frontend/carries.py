@@ -7,9 +7,9 @@ that names the leaf.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from graphc.dataclass import dataclass
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import Node
 from graphc.types import DType, TensorType

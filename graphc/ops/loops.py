@@ -8,11 +8,11 @@ axis. How loops are differentiated is told in `loop_gradients.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ..dataclass import dataclass
 from ..errors import CompileError
 from ..evaluate import evaluate_graph
 from ..ir import Graph
