@@ -29,7 +29,6 @@ from .exponential import (
     asinh,
     atanh,
     cosh,
-    erfc,
     expm1,
     log1p,
     log10,
@@ -39,7 +38,7 @@ from .exponential import (
     tanh,
 )
 from .formats import copysign
-from .normal import normal_cdf
+from .normal import erfc, normal_cdf
 from .power import pow
 from .trigonometric import acos, asin, atan, atan2, tan
 
