@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from graphc.ir import Graph
-from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
@@ -48,8 +47,8 @@ class Program(Protocol):
         ...
 
     @property
-    def lowered(self) -> Mapping[Kernel, Lowering]:
-        """How each kernel was lowered, as far as there is something to say."""
+    def lowered(self) -> Mapping[Any, Lowering]:
+        """How each kernel and each call was lowered, as far as there is something to say."""
         ...
 
 

@@ -30,7 +30,7 @@ from .types import TensorType, type_of
 if TYPE_CHECKING:
     from .specialization import Specialization
 
-FORMAT, VERSION = "graphc package", 2
+FORMAT, VERSION = "graphc package", 3
 MANIFEST, GRAPH, CONSTANTS, VARIABLES = "manifest.json", "graph.txt", "constants.safetensors", "variables.safetensors"
 PARTS = "program/"  # the folder of the program's parts
 

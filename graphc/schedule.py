@@ -103,32 +103,38 @@ class CallStep:
 
 @dataclass(frozen=True)
 class Window:
-    """Where a loop lets a WINDOW buffer point: in its first iteration `start` bytes into buffer `of`, and `stride`
-    bytes further in each one that follows. When the loop is over it is where the next iteration would find it."""
+    """Where a loop lets a WINDOW buffer point: in iteration t of n to byte `stride` · t of buffer `of`, or if `stride`
+    is negative, which goes backwards, to byte −`stride` · (n − 1 − t). When the loop is over it is where iteration n
+    would find it."""
 
     buffer: int
     of: int
-    start: int
     stride: int
 
     def __str__(self) -> str:
-        return f"b{self.buffer} = b{self.of} + {self.start}" + (f" + {self.stride} t" if self.stride else "")
+        moves = f"[{self.stride} t]" if self.stride >= 0 else f"[{-self.stride} (n - 1 - t)]"
+        return f"b{self.buffer} = b{self.of}" + (moves if self.stride else "")
 
 
 @dataclass(frozen=True)
 class LoopStep:
     """Steps that run again and again: `start` once, then for each iteration `condition` and `body`.
 
-    `length`: iterations, at most; None without a limit. `predicate`: the buffer of one bool that the condition writes,
-    before an iteration that takes place only if it holds; None where all do. The windows point to their starts before
-    anything runs, and move on after each iteration; then each pair of windows in `swaps` change places: a body reads
-    what is carried in one and writes it to the other.
+    `length`: iterations, at most; None without a limit. `limit`: the buffer of one int64 that says how many there are
+    if it is less (then there is no predicate). `predicate`: the buffer of one bool that the condition writes before an
+    iteration, which takes place only if it holds. `counter`: the buffer of one int64 to which the number of iterations
+    goes in the end.
+
+    The windows point to where they start before anything runs, and move on after each iteration; then each pair of
+    windows in `swaps` change places: a body reads what is carried in one and writes it to the other.
     """
 
     length: int | None
+    limit: int | None
+    predicate: int | None
+    counter: int | None
     start: tuple[Step, ...]
     condition: tuple[Step, ...]
-    predicate: int | None
     body: tuple[Step, ...]
     windows: tuple[Window, ...]
     swaps: tuple[tuple[int, int], ...]
@@ -139,16 +145,23 @@ class LoopStep:
     def blocks(self) -> tuple[tuple[Step, ...], ...]:
         return self.start, self.condition, self.body
 
+    @property
+    def steering(self) -> tuple[int, ...]:
+        """The buffers that it reads or writes itself."""
+        return tuple(b for b in (self.limit, self.predicate, self.counter) if b is not None)
+
     def __str__(self) -> str:
-        times = "" if self.length is None else f" {self.length} times"
-        holds = "" if self.predicate is None else f" while b{self.predicate}"
-        return f"loop{times}{holds}"
+        parts = ["" if self.length is None else f"{self.length} times"]
+        parts += ["" if self.limit is None else f"at most b{self.limit} times"]
+        parts += ["" if self.predicate is None else f"while b{self.predicate}"]
+        parts += ["" if self.counter is None else f"counted in b{self.counter}"]
+        return " ".join(["loop", *filter(None, parts)])
 
 
 @dataclass(frozen=True)
 class BranchStep:
-    """The steps of the arm that `index` chooses, a buffer of one bool, int32 or int64; the last arm for an index
-    beyond, the first for a negative one."""
+    """The steps of the arm that `index` chooses, a buffer of one int32: the last arm for an index beyond, the first for
+    a negative one."""
 
     index: int
     arms: tuple[tuple[Step, ...], ...]
@@ -158,6 +171,11 @@ class BranchStep:
     @property
     def blocks(self) -> tuple[tuple[Step, ...], ...]:
         return self.arms
+
+    @property
+    def steering(self) -> tuple[int, ...]:
+        """The buffers that it reads itself."""
+        return (self.index,)
 
     def __str__(self) -> str:
         return f"branch by b{self.index}"
@@ -194,9 +212,9 @@ class Schedule:
         return (*leaves(self.prepare), *leaves(self.steps))
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """All kernels, each once."""
-        return tuple(dict.fromkeys(s.kernel for s in self.leaves if isinstance(s, KernelStep)))
+    def work(self) -> tuple[Kernel | Call, ...]:
+        """All kernels and calls, each once."""
+        return tuple(dict.fromkeys(s.kernel if isinstance(s, KernelStep) else s.call for s in self.leaves))
 
     def check_sizes(self) -> None:
         """Raise ShapeError for memory that is larger than any machine's: generated code counts its bytes in 64 bits."""

@@ -72,16 +72,20 @@ class _Run:
             self.step(step)
 
     def loop(self, step: LoopStep) -> None:
+        count = step.length
+        if step.limit is not None:
+            assert count is not None
+            count = max(0, min(count, int(self.memory(step.limit)[0])))
         for w in step.windows:
             memory, start = self.places[w.of]
-            self.places[w.buffer] = memory, start + w.start
+            self.places[w.buffer] = memory, start + (-w.stride * ((count or 0) - 1) if w.stride < 0 else 0)
         self.block(step.start)
         done = 0
-        while step.length is None or done < step.length:
+        while count is None or done < count:
             if step.predicate is not None:
                 self.block(step.condition)
                 if not self.memory(step.predicate)[0]:
-                    return
+                    break
             self.block(step.body)
             for w in step.windows:
                 memory, start = self.places[w.buffer]
@@ -89,3 +93,5 @@ class _Run:
             for a, b in step.swaps:
                 self.places[a], self.places[b] = self.places[b], self.places[a]
             done += 1
+        if step.counter is not None:
+            self.memory(step.counter)[0] = done

@@ -20,8 +20,9 @@ from benchmarks.compile_time import (
     transformer,
     tree,
 )
-from graphc.backends.llvm.build import build_program, compile_kernels
+from graphc.backends.llvm.build import compile_kernels
 from graphc.backends.llvm.cache import ObjectCache
+from graphc.backends.llvm.tables import build_program
 from graphc.backends.llvm.target import host_target
 
 

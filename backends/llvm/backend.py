@@ -15,7 +15,6 @@ from graphc.backends.backend import Level, Lowering, Parts, Program, Signature
 from graphc.dataclass import dataclass
 from graphc.errors import CompileError, GraphcIndexError
 from graphc.ir import Graph
-from graphc.kernel import Kernel
 from graphc.schedule import Buffer, Schedule, Space
 from graphc.settings import Settings
 from graphc.storage import Storage
@@ -23,13 +22,14 @@ from graphc.types import type_of
 
 from . import jit
 from .array_call import NO_MATCH, SYMBOLS, array_call_object
-from .build import BuiltProgram, Origin, build_program, compile_kernels
+from .build import Work, compile_kernels
 from .cache import ObjectCache, cache_folder, cache_key
 from .instance import Instance, PrepareError, address
 from .outputs import output_pool
 from .parts import from_bytes, put_together, take_apart, to_bytes
 from .program import link_program
 from .settle import settle
+from .tables import BuiltProgram, Origin, build_program
 from .target import Target, host_target
 from .team import process_team, runtime_object
 
@@ -45,7 +45,7 @@ class LLVMBackend:
         if not isinstance(lowered, Schedule):
             raise CompileError("the llvm backend takes a schedule", got=type(lowered).__name__)
         target, cache = host_target(), ObjectCache(cache_folder(settings))
-        kernels = compile_kernels(lowered.kernels, target, cache, settings)
+        kernels = compile_kernels(lowered.work, target, cache, settings)
         notes = {k: Lowering(c.native.plans, c.native.notes) for k, c in kernels.items()}
         return LLVMProgram(build_program(lowered, kernels), notes, target, cache, settings)
 
@@ -76,7 +76,7 @@ class LLVMProgram:
     """Machine code for a schedule."""
 
     built: BuiltProgram
-    lowered: Mapping[Kernel, Lowering]
+    lowered: Mapping[Work, Lowering]
     target: Target
     cache: ObjectCache
     settings: Settings
@@ -145,7 +145,7 @@ class BoundLLVMProgram:
     def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float) -> list[float]:
         """How long each step takes, after a call; see `Timed`."""
         outputs = self(arrays)  # alive until all is measured
-        found = self._instance.step_seconds(self._program.built.ends, seconds)
+        found = self._instance.step_seconds(self._program.built.steps, seconds)
         del outputs
         return found
 

@@ -1,7 +1,6 @@
-"""From a `Schedule` to a `NativeProgram`: each distinct kernel compiled once, or found in the cache; every step a row
-of tasks; scratch memory behind the arena; barriers where tasks meet on memory.
+"""Kernels to object files: each distinct one is compiled once, or found in the cache.
 
-Knows neither how kernels are lowered nor how programs run.
+In: kernels and calls, the machine. Out: their native forms. Knows neither how they are lowered nor how programs run.
 """
 
 from __future__ import annotations
@@ -9,24 +8,21 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
-from graphc.dataclass import dataclass, replace
-from graphc.errors import CompileError, Location, UnsupportedError
-from graphc.kernel import Kernel, KernelKind, Slot
-from graphc.schedule import Buffer, KernelStep, Schedule, Space, Step
+from graphc.dataclass import dataclass
+from graphc.kernel import Call, Kernel, KernelKind, Slot
 from graphc.settings import Check, Settings
-from graphc.storage import ALIGNMENT
-from graphc.types import TensorType, as_dtype
+from graphc.types import as_dtype
 
 from . import jit
-from .barriers import Access, barriers
 from .cache import ObjectCache, cache_key
 from .kernel_code import NativeKernel, NativeTask
-from .native import Function, NativeProgram, TaskSpec, Use
-from .native import rows as table
 from .target import Target
 from .team import usable_threads
+
+Work: TypeAlias = Kernel | Call
 
 
 @dataclass(frozen=True)
@@ -38,11 +34,12 @@ class CompiledKernel:
 
 
 def compile_kernels(
-    kernels: Iterable[Kernel], target: Target, cache: ObjectCache, settings: Settings
-) -> dict[Kernel, CompiledKernel]:
-    """Lower and compile each kernel that the cache does not hold. Raises UnsupportedError for what can't be lowered."""
-    found: dict[Kernel, CompiledKernel] = {}
-    fresh: dict[Kernel, str] = {}
+    kernels: Iterable[Work], target: Target, cache: ObjectCache, settings: Settings
+) -> dict[Work, CompiledKernel]:
+    """Lower and compile each kernel and call that the cache does not hold. Raises UnsupportedError for what can't be
+    lowered."""
+    found: dict[Work, CompiledKernel] = {}
+    fresh: dict[Work, str] = {}
     kernels = tuple(dict.fromkeys(kernels))
     for kernel in kernels:
         key = cache_key("kernel", kernel.digest, repr(target))  # with the sizes of caches, for which tiles are chosen
@@ -61,23 +58,25 @@ def compile_kernels(
     return {kernel: found[kernel] for kernel in kernels}
 
 
-def _lightness(kernel: Kernel) -> tuple[bool, int]:
+def _lightness(kernel: Work) -> tuple[bool, int]:
     """Sorts kernels so that those come first which take longest to compile, and no thread has to wait for one long."""
+    if isinstance(kernel, Call):
+        return False, 0
     return kernel.kind is not KernelKind.CONTRACTION, -len(kernel.values)
 
 
 def _compiled(
-    kernels: Sequence[Kernel], target: Target, settings: Settings
-) -> Iterator[tuple[Kernel, CompiledKernel]]:
+    kernels: Sequence[Work], target: Target, settings: Settings
+) -> Iterator[tuple[Work, CompiledKernel]]:
     """The kernels, lowered and compiled by several threads."""
     if not kernels:
         return
-    from .lower import lower  # a start that finds all in the cache is spared the code generator
+    from .calls import lower_work  # a start that finds all in the cache is spared the code generator
 
-    natives: dict[Kernel, NativeKernel] = {}
+    natives: dict[Work, NativeKernel] = {}
 
-    def text(kernel: Kernel) -> str:
-        natives[kernel] = lower(kernel, target, symbol_of(kernel))
+    def text(kernel: Work) -> str:
+        natives[kernel] = lower_work(kernel, target, symbol_of(kernel))
         return natives[kernel].ir
 
     verify = settings.check is Check.ALL
@@ -88,19 +87,7 @@ def _compiled(
         yield kernel, CompiledKernel(natives[kernel], code)
 
 
-LONG_NS = 2e6  # a call that takes longer, roughly, looks for Ctrl-C now and then
-MEETING_NS = 4_000.0  # what it costs threads to meet: a barrier, and fetching what the others have written
-
-
-def _pays_to_share(rows: Sequence[_Row], tasks: Sequence[TaskSpec]) -> bool:
-    """Whether two threads save more in the tasks that they share than it costs them to meet between tasks. Small
-    programs, and those of mostly small tasks, are done sooner by one."""
-    shared = sum(row.task.cost_ns for row in rows if not row.task.serial)
-    meetings = len({row.ready for row in table(tasks)})
-    return shared / 2 > meetings * MEETING_NS
-
-
-def symbol_of(kernel: Kernel) -> str:
+def symbol_of(kernel: Work) -> str:
     """What the functions of a kernel are called, or begin with."""
     return f"kernel_{kernel.digest[:16]}"
 
@@ -125,176 +112,3 @@ def _unpack(payload: bytes) -> CompiledKernel:
     return CompiledKernel(
         NativeKernel("", tasks, scratch, tuple(header["plans"]), tuple(header["notes"])), code
     )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a task comes from: the ops that it computes, and the first user's line of them."""
-
-    ops: tuple[str, ...]
-    where: Location | None
-
-    @property
-    def detached(self) -> Origin:
-        return Origin(self.ops, self.where and self.where.detached)
-
-
-@dataclass(frozen=True)
-class BuiltProgram:
-    """A program, the origin of each of its tasks and of those that prepare, and the positions of the variables that it
-    changes. `ends`: how many tasks there are up to the end of each step, where that is known still."""
-
-    native: NativeProgram
-    origins: tuple[Origin, ...]
-    prepare_origins: tuple[Origin, ...]
-    updated: tuple[int, ...]
-    ends: tuple[int, ...] = ()
-
-    @property
-    def detached(self) -> BuiltProgram:
-        """As it is told on another machine: users' lines without their folders, with their text."""
-        return replace(
-            self,
-            origins=tuple(o.detached for o in self.origins),
-            prepare_origins=tuple(o.detached for o in self.prepare_origins),
-        )
-
-
-def build_program(schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> BuiltProgram:
-    """The program of a schedule whose kernels are compiled."""
-    builder = _Builder(schedule, kernels)
-    for step in schedule.prepare:
-        builder.add(step, builder.prepare)
-    for step in schedule.steps:
-        builder.add(step, builder.main)
-        builder.ends.append(len(builder.main))
-    return builder.finish()
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A task on buffers, with the numbers of those that it may write. `gathers`: it may meet a bad index."""
-
-    task: NativeTask
-    buffers: tuple[int, ...]
-    written: frozenset[int]
-    origin: Origin
-    gathers: bool
-
-
-def _function(task: NativeTask, kernel: Kernel, native: NativeKernel) -> Function:
-    """What the task's function does to its slots."""
-    slots, count = (*kernel.slots, *native.scratch), len(kernel.slots)
-
-    def use(s: int) -> Use:
-        return Use.SCRATCH if s >= count else Use.WRITE if s in kernel.written else Use.READ
-
-    sizes = tuple(slots[s].size * slots[s].dtype.itemsize for s in task.slots)
-    return Function(task.units, sizes, tuple(use(s) for s in task.slots))
-
-
-class _Builder:
-    def __init__(self, schedule: Schedule, kernels: Mapping[Kernel, CompiledKernel]) -> None:
-        self.schedule = schedule
-        self.kernels = kernels
-        self.buffers = list(schedule.buffers)
-        self.prepare: list[_Row] = []
-        self.main: list[_Row] = []
-        self.functions: dict[str, Function] = {}
-        self.ends: list[int] = []
-        self.arena = schedule.arena_bytes
-        self.prepared = schedule.prepared_bytes
-        self.changing = {b for step in schedule.leaves for b in step.written}
-
-    def add(self, step: Step, rows: list[_Row]) -> None:
-        """The tasks of a step. A task that reads nothing but what no call changes moves to the prepare table."""
-        if not isinstance(step, KernelStep):
-            raise UnsupportedError("the llvm backend runs kernels only", got=str(step))
-        native = self.kernels[step.kernel].native
-        scratch = self._scratch(native, step)
-        buffers = (*step.buffers, *(b.number for b in scratch))
-        count = len(step.kernel.slots)
-        origin = Origin(step.ops, step.gathered_at or next(iter(step.lines), None))
-        for task in native.tasks:
-            written = {buffers[s] for s in task.slots if s >= count or s in step.kernel.written}
-            table = self.prepare if task.prepares and self._is_lasting(buffers[task.slots[0]]) else rows
-            own = tuple(buffers[s] for s in task.slots)
-            stored = [s for s in task.slots if s in step.kernel.written]
-            if table is self.main and any(self._is_lasting(buffers[s]) for s in stored):
-                raise CompileError("a call writes no memory that is to last", got=f"{task.symbol} of {step.ops}")
-            table.append(_Row(task, own, frozenset(written), origin, step.kernel.gathers))
-            self.functions[task.symbol] = _function(task, step.kernel, native)
-
-    def _is_lasting(self, buffer: int) -> bool:
-        """Whether no call changes the buffer's contents."""
-        space = self.buffers[buffer].space
-        return (
-            space is Space.CONSTANT
-            or space is Space.PREPARED
-            or (space is Space.VARIABLE and buffer not in self.changing)
-        )
-
-    def _scratch(self, native: NativeKernel, step: KernelStep) -> list[Buffer]:
-        """Scratch memory: behind the arena, where steps share it; or lasting, where a task that prepares fills it."""
-        offset = self.schedule.arena_bytes
-        lasting = {
-            s
-            for t in native.tasks
-            if t.prepares and self._is_lasting(step.buffers[t.slots[0]])
-            for s in t.slots[1:]
-        }
-        result = []
-        for number, slot in enumerate(native.scratch, len(step.kernel.slots)):
-            type_ = TensorType(slot.dtype, (slot.size,))
-            size = -(-type_.nbytes // ALIGNMENT) * ALIGNMENT
-            if number in lasting:
-                place, space, self.prepared = self.prepared, Space.PREPARED, self.prepared + size
-            else:
-                place, space, offset = offset, Space.ARENA, offset + size
-            result.append(Buffer(len(self.buffers), type_, space, offset=place, name=slot.name))
-            self.buffers.append(result[-1])
-        self.arena = max(self.arena, offset)
-        return result
-
-    def finish(self) -> BuiltProgram:
-        compiled = self.kernels
-        objects = {symbol_of(k): c.code for k, c in compiled.items() if c.native.tasks}
-        tasks, prepare = self._specs(self.main), self._specs(self.prepare)
-        native = NativeProgram(
-            objects,
-            tasks,
-            prepare,
-            tuple(self.buffers),
-            self.arena,
-            self.prepared,
-            tuple(literal.array for literal in self.schedule.constants),
-            not _pays_to_share(self.main, tasks),
-            self._interruptible(tasks),
-            self.functions,
-        )
-        updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
-        origins, prepare_origins = (tuple(r.origin for r in rows) for rows in (self.main, self.prepare))
-        return BuiltProgram(native, origins, prepare_origins, tuple(updated), tuple(self.ends))
-
-    def _interruptible(self, tasks: Sequence[TaskSpec]) -> int:
-        """How many tasks may be cut off: those that are over before any that writes a Variable may start."""
-        if sum(row.task.cost_ns for row in self.main) < LONG_NS:
-            return 0
-        starts = [row.ready for row in table(tasks)]
-        variables = {b.number for b in self.buffers if b.space is Space.VARIABLE}
-        writers = [n for n, row in enumerate(self.main) if row.written & variables]
-        return sum(start < starts[writers[0]] for start in starts) if writers else len(tasks)
-
-    def _specs(self, rows: Sequence[_Row]) -> tuple[TaskSpec, ...]:
-        waits = barriers(self._access(row) for row in rows)
-        return tuple(
-            TaskSpec(
-                row.task.symbol, row.buffers, row.task.units, row.task.grain, row.task.serial, barrier,
-                str(row.origin.where or ""),
-            )
-            for row, barrier in zip(rows, waits, strict=True)
-        )  # fmt: skip
-
-    def _access(self, row: _Row) -> Access:
-        buffers, written = (tuple(self.buffers[b] for b in group) for group in (row.buffers, row.written))
-        return Access(buffers, written, row.task.serial, row.gathers)

@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_void_p
 from functools import partial
-from itertools import pairwise
 from statistics import median
 from time import perf_counter
 
@@ -22,7 +21,15 @@ from graphc.storage import ALIGNMENT, Storage, aligned_empty
 from graphc.types import TensorType, uint8
 
 from .array_call import NO_MATCH, STALE, ArrayCall
-from .native import INTERRUPTED, NO_TEAM, Context, ContextFlags, NativeProgram, Task, TaskSpec, rows
+from .native import (
+    INTERRUPTED,
+    NO_TEAM,
+    Context,
+    ContextFlags,
+    NativeProgram,
+    Table,
+    Task,
+)
 from .team import Team
 
 
@@ -56,10 +63,9 @@ class Instance:
         for space, memory in ((Space.ARENA, arena), (Space.PREPARED, prepared)):
             for buffer in program.in_space(space):
                 pointers[buffer.number] = address(memory) + buffer.offset
-        serial = all(t.serial for t in program.prepare)
-        self._steps = _Table(program.tasks, code, self._table, _flags(program.sequential))
+        self._steps = _Running(program.main, code, self._table)
         self._steps.context.poll, self._steps.context.polled = calls["graphc_poll"], program.interruptible
-        self._prepare = _Table(program.prepare, code, self._table, _flags(serial))
+        self._prepare = _Running(program.prepare, code, self._table)
         self._watched = _watched(program, variables)
         run, page = team.addresses
         self._call = ArrayCall(
@@ -107,24 +113,21 @@ class Instance:
                 break
         return status
 
-    def step_seconds(self, ends: Sequence[int], seconds: float) -> list[float]:
-        """How long each step takes by itself, where `ends` says how many tasks there are up to its end: right after a
-        call, whose inputs and outputs are alive still.
+    def step_seconds(self, steps: Sequence[Table], seconds: float) -> list[float]:
+        """How long each step takes by itself, given as a table: right after a call, whose inputs and outputs are alive
+        still.
 
         The steps run in their order, each several times over, so that it finds its operands as it does in a call. What
         a call on the team takes that has nothing to do is not counted.
         """
-        tasks = self._program.tasks
-        cuts = [tasks[start:end] for start, end in pairwise((0, *ends))]
-        flags = _flags(self._program.sequential)
-        tables = [_Table(cut, self._code, self._table, flags) for cut in ((), *cuts)]
+        tables = [_Running(step, self._code, self._table) for step in (Table(), *steps)]
         runs = [partial(self._team.run, table.address) for table in tables]
         share = seconds / ROUNDS / len(runs)
         counts = [max(1, min(MOST_RUNS, round(share / max(_elapsed(run, 1), 1e-6)))) for run in runs]
         rounds = [[_elapsed(r, n) for r, n in zip(runs, counts, strict=True)] for _ in range(ROUNDS)]
         self._team.retire(*tables)
-        nothing, *found = (median(taken) for taken in zip(*rounds, strict=True))
-        return [max(0.0, taken - nothing) for taken in found]
+        empty, *found = (median(taken) for taken in zip(*rounds, strict=True))
+        return [max(0.0, taken - empty) for taken in found]
 
     def contents(self, buffer: Buffer) -> np.ndarray:
         """A copy of what a lasting buffer holds, as a call would find it."""
@@ -149,9 +152,9 @@ class PrepareError(Exception):
 
 def _watched(program: NativeProgram, variables: Sequence[Storage]) -> tuple[Storage, ...]:
     """What the prepare tasks read; a storage of no Variable's stands for their having run at all."""
-    if not program.prepare:
+    if not program.prepare.tasks:
         return ()
-    read = {b for task in program.prepare for b in task.slots}
+    read = program.prepare.buffers
     places = [b.position for b in program.in_space(Space.VARIABLE) if b.number in read]
     return (Storage(np.zeros(()), TensorType(uint8, ())), *(variables[p] for p in places))
 
@@ -168,27 +171,33 @@ def _elapsed(run: Callable[[], int], count: int) -> float:
     return (perf_counter() - start) / count
 
 
-def _flags(sequential: bool) -> ContextFlags:
-    return ContextFlags.SEQUENTIAL if sequential else ContextFlags(0)
+class _Running:
+    """A table with its context."""
 
-
-class _Table:
-    """A table of tasks with its context."""
-
-    def __init__(
-        self, tasks: Sequence[TaskSpec], code: Mapping[str, int], buffers: ctypes.Array, flags: ContextFlags
-    ) -> None:
+    def __init__(self, table: Table, code: Mapping[str, int], buffers: ctypes.Array) -> None:
+        tasks, count = table.tasks, max(1, len(table.tasks))
         self._slots = np.array([s for t in tasks for s in t.slots] or [0], np.int32)
-        self._taken = np.zeros(max(1, len(tasks)), np.int64)
-        self._tasks = (Task * max(1, len(tasks)))()
+        self._taken = np.zeros(count, np.int64)
+        self._tasks = (Task * count)()
         start = address(self._slots)
-        for number, (task, row) in enumerate(zip(tasks, rows(tasks), strict=True)):
+        for number, (task, row) in enumerate(zip(tasks, table.numbers(), strict=True)):
             self._tasks[number] = Task(code[task.symbol], start, *row)
             start += 4 * len(task.slots)
+        self._control = [_records(kind, records) for kind, records in table.records()]
+        rows, windows, swaps = map(ctypes.addressof, self._control)
+        flags = ContextFlags.SEQUENTIAL if table.is_sequential else ContextFlags(0)
         self.context = Context(
-            ctypes.addressof(buffers), ctypes.addressof(self._tasks), len(tasks), flags, address(self._taken)
-        )
+            ctypes.addressof(buffers), ctypes.addressof(self._tasks), rows, len(table.rows), windows, swaps, flags,
+            address(self._taken),
+        )  # fmt: skip
         self.address = ctypes.addressof(self.context)
+
+
+def _records(kind: type[ctypes.Structure], records: Sequence[tuple[int, ...]]) -> ctypes.Array:
+    array = (kind * max(1, len(records)))()
+    for number, record in enumerate(records):
+        array[number] = kind(*record)
+    return array
 
 
 def address(array: np.ndarray) -> int:

@@ -7,34 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.errors import UnsupportedError
-from graphc.kernel import Call, Kernel
 from graphc.schedule import CallStep, KernelStep, Schedule, titled
 
 from . import jit
-from .build import symbol_of
-from .lower import lower
+from .build import Work, symbol_of
+from .calls import lower_work
 from .target import Target, host_target
 
 
 def ir_listing(schedule: Schedule, target: Target | None = None) -> str:
     """The LLVM IR of a schedule. Raises UnsupportedError for a kernel that can't be lowered."""
     machine = target or host_target()
-    return _listing(schedule, ";", lambda kernel: lower(kernel, machine, symbol_of(kernel)).ir)
+    return _listing(schedule, ";", lambda kernel: lower_work(kernel, machine, symbol_of(kernel)).ir)
 
 
 def asm_listing(schedule: Schedule, target: Target | None = None) -> str:
     """The assembly of a schedule. Raises UnsupportedError for a kernel that can't be lowered."""
     machine = target or host_target()
     return _listing(
-        schedule, "#", lambda kernel: jit.emit_assembly(lower(kernel, machine, symbol_of(kernel)).ir, machine)
+        schedule, "#", lambda kernel: jit.emit_assembly(lower_work(kernel, machine, symbol_of(kernel)).ir, machine)
     )
 
 
-def _listing(schedule: Schedule, mark: str, text: Callable[[Kernel], str]) -> str:
+def _listing(schedule: Schedule, mark: str, text: Callable[[Work], str]) -> str:
     """The steps in order, above each distinct kernel's text."""
     parts: list[str] = []
-    seen: dict[Kernel | Call, int] = {}
+    seen: dict[Work, int] = {}
     for title, step in titled(schedule):
         places = f" ({', '.join(map(str, step.lines))})" if step.lines else ""
         head = f"{mark} {title}: {' '.join(step.ops)}{places}"
@@ -42,8 +40,6 @@ def _listing(schedule: Schedule, mark: str, text: Callable[[Kernel], str]) -> st
             parts.append(f"{head}, {step}")
             continue
         work = step.kernel if isinstance(step, KernelStep) else step.call
-        if isinstance(work, Call):
-            raise UnsupportedError("the llvm backend runs kernels only", got=str(step))
         is_new = work not in seen
         first = seen.setdefault(work, len(seen))
         parts.append(f"{head}, kernel {first}")

@@ -9,14 +9,23 @@ Every offset that IR text, C text or Python uses comes from these structures. No
         low, high     the work units to do; units may run in any order, on any thread, in ranges of any length
         task          number of the task, reported with a bad index
         context       the running instance; kernels touch `status` and `bad_index` only, through `@report`
-    call              i64 graphc_call(ptr context, ptr team): runs all tasks, on the team or on this thread alone
+    call              i64 graphc_call(ptr context, ptr team): runs the program, on the team or on this thread alone
     status            0: all went well; n > 0: task n - 1 met a bad index; NO_TEAM: the team has to be started first;
                       INTERRUPTED: whoever called wants to stop, and no Variable has been written yet
 
-Tasks are cut into tiles of `grain` units, which threads take one by one. A task starts as soon as the first `ready`
-tiles of the program are finished. So a thread that holds no tile delays nobody, be it asleep, stopped by the system, or
-late. Taking and counting are tagged with the number of the region (one call on the team): who comes from an earlier one
-finds nothing to take.
+A program is a table of tasks, and a table of rows that steer through it: runs of tasks, loops and branches, which
+the calling thread walks alone. Only runs of tasks are for the team, each as one region. So between regions, where loops
+move addresses on, nobody is at work, and how long a loop goes on is of no matter to the counts of tiles.
+
+    RUN     tasks, in order as far as they wait for each other
+    LOOP    three blocks: once at the start, then in turn the condition and the body
+    BRANCH  a block for each arm
+    BLOCK   the rows up to its end; only in loops and branches
+
+In a region, tasks are cut into tiles of `grain` units, which threads take one by one. A task starts as soon as the
+first `ready` tiles of the run are finished. So a thread that holds no tile delays nobody, be it asleep, stopped by the
+system, or late. Taking and counting are tagged with the number of the region: who comes from an earlier one finds
+nothing to take.
 
 Generated code has no globals, so one process can hold several instances of a program. Alignment: ARENA, PREPARED,
 CONSTANT and VARIABLE buffers start at multiples of 64 bytes, INPUT and OUTPUT buffers at multiples of their itemsize.
@@ -25,7 +34,7 @@ CONSTANT and VARIABLE buffers start at multiples of 64 bytes, INPUT and OUTPUT b
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ctypes import c_char, c_int32, c_int64, c_void_p
 from enum import Enum, IntFlag
 from typing import NamedTuple
@@ -34,27 +43,72 @@ import numpy as np
 
 from graphc.dataclass import dataclass, field
 from graphc.errors import CompileError
-from graphc.schedule import Buffer, Space
+from graphc.schedule import Buffer, Space, Window
 
 NO_TEAM = -1
 INTERRUPTED = -4  # -2 and -3 are `array_call`'s
 
 
 class ContextFlags(IntFlag):
-    SEQUENTIAL = 1  # so little work that waking the team would cost more
+    SEQUENTIAL = 1  # all runs are for the calling thread alone: no team is needed
 
 
 class Task(ctypes.Structure):
-    """One row of a program's table. Read only, so instances can share it. `ready` and `complete` count tiles."""
+    """One task of a program. Read only, so instances can share it. `ready` and `complete` count tiles."""
 
     _fields_ = (
         ("function", c_void_p),
         ("slots", c_void_p),  # i32[]
         ("units", c_int64),
         ("grain", c_int64),  # units of a tile
-        ("ready", c_int64),  # tiles that are finished before it starts
+        ("ready", c_int64),  # tiles of its run that are finished before it starts
         ("complete", c_int64),  # tiles of it and all others that start with `ready`, and of those before
     )
+
+
+class RowKind(Enum):
+    RUN = "run"
+    LOOP = "loop"
+    BRANCH = "branch"
+    BLOCK = "block"
+
+    @property
+    def number(self) -> int:
+        """What it is in memory."""
+        return list(RowKind).index(self)
+
+
+class Control(ctypes.Structure):
+    """One row of what steers a program. Read only. `ControlRow` says more of each field."""
+
+    _fields_ = (
+        ("kind", c_int64),
+        ("end", c_int64),
+        ("task", c_int64),
+        ("count", c_int64),
+        ("alone", c_int64),
+        ("asks", c_int64),
+        ("length", c_int64),
+        ("limit", c_int64),
+        ("test", c_int64),
+        ("counter", c_int64),
+        ("window", c_int64),
+        ("windows", c_int64),
+        ("swap", c_int64),
+        ("swaps", c_int64),
+    )
+
+
+class WindowRow(ctypes.Structure):
+    """A `graphc.schedule.Window`. Read only."""
+
+    _fields_ = (("buffer", c_int64), ("of", c_int64), ("stride", c_int64))
+
+
+class Swap(ctypes.Structure):
+    """Two windows that change places after each iteration. Read only."""
+
+    _fields_ = (("first", c_int64), ("second", c_int64))
 
 
 class Context(ctypes.Structure):
@@ -63,9 +117,13 @@ class Context(ctypes.Structure):
     _fields_ = (
         ("buffers", c_void_p),  # ptr[]
         ("tasks", c_void_p),  # Task[]
-        ("task_count", c_int64),
+        ("rows", c_void_p),  # Control[]
+        ("row_count", c_int64),
+        ("windows", c_void_p),  # WindowRow[]
+        ("swaps", c_void_p),  # Swap[]
         ("flags", c_int64),  # ContextFlags
-        ("taken", c_void_p),  # i64[task_count]: region << 32 | tiles of the task that were taken
+        ("taken", c_void_p),  # i64[], for each task: region << 32 | tiles of it that were taken
+        ("run", c_void_p),  # Control: what this region, or the last one, carries out
         ("status", c_int64),
         ("bad_index", c_int64),  # the value of the index that `status` is about
         ("poll", c_void_p),  # i32 (): whether to stop; asked now and then by the calling thread …
@@ -145,7 +203,7 @@ class Row(NamedTuple):
 
 
 def rows(tasks: Sequence[TaskSpec]) -> list[Row]:
-    """The numbers of each task of a table. Tasks between two barriers form a phase: they start together."""
+    """The numbers of each task of a run. Tasks between two barriers form a phase: they start together."""
     grains = [max(1, t.units) if t.serial else t.grain for t in tasks]
     tiles = [-(-t.units // grain) for t, grain in zip(tasks, grains, strict=True)]
     phases: list[list[int]] = [[]]
@@ -163,33 +221,103 @@ def rows(tasks: Sequence[TaskSpec]) -> list[Row]:
         found += [Row(tasks[n].units, grains[n], ready, complete) for n in phase]
         ready = complete
     if ready >= 1 << 32:
-        raise CompileError("a program has at most 2³² tiles", got=str(ready), hint="a larger grain")
+        raise CompileError("a run of tasks has at most 2³² tiles", got=str(ready), hint="a larger grain")
     return found
+
+
+LIMITLESS = (1 << 63) - 1  # iterations of a loop that only its condition ends
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """One row of what steers a program. `end`: the number of the row behind it and all that belong to it. `task`: the
+    first task in it, or that would be.
+
+    RUN: `count` tasks; `alone`: by the calling thread, without the team; `asks`: whether it looks for Ctrl-C between
+    tiles. LOOP: at most `length` iterations; buffers as in `LoopStep`, the predicate in `test`, −1 for none; its
+    windows, and pairs of these that change places, as ranges of the table's. BRANCH: the index is in `test`.
+    """
+
+    kind: RowKind
+    end: int
+    task: int
+    count: int = 0
+    alone: bool = False
+    asks: bool = False
+    length: int = 0
+    limit: int = -1
+    test: int = -1
+    counter: int = -1
+    window: int = 0
+    windows: int = 0
+    swap: int = 0
+    swaps: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Tasks, and what steers through them."""
+
+    tasks: tuple[TaskSpec, ...] = ()
+    rows: tuple[ControlRow, ...] = ()
+    windows: tuple[Window, ...] = ()
+    swaps: tuple[tuple[int, int], ...] = ()
+
+    @staticmethod
+    def of(tasks: Sequence[TaskSpec], alone: bool = False, asks: bool = True) -> Table:
+        """The table of a single run."""
+        run = ControlRow(RowKind.RUN, 1, 0, len(tasks), alone, asks)
+        return Table(tuple(tasks), (run,) if tasks else ())
+
+    @property
+    def runs(self) -> Iterator[ControlRow]:
+        return (row for row in self.rows if row.kind is RowKind.RUN)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether the calling thread does all of it alone."""
+        return all(run.alone for run in self.runs)
+
+    def numbers(self) -> list[Row]:
+        """The numbers of each task; the runs hold all tasks, in order."""
+        return [number for run in self.runs for number in rows(self.tasks[run.task : run.task + run.count])]
+
+    def records(self) -> list[tuple[type[ctypes.Structure], list[tuple[int, ...]]]]:
+        """The numbers of its rows, windows and swaps, each with the record that holds them."""
+        names = [name for name, _ in Control._fields_[1:]]
+        rows = [(row.kind.number, *(int(getattr(row, name)) for name in names)) for row in self.rows]
+        windows = [(w.buffer, w.of, w.stride) for w in self.windows]
+        return [(Control, rows), (WindowRow, list(windows)), (Swap, list(self.swaps))]
+
+    @property
+    def buffers(self) -> set[int]:
+        """The numbers of all buffers that it names."""
+        steering = {b for row in self.rows for b in (row.limit, row.test, row.counter) if b >= 0}
+        windows = {b for w in self.windows for b in (w.buffer, w.of)}
+        return steering | windows | {s for task in self.tasks for s in task.slots}
 
 
 @dataclass(frozen=True)
 class NativeProgram:
     """A compiled program, whole. `objects` maps the name of each object file, unique within the program, to its
     bytes; together they define the symbols that the tasks name. `constants` are the contents of the CONSTANT
-    buffers by position. `sequential`: run on the calling thread and wake nobody. `interruptible`: the number of tasks
-    before the first that may write a Variable, if all take so long that one wants to stop them. `functions`: by symbol,
-    for those who check tables that come from outside."""
+    buffers by position. `interruptible`: the number of tasks before the first that may write a Variable, if all take so
+    long that one wants to stop them. `functions`: by symbol, for those who check tables that come from outside."""
 
     objects: Mapping[str, bytes]
-    tasks: tuple[TaskSpec, ...]
-    prepare: tuple[TaskSpec, ...]
+    main: Table
+    prepare: Table
     buffers: tuple[Buffer, ...]
     arena_bytes: int
     prepared_bytes: int
     constants: tuple[np.ndarray, ...]
-    sequential: bool = False
     interruptible: int = 0
     functions: Mapping[str, Function] = field(default_factory=dict)
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """The kernel functions it calls, each once."""
-        return tuple(dict.fromkeys(t.symbol for t in (*self.prepare, *self.tasks)))
+        return tuple(dict.fromkeys(t.symbol for t in (*self.prepare.tasks, *self.main.tasks)))
 
     def in_space(self, space: Space) -> tuple[Buffer, ...]:
         """The buffers of a space, by position."""

@@ -134,8 +134,11 @@ static struct Context context(struct running *r, struct tasks tasks) {
     struct Context c = {0};
     c.buffers = r->buffers;
     c.tasks = (void *)tasks.at;
-    c.task_count = tasks.count;
-    c.flags = graphc_model.flags;
+    c.rows = (void *)tasks.rows;
+    c.row_count = tasks.row_count;
+    c.windows = (void *)tasks.windows;
+    c.swaps = (void *)tasks.swaps;
+    c.flags = tasks.flags;
     c.taken = allocate(tasks.count * (int64_t)sizeof(int64_t));
     return c;
 }
@@ -153,7 +156,7 @@ static void set_up(struct running *r) {
     r->steps = context(r, m->steps);
     int64_t asked = graphc_asked_threads();
     if (asked < 0) die("GRAPHC_THREADS is a number of threads, or 0 for all, not %s", getenv("GRAPHC_THREADS"));
-    r->threads = m->flags & SEQUENTIAL ? 1 : graphc_threads(asked);
+    r->threads = m->prepare.flags & m->steps.flags & SEQUENTIAL ? 1 : graphc_threads(asked);
     r->team = allocate(sizeof *r->team);
     if (graphc_team_start(r->team, r->threads, SPIN) != r->threads)
         die("the system refused to start %d threads; set GRAPHC_THREADS lower", r->threads);

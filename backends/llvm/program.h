@@ -25,6 +25,11 @@ struct tasks {
     int64_t count;
     const struct Task *at;
     const char *const *where; /* of each task: the user's line, or "" */
+    int64_t row_count;
+    const struct Control *rows;
+    const struct WindowRow *windows;
+    const struct Swap *swaps;
+    int64_t flags;            /* of the context */
 };
 
 /* Where CPUID reports a feature, and the bits of XCR0 that it needs. */
@@ -40,7 +45,6 @@ struct model {
     int64_t buffers;
     struct tensors inputs, outputs;
     struct tasks prepare, steps;
-    int64_t flags;                             /* of the context */
     struct places arena, prepared, constants, variables;
     int64_t arena_bytes, prepared_bytes;
     const unsigned char *constant_data;        /* read only */

@@ -27,7 +27,7 @@ from graphc.storage import ALIGNMENT
 
 from .cache import ObjectCache, cache_key
 from .features import CHECKED, needed
-from .native import Context, ContextFlags, NativeProgram, Task, TaskSpec, Team, rows
+from .native import Context, ContextFlags, Control, NativeProgram, Swap, Table, Task, Team, WindowRow
 from .target import Target
 from .team import SPIN, runtime_object
 
@@ -136,7 +136,7 @@ def native_header() -> str:
     """The records of `native`, in C."""
     types = {ctypes.c_void_p: "void *", ctypes.c_int64: "int64_t ", ctypes.c_int32: "int32_t "}
     lines = ["#include <stddef.h>", "#include <stdint.h>"]
-    for record in (Task, Context, Team):
+    for record in (Task, Control, WindowRow, Swap, Context, Team):
         name = record.__name__
         fields = [(f[0], f[1], getattr(record, f[0]).offset) for f in record._fields_]
         lines.append(f"struct {name} {{")
@@ -163,11 +163,10 @@ def model_source(
         inputs=_tensors(program.in_space(Space.INPUT), "input"),
         outputs=_tensors(program.in_space(Space.OUTPUT), "output", outputs),
         prepare=_tasks("prepare", program.prepare, numbers),
-        steps=_tasks("steps", program.tasks, numbers),
+        steps=_tasks("steps", program.main, numbers),
         places="\n".join(_places(name, found) for name, found in places.items()),
         target=c_string(f"{target.triple} {target.cpu}".strip()),
         buffers=len(program.buffers),
-        flags=int(program.sequential and ContextFlags.SEQUENTIAL),
         arena_bytes=program.arena_bytes,
         prepared_bytes=program.prepared_bytes,
         features="\n".join(_feature(name) for name in needed(target.features)) if target.is_x86 else "",
@@ -186,22 +185,32 @@ def c_string(text: str) -> str:
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
-def _tasks(name: str, tasks: Sequence[TaskSpec], numbers: dict[str, int]) -> str:
+def _tasks(name: str, steps: Table, numbers: dict[str, int]) -> str:
+    tasks = steps.tasks
     slots = [s for t in tasks for s in t.slots]
     table, where, start = [], [], 0
-    for t, row in zip(tasks, rows(tasks), strict=True):
+    for t, row in zip(tasks, steps.numbers(), strict=True):
         values = f"(void *)f{numbers[t.symbol]}, (void *)({name}_slots + {start}), {', '.join(map(str, row))}"
         table.append(f"{{{values}}}")
         where.append(c_string(t.where))
         start += len(t.slots)
+    flags = int(ContextFlags.SEQUENTIAL) if steps.is_sequential else 0
+    control = [_records(f"{name}_{r.__name__}", r, rows) for r, rows in steps.records()]
+    given = ", ".join(f"{name}_{record.__name__}" for record, _ in steps.records())
     if not tasks:
-        return f"#define {name.upper()} {{0, NULL, NULL}}"
+        where, table = ['""'], ["{0}"]
     return (
         f"static const int32_t {name}_slots[] = {{{', '.join(map(str, slots)) or '0'}}};\n"
         f"static const struct Task {name}_rows[] = {{\n    {_lines(table)}}};\n"
         f"static const char *const {name}_where[] = {{\n    {_lines(where)}}};\n"
-        f"#define {name.upper()} {{{len(table)}, {name}_rows, {name}_where}}"
+        + "".join(control)
+        + f"#define {name.upper()} {{{len(tasks)}, {name}_rows, {name}_where, {len(steps.rows)}, {given}, {flags}}}"
     )
+
+
+def _records(name: str, record: type[ctypes.Structure], rows: Sequence[Sequence[int]]) -> str:
+    texts = [f"{{{', '.join(map(str, row))}}}" for row in rows]
+    return f"static const struct {record.__name__} {name}[] = {{\n    {_lines(texts)}}};\n"
 
 
 def _tensors(buffers: Sequence[Buffer], name: str, names: Sequence[str] = ()) -> str:
@@ -265,7 +274,7 @@ $features
     {NULL, 0, 0, 0, 0, 0}};
 
 const struct model graphc_model = {
-    $target, $buffers, INPUTS, OUTPUTS, PREPARE, STEPS, $flags, ARENA, PREPARED, CONSTANTS, VARIABLES,
+    $target, $buffers, INPUTS, OUTPUTS, PREPARE, STEPS, ARENA, PREPARED, CONSTANTS, VARIABLES,
     $arena_bytes, $prepared_bytes, graphc_constants, graphc_variables, features,
 };
 """

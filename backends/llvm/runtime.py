@@ -1,4 +1,4 @@
-"""The native runtime as LLVM IR: a team of threads, and the walker of a program's task table.
+"""The native runtime as LLVM IR: a team of threads, beside the walker of programs (`walker.py`).
 
 In: the target's triple. Out: IR text, the same for the JIT and for executables, so that Python needs no C compiler and
 executables no library of ours. It knows the records in `native`, Linux's futex, and nothing of kernels.
@@ -19,7 +19,8 @@ from string import Template
 from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 
-from .native import INTERRUPTED, NO_TEAM, Context, ContextFlags, Task, Team
+from .native import Context, Team
+from .walker import walker_ir
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,10 @@ def platform(triple: str) -> Platform:
 def runtime_ir(triple: str) -> str:
     """The module that defines the runtime."""
     on = platform(triple)
-    return Template(_TEAM + _WALKER).substitute(
-        _offsets(Context), **_offsets(Task), **_offsets(Team),
-        futex=on.futex, pause=on.pause, declare_pause=on.declaration,
-        task_size=ctypes.sizeof(Task), team_size=ctypes.sizeof(Team),
-        sequential=ContextFlags.SEQUENTIAL.value, no_team=NO_TEAM,
-        interrupted=INTERRUPTED, poll_every=POLL_NS,
-    )  # fmt: skip
+    team = Template(_TEAM).substitute(
+        _offsets(Team), futex=on.futex, pause=on.pause, declare_pause=on.declaration, team_size=ctypes.sizeof(Team)
+    )
+    return team + walker_ir()
 
 
 def report_ir() -> str:
@@ -145,7 +143,7 @@ join:
   %over = icmp eq ptr %context, null
   br i1 %over, label %rest, label %work
 work:
-  call void @work(ptr %context, ptr %team, i32 %region, i64 0)
+  call void @work(ptr %context, ptr %team, i32 %region, i1 false)
   br label %rest
 rest:
   %after = atomicrmw sub ptr %active.at, i32 1 seq_cst
@@ -220,289 +218,6 @@ wait:
   br label %look
 done:
   ret void
-}
-"""
-
-POLL_NS = 50_000_000  # between two looks for an interrupt, each of which waits for Python's lock
-
-# @ask: look for an interrupt, if it is time; then the status says so, and tasks are not carried out. Only the calling
-# thread asks, before a tile that the phase then waits for: so nobody has begun with what comes after the phase.
-# @await: whether `goal` tiles of the region were finished, once they are; false if the region is over.
-# @work: take tiles of each task in turn, as soon as it may start, until none is left or the region is over. After a
-# bad index, tiles are counted and not carried out.
-_WALKER = """
-define internal i1 @await(ptr %team, i32 %region, i32 %goal) nounwind {
-entry:
-  %finished.at = getelementptr i8, ptr %team, i64 $team_finished
-  %sleepers.at = getelementptr i8, ptr %team, i64 $team_tile_sleepers
-  %spin.at = getelementptr i8, ptr %team, i64 $team_spin
-  br label %look
-look:
-  %finished = load atomic i64, ptr %finished.at acquire, align 8
-  %high = lshr i64 %finished, 32
-  %now = trunc i64 %high to i32
-  %tiles = trunc i64 %finished to i32
-  %current = icmp eq i32 %now, %region
-  br i1 %current, label %compare, label %over
-compare:
-  %reached = icmp uge i32 %tiles, %goal
-  br i1 %reached, label %yes, label %wait
-wait:
-  %spin = load i32, ptr %spin.at
-  call void @wait(ptr %finished.at, i32 %tiles, ptr %sleepers.at, i32 %spin)
-  br label %look
-yes:
-  ret i1 true
-over:
-  ret i1 false
-}
-
-declare i32 @clock_gettime(i32, ptr)
-
-define internal void @ask(ptr %context) noinline nounwind {
-entry:
-  %time = alloca { i64, i64 }, align 8
-  %ignored = call i32 @clock_gettime(i32 6, ptr %time)
-  %seconds = load i64, ptr %time
-  %part.at = getelementptr i8, ptr %time, i64 8
-  %part = load i64, ptr %part.at
-  %whole = mul i64 %seconds, 1000000000
-  %now = add i64 %whole, %part
-  %next.at = getelementptr i8, ptr %context, i64 $context_next_poll
-  %next = load i64, ptr %next.at
-  %due = icmp sge i64 %now, %next
-  br i1 %due, label %poll, label %done
-poll:
-  %later = add i64 %now, $poll_every
-  store i64 %later, ptr %next.at
-  %poll.at = getelementptr i8, ptr %context, i64 $context_poll
-  %function = load ptr, ptr %poll.at
-  %answer = call i32 %function()
-  %wanted = icmp ne i32 %answer, 0
-  br i1 %wanted, label %stop, label %done
-stop:
-  %status.at = getelementptr i8, ptr %context, i64 $context_status
-  %pair = cmpxchg ptr %status.at, i64 0, i64 $interrupted monotonic monotonic
-  br label %done
-done:
-  ret void
-}
-
-define internal void @work(ptr %context, ptr %team, i32 %region, i64 %polled) nounwind {
-entry:
-  %status.at = getelementptr i8, ptr %context, i64 $context_status
-  %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
-  %buffers = load ptr, ptr %buffers.at
-  %tasks.at = getelementptr i8, ptr %context, i64 $context_tasks
-  %tasks = load ptr, ptr %tasks.at
-  %count.at = getelementptr i8, ptr %context, i64 $context_task_count
-  %count = load i64, ptr %count.at
-  %taken.at = getelementptr i8, ptr %context, i64 $context_taken
-  %taken = load ptr, ptr %taken.at
-  %finished.at = getelementptr i8, ptr %team, i64 $team_finished
-  %sleepers.at = getelementptr i8, ptr %team, i64 $team_tile_sleepers
-  %wide = zext i32 %region to i64
-  %tag = shl i64 %wide, 32
-  br label %head
-head:
-  %number = phi i64 [ 0, %entry ], [ %number.next, %next ]
-  %more = icmp ult i64 %number, %count
-  br i1 %more, label %task, label %done
-task:
-  %offset = mul i64 %number, $task_size
-  %row = getelementptr i8, ptr %tasks, i64 %offset
-  %function.at = getelementptr i8, ptr %row, i64 $task_function
-  %slots.at = getelementptr i8, ptr %row, i64 $task_slots
-  %units.at = getelementptr i8, ptr %row, i64 $task_units
-  %grain.at = getelementptr i8, ptr %row, i64 $task_grain
-  %ready.at = getelementptr i8, ptr %row, i64 $task_ready
-  %complete.at = getelementptr i8, ptr %row, i64 $task_complete
-  %units = load i64, ptr %units.at
-  %grain = load i64, ptr %grain.at
-  %ready = load i64, ptr %ready.at
-  %goal = trunc i64 %ready to i32
-  %may.start = call i1 @await(ptr %team, i32 %region, i32 %goal)
-  br i1 %may.start, label %start, label %done
-start:
-  %counter = getelementptr i64, ptr %taken, i64 %number
-  %first = load atomic i64, ptr %counter monotonic, align 8
-  br label %look
-look:
-  %seen = phi i64 [ %first, %start ], [ %found, %take ], [ %again, %finish ]
-  %tile = sub i64 %seen, %tag
-  %current = icmp ult i64 %tile, 4294967296
-  br i1 %current, label %place, label %done
-place:
-  %low = mul i64 %tile, %grain
-  %left = icmp ult i64 %low, %units
-  br i1 %left, label %take, label %next
-take:
-  %seen.next = add i64 %seen, 1
-  %pair = cmpxchg ptr %counter, i64 %seen, i64 %seen.next monotonic monotonic
-  %found = extractvalue { i64, i1 } %pair, 0
-  %mine = extractvalue { i64, i1 } %pair, 1
-  br i1 %mine, label %run, label %look
-run:
-  %asks = icmp ult i64 %number, %polled
-  br i1 %asks, label %ask, label %go
-ask:
-  call void @ask(ptr %context)
-  br label %go
-go:
-  %status = load atomic i64, ptr %status.at monotonic, align 8
-  %well = icmp eq i64 %status, 0
-  br i1 %well, label %do, label %tally
-do:
-  %function = load ptr, ptr %function.at
-  %slots = load ptr, ptr %slots.at
-  %end = add i64 %low, %grain
-  %short = icmp ult i64 %units, %end
-  %high = select i1 %short, i64 %units, i64 %end
-  call void %function(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %number, ptr %context)
-  br label %tally
-tally:
-  %finished = atomicrmw add ptr %finished.at, i64 1 seq_cst
-  %tiles.before = sub i64 %finished, %tag
-  %tiles = add i64 %tiles.before, 1
-  %complete = load i64, ptr %complete.at
-  %phase.over = icmp eq i64 %tiles, %complete
-  br i1 %phase.over, label %wake, label %finish
-wake:
-  call void @wake(ptr %finished.at, ptr %sleepers.at)
-  br label %finish
-finish:
-  %again = load atomic i64, ptr %counter monotonic, align 8
-  br label %look
-next:
-  %number.next = add i64 %number, 1
-  br label %head
-done:
-  ret void
-}
-
-define internal void @work_alone(ptr %context) nounwind {
-entry:
-  %status.at = getelementptr i8, ptr %context, i64 $context_status
-  %buffers.at = getelementptr i8, ptr %context, i64 $context_buffers
-  %buffers = load ptr, ptr %buffers.at
-  %tasks.at = getelementptr i8, ptr %context, i64 $context_tasks
-  %tasks = load ptr, ptr %tasks.at
-  %count.at = getelementptr i8, ptr %context, i64 $context_task_count
-  %count = load i64, ptr %count.at
-  %polled.at = getelementptr i8, ptr %context, i64 $context_polled
-  %polled = load i64, ptr %polled.at
-  br label %head
-head:
-  %number = phi i64 [ 0, %entry ], [ %number.next, %next ]
-  %more = icmp ult i64 %number, %count
-  br i1 %more, label %task, label %done
-task:
-  %offset = mul i64 %number, $task_size
-  %row = getelementptr i8, ptr %tasks, i64 %offset
-  %function.at = getelementptr i8, ptr %row, i64 $task_function
-  %function = load ptr, ptr %function.at
-  %slots.at = getelementptr i8, ptr %row, i64 $task_slots
-  %slots = load ptr, ptr %slots.at
-  %units.at = getelementptr i8, ptr %row, i64 $task_units
-  %units = load i64, ptr %units.at
-  %grain.at = getelementptr i8, ptr %row, i64 $task_grain
-  %grain = load i64, ptr %grain.at
-  %asks = icmp ult i64 %number, %polled
-  %step = select i1 %asks, i64 %grain, i64 %units
-  br label %tile
-tile:
-  %low = phi i64 [ 0, %task ], [ %high, %do ]
-  br i1 %asks, label %ask, label %look
-ask:
-  call void @ask(ptr %context)
-  br label %look
-look:
-  %status = load atomic i64, ptr %status.at monotonic, align 8
-  %well = icmp eq i64 %status, 0
-  br i1 %well, label %do, label %done
-do:
-  %end = add i64 %low, %step
-  %short = icmp ult i64 %units, %end
-  %high = select i1 %short, i64 %units, i64 %end
-  call void %function(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %number, ptr %context)
-  %rest = icmp ult i64 %high, %units
-  br i1 %rest, label %tile, label %next
-next:
-  %number.next = add i64 %number, 1
-  br label %head
-done:
-  ret void
-}
-
-define i64 @graphc_call(ptr %context, ptr %team) nounwind {
-entry:
-  %status.at = getelementptr i8, ptr %context, i64 $context_status
-  store i64 0, ptr %status.at
-  %flags.at = getelementptr i8, ptr %context, i64 $context_flags
-  %flags = load i64, ptr %flags.at
-  %sequential = and i64 %flags, $sequential
-  %small = icmp ne i64 %sequential, 0
-  br i1 %small, label %alone, label %look
-look:
-  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
-  %threads = load i32, ptr %threads.at
-  switch i32 %threads, label %prepare [ i32 0, label %missing
-                                        i32 1, label %alone ]
-missing:
-  ret i64 $no_team
-alone:
-  call void @work_alone(ptr %context)
-  br label %done
-prepare:
-  %region.at = getelementptr i8, ptr %team, i64 $team_region
-  %region.before = load atomic i32, ptr %region.at monotonic, align 4
-  %region = add i32 %region.before, 1
-  %wide = zext i32 %region to i64
-  %tag = shl i64 %wide, 32
-  %taken.at = getelementptr i8, ptr %context, i64 $context_taken
-  %taken = load ptr, ptr %taken.at
-  %tasks.at = getelementptr i8, ptr %context, i64 $context_task_count
-  %tasks = load i64, ptr %tasks.at
-  br label %clear
-clear:
-  %number = phi i64 [ 0, %prepare ], [ %number.next, %clear.next ]
-  %more = icmp ult i64 %number, %tasks
-  br i1 %more, label %clear.next, label %open
-clear.next:
-  %counter = getelementptr i64, ptr %taken, i64 %number
-  store atomic i64 %tag, ptr %counter monotonic, align 8
-  %number.next = add i64 %number, 1
-  br label %clear
-open:
-  %finished.at = getelementptr i8, ptr %team, i64 $team_finished
-  store atomic i64 %tag, ptr %finished.at release, align 8
-  %context.at = getelementptr i8, ptr %team, i64 $team_context
-  store atomic ptr %context, ptr %context.at release, align 8
-  %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
-  %bumped = atomicrmw add ptr %region.at, i32 1 seq_cst
-  call void @wake(ptr %region.at, ptr %sleepers.at)
-  %polled.at = getelementptr i8, ptr %context, i64 $context_polled
-  %polled = load i64, ptr %polled.at
-  call void @work(ptr %context, ptr %team, i32 %region, i64 %polled)
-  %last = sub i64 %tasks, 1
-  %none = icmp slt i64 %last, 0
-  br i1 %none, label %close, label %finish
-finish:
-  %rows.at = getelementptr i8, ptr %context, i64 $context_tasks
-  %rows = load ptr, ptr %rows.at
-  %offset = mul i64 %last, $task_size
-  %row = getelementptr i8, ptr %rows, i64 %offset
-  %complete.at = getelementptr i8, ptr %row, i64 $task_complete
-  %complete = load i64, ptr %complete.at
-  %goal = trunc i64 %complete to i32
-  %ended = call i1 @await(ptr %team, i32 %region, i32 %goal)
-  br label %close
-close:
-  store atomic ptr null, ptr %context.at seq_cst, align 8
-  br label %done
-done:
-  %status = load atomic i64, ptr %status.at monotonic, align 8
-  ret i64 %status
 }
 """
 

@@ -7,15 +7,15 @@ that were only packed or cast are not in the file a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from graphc.dataclass import replace
 from graphc.schedule import Buffer, Space
 
-from .build import BuiltProgram, Origin
-from .native import NativeProgram, TaskSpec
+from .native import NativeProgram, Table, TaskSpec
+from .tables import BuiltProgram, Origin
 
 LASTING = (Space.CONSTANT, Space.PREPARED, Space.VARIABLE)
 
@@ -26,7 +26,7 @@ def settle(built: BuiltProgram, contents: Callable[[Buffer], np.ndarray]) -> Nat
     `contents`: what such a buffer holds after the prepare tasks. The program must update no variable.
     """
     native = built.native
-    used = {s for task in native.tasks for s in task.slots}
+    used = native.main.buffers
     kept = [b for b in native.buffers if b.number in used or b.space in (Space.INPUT, Space.OUTPUT)]
     constants: list[np.ndarray] = []
     buffers: list[Buffer] = []
@@ -37,17 +37,27 @@ def settle(built: BuiltProgram, contents: Callable[[Buffer], np.ndarray]) -> Nat
         else:
             buffers.append(replace(buffer, number=number))
     numbers = {old.number: new for new, old in enumerate(kept)}
-    tasks = tuple(_task(t, numbers, o) for t, o in zip(native.tasks, built.origins, strict=True))
     return NativeProgram(
         native.objects,
-        tasks,
-        (),
+        _renumbered(native.main, numbers, built.origins),
+        Table(),
         tuple(buffers),
         native.arena_bytes,
         0,
         tuple(constants),
-        native.sequential,
     )
+
+
+def _renumbered(table: Table, numbers: dict[int, int], origins: Sequence[Origin]) -> Table:
+    """The table on other numbers of buffers."""
+    tasks = tuple(_task(t, numbers, o) for t, o in zip(table.tasks, origins, strict=True))
+    steering = {-1: -1, **numbers}
+    rows = tuple(
+        replace(row, limit=steering[row.limit], test=steering[row.test], counter=steering[row.counter])
+        for row in table.rows
+    )
+    windows = tuple(replace(w, buffer=numbers[w.buffer], of=numbers[w.of]) for w in table.windows)
+    return Table(tasks, rows, windows, tuple((numbers[a], numbers[b]) for a, b in table.swaps))
 
 
 def _task(task: TaskSpec, numbers: dict[int, int], origin: Origin) -> TaskSpec:

@@ -6,6 +6,7 @@ llvmlite's builder, which costs twenty times more.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,15 @@ class Loop:
     carried: list[str]
     next: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Cycle:
+    """A loop without an end of its own that is being written. Inside, read `carried`, set `next`, and leave it."""
+
+    carried: list[str]
+    end: str
+    next: list[str] = field(default_factory=list)
 
 
 class Code:
@@ -197,6 +207,28 @@ class Code:
         loop.results = list(loop.next)
 
     @contextmanager
+    def cycle(self, *carried: tuple[str, str]) -> Iterator[Cycle]:
+        """A loop that ends where `leave` says so; no values leave it. `carried` are (type, first value)."""
+        before, head, end = self.block, self.label("cycle"), self.label("end")
+        self.do(f"br label %{head}")
+        self.start(head)
+        cycle = Cycle([self.name("c") for _ in carried], end)
+        place = len(self.lines)
+        self.lines.extend([""] * len(carried))
+        yield cycle
+        last = self.block
+        self.do(f"br label %{head}")
+        for k, ((type_, first), name) in enumerate(zip(carried, cycle.carried, strict=True)):
+            self.lines[place + k] = f"  {name} = phi {type_} [ {first}, %{before} ], [ {cycle.next[k]}, %{last} ]"
+        self.start(end)
+
+    def leave(self, cycle: Cycle, condition: str) -> None:
+        """End the loop here if `condition` (i1) holds."""
+        go_on = self.label("go")
+        self.do(f"br i1 {condition}, label %{cycle.end}, label %{go_on}")
+        self.start(go_on)
+
+    @contextmanager
     def when(self, condition: str) -> Iterator[None]:
         """A block that is entered where `condition` (i1) holds; no values leave it."""
         then, end = self.label("then"), self.label("end")
@@ -204,6 +236,21 @@ class Code:
         self.start(then)
         yield
         self.do(f"br label %{end}")
+        self.start(end)
+
+    def give_back(self, what: str) -> None:
+        """Return from the function here, inside of `when`: "void", or a type and a value."""
+        self.do(f"ret {what}")
+        self.start(self.label("after"))  # what is written next is never reached
+
+    def choose(self, condition: str, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+        """One of two blocks; no values leave them."""
+        first, second, end = self.label("then"), self.label("else"), self.label("end")
+        self.do(f"br i1 {condition}, label %{first}, label %{second}")
+        for label, emit in ((first, then), (second, otherwise)):
+            self.start(label)
+            emit()
+            self.do(f"br label %{end}")
         self.start(end)
 
     def either(
@@ -221,10 +268,42 @@ class Code:
         self.start(end)
         return self.let(f"phi {type_} {', '.join(results)}")
 
+    # Records: ctypes structures that native code and Python share
+
+    def field(self, record: type[ctypes.Structure], pointer: str, name: str) -> str:
+        """The address of a record's field."""
+        return self.let(f"getelementptr i8, ptr {pointer}, i64 {getattr(record, name).offset}")
+
+    def get(self, record: type[ctypes.Structure], pointer: str, name: str) -> str:
+        """The value of a record's field."""
+        type_ = _field_type(record, name)
+        return self.let(f"load {type_}, ptr {self.field(record, pointer, name)}")
+
+    def put(self, record: type[ctypes.Structure], pointer: str, name: str, value: str | int) -> None:
+        self.do(f"store {_field_type(record, name)} {value}, ptr {self.field(record, pointer, name)}")
+
+    def row(self, record: type[ctypes.Structure], table: str, number: str) -> str:
+        """The address of a record in a table of such."""
+        return self.let(f"getelementptr [{ctypes.sizeof(record)} x i8], ptr {table}, i64 {number}")
+
+    def load_atomic(self, type_: str, pointer: str, order: str) -> str:
+        return self.let(f"load atomic {type_}, ptr {pointer} {order}, align {_ATOMIC[type_]}")
+
+    def store_atomic(self, type_: str, value: str | int, pointer: str, order: str) -> None:
+        self.do(f"store atomic {type_} {value}, ptr {pointer} {order}, align {_ATOMIC[type_]}")
+
     def function(self, signature: str, attributes: str = "#0") -> str:
         """The finished function; `signature` is everything between `define` and the attributes."""
         body = "\n".join([*self.allocas, *self.lines])
         return f"define {signature} {attributes} {{\nentry:\n{body}\n}}\n"
+
+
+_ATOMIC = {"i32": 4, "i64": 8, "ptr": 8}  # natural alignment
+_FIELDS = {ctypes.c_int32: "i32", ctypes.c_int64: "i64", ctypes.c_void_p: "ptr"}
+
+
+def _field_type(record: type[ctypes.Structure], name: str) -> str:
+    return next(_FIELDS[kind] for field_, kind, *_ in record._fields_ if field_ == name)
 
 
 def module(functions: Sequence[str], declarations: set[str], *more: str) -> str:

@@ -264,8 +264,8 @@ def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str,
 
 
 MADE_UP: dict[str, Callable[[dict[str, bytes]], Any]] = {
-    "a slot beyond the buffers": _tables(lambda t: t["tasks"][0].update(slots=[99])),
-    "a negative slot": _tables(lambda t: t["tasks"][0].update(slots=[-1])),
+    "a slot beyond the buffers": _tables(lambda t: t["main"]["tasks"][0].update(slots=[99])),
+    "a negative slot": _tables(lambda t: t["main"]["tasks"][0].update(slots=[-1])),
     "an arena that is too small": _tables(lambda t: t.update(arena_bytes=0)),
     "a larger output": _tables(
         lambda t: [b["type"].update(shape=[999]) for b in t["buffers"] if b["space"] == "output"]

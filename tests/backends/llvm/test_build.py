@@ -10,7 +10,7 @@ import pytest
 import graphc as gx
 from graphc import nn
 from graphc.backends.llvm.backend import LLVMProgram
-from graphc.backends.llvm.build import BuiltProgram
+from graphc.backends.llvm.tables import BuiltProgram
 from graphc.schedule import Space
 
 RNG = np.random.default_rng(0)
@@ -46,13 +46,13 @@ def mlp(size: int, between: Any = nn.relu) -> Any:
     ids=["tiny", "small products", "mostly small tasks", "products", "products and rows", "a large loop"],
 )
 def test_what_is_shared(function: Any, spec: gx.Spec, sequential: bool) -> None:
-    assert built(function, spec).native.sequential is sequential
+    assert built(function, spec).native.main.is_sequential is sequential
 
 
 def test_a_small_program_with_much_to_prepare_wakes_nobody_when_called() -> None:
     w = gx.Variable(RNG.standard_normal((2000, 600)).astype("f4"))
     native = built(lambda x: x + gx.sum(gx.exp(w), axis=0), gx.spec((600,))).native
-    assert native.sequential and not all(t.serial for t in native.prepare)
+    assert native.main.is_sequential and not native.prepare.is_sequential
 
 
 def test_variables_wait_for_indices() -> None:
@@ -65,5 +65,5 @@ def test_variables_wait_for_indices() -> None:
 
     native = built(step, gx.spec((1 << 18,)), gx.spec((1 << 18,), "int64")).native
     variables = {b.number for b in native.in_space(Space.VARIABLE)}
-    gathers, *_, last = native.tasks
+    gathers, *_, last = native.main.tasks
     assert not variables & set(gathers.slots) and variables & set(last.slots) and last.barrier

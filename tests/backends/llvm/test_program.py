@@ -16,7 +16,7 @@ import pytest
 
 from graphc.backends.llvm.cache import ObjectCache
 from graphc.backends.llvm.features import CHECKED
-from graphc.backends.llvm.native import TaskSpec
+from graphc.backends.llvm.native import Table, TaskSpec
 from graphc.backends.llvm.program import FOLDER, c_string, find_compiler, link_program
 from graphc.backends.llvm.target import describe, host_target
 from graphc.backends.llvm.team import usable_threads
@@ -91,7 +91,7 @@ def test_prepare_constants_and_variables(build, tmp_path):
              ("y", Space.OUTPUT, 0), ("z", Space.OUTPUT, 1)]  # fmt: skip
     buffers = [Buffer(i, TensorType(float32, (2, 4)), s, p, name=n) for i, (n, s, p) in enumerate(names)]
     p = program(kernels.ADD, [TaskSpec("add", (1, 3, 4), 8, 2), TaskSpec("add", (0, 2, 5), 8, 2)], buffers,
-                prepare=(TaskSpec("add", (0, 0, 1), 8, 2),), prepared_bytes=64,
+                prepare=Table.of([TaskSpec("add", (0, 0, 1), 8, 2)]), prepared_bytes=64,
                 constants=(np.ones(3), np.zeros((2, 4), "f4")))  # fmt: skip
     w, x = np.arange(8, dtype="f4").reshape(2, 4), np.ones((2, 4), "f4")
     path = build(p, "prepared", (w,))

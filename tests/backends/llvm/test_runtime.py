@@ -14,7 +14,7 @@ import pytest
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.array_call import SYMBOLS, array_call_ir
 from graphc.backends.llvm.instance import Instance, address
-from graphc.backends.llvm.native import NativeProgram, TaskSpec, rows
+from graphc.backends.llvm.native import NativeProgram, Table, TaskSpec, rows
 from graphc.backends.llvm.runtime import runtime_ir
 from graphc.backends.llvm.target import host_target
 from graphc.backends.llvm.team import Team, process_team, usable_threads
@@ -37,10 +37,10 @@ def team(request):
     team.stop()
 
 
-def program(text, tasks, buffers, **more):
+def program(text, tasks, buffers, sequential=False, **more):
     compiled = jit.compile_object(text, host_target(), verify=True)
-    parts = dict(objects={"kernels": compiled}, prepare=(), arena_bytes=0, prepared_bytes=0, constants=())
-    return NativeProgram(tasks=tuple(tasks), buffers=tuple(buffers), **{**parts, **more})
+    parts = dict(objects={"kernels": compiled}, prepare=Table(), arena_bytes=0, prepared_bytes=0, constants=())
+    return NativeProgram(main=Table.of(tasks, sequential), buffers=tuple(buffers), **{**parts, **more})
 
 
 def instance(p, team, variables=()):
@@ -123,7 +123,7 @@ def test_prepare_runs_its_own_table(team):
                buffer(2, float32, 8, Space.INPUT), buffer(3, float32, 8, Space.OUTPUT)]  # fmt: skip
     weights = np.arange(8, dtype="f4")
     p = program(kernels.ADD, [TaskSpec("add", (1, 2, 3), 8, 2)], buffers,
-                prepare=(TaskSpec("add", (0, 0, 1), 8, 2),), prepared_bytes=64)  # fmt: skip
+                prepare=Table.of([TaskSpec("add", (0, 0, 1), 8, 2)]), prepared_bytes=64)  # fmt: skip
     run = instance(p, team, (weights,))
     x, y = np.ones(8, "f4"), np.empty(8, "f4")
     for _ in range(3):
