@@ -34,7 +34,7 @@ def interrupts(frame: Frame) -> bool:
     at = sys._getframe(1)
     while at is not None:
         code = at.f_code
-        if code in handlers or code is FINALIZE or code.co_name == "__del__":
+        if id(code) in handlers or code is FINALIZE or code.co_name == "__del__":
             return True
         if code is frame.root.traced_by:
             return False
@@ -42,12 +42,13 @@ def interrupts(frame: Frame) -> bool:
     return False
 
 
-def handler_codes(frame: Frame) -> frozenset[CodeType]:
-    """The code of all Python signal handlers, as they were when this trace was first asked."""
+def handler_codes(frame: Frame) -> dict[int, CodeType]:
+    """The code of all Python signal handlers, as they were when this trace was first asked, by id: a code's hash looks
+    at all that it holds."""
     root = frame.root
     if root.handlers is None:
         found = (signal.getsignal(s) for s in signal.valid_signals())
-        root.handlers = frozenset(code for h in found if (code := _code(h)) is not None)
+        root.handlers = {id(code): code for h in found if (code := _code(h)) is not None}
     return root.handlers
 
 

@@ -85,7 +85,7 @@ class Frame:
         self.parent = parent
         self.inputs: list[Node] = []
         self.traced_by: CodeType | None = None  # of the call in which the traced function runs
-        self.handlers: frozenset[CodeType] | None = None  # see `interrupts`
+        self.handlers: dict[int, CodeType] | None = None  # see `interrupts`
         # What the trace of a root frame depends on, by id (a guard keeps its owner alive) and name; the attributes
         # that it has set itself; the functions that it has called of what it watched.
         self.printed: list[tuple[Printed, list[Node]]] = []  # what calls will print, with its values

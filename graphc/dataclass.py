@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from reprlib import recursive_repr
+from types import MemberDescriptorType
 from typing import Any, Final, TypeVar, dataclass_transform, overload
 
 C = TypeVar("C", bound=type)
@@ -53,7 +54,9 @@ def dataclass(
         fields = {name: default for group in (*inherited, own) for name, default in group.items()}
         if slots:
             cls = _with_slots(cls, own, weakref_slot)
-        methods = {"__init__": _compiled(cls, "__init__", _init_text(cls, fields, frozen), _defaults(fields))}
+        setters = _setters(cls, fields) if frozen else {}
+        text = _init_text(cls, fields, frozen, setters)
+        methods = {"__init__": _compiled(cls, "__init__", text, _defaults(fields) | setters)}
         methods |= {"__repr__": _repr, "__match_args__": tuple(fields)}
         if eq:
             methods["__eq__"] = _compiled_later(cls, "__eq__", lambda: _eq_text(fields))
@@ -99,7 +102,13 @@ def _own_fields(cls: type) -> Iterable[str]:
     return [name for name, text in cls.__annotations__.items() if not text.startswith("ClassVar")]
 
 
-def _init_text(cls: type, fields: dict[str, Any], frozen: bool) -> str:
+def _setters(cls: type, fields: dict[str, Any]) -> dict[str, Any]:
+    """For each field that has a slot, what fills it, at less than what `object.__setattr__` takes."""
+    found = {f"_set_{name}": getattr(cls, name, None) for name in fields}
+    return {name: slot.__set__ for name, slot in found.items() if isinstance(slot, MemberDescriptorType)}
+
+
+def _init_text(cls: type, fields: dict[str, Any], frozen: bool, setters: dict[str, Any]) -> str:
     parameters, lines = ["self"], []
     for name, default in fields.items():
         value, parameter = name, name
@@ -108,7 +117,8 @@ def _init_text(cls: type, fields: dict[str, Any], frozen: bool) -> str:
         elif default is not _NONE:
             parameter = f"{name}=_{name}"
         parameters.append(parameter)
-        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+        setter = f"_set_{name}(self, " if f"_set_{name}" in setters else f"_set(self, {name!r}, "
+        lines.append(f"{setter}{value})" if frozen else f"self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     return f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"])

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import repeat
+from operator import is_
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -75,6 +77,7 @@ class Literal:
 
 
 Attrs: TypeAlias = Mapping[str, Any]
+NO_ATTRS: Attrs = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -112,12 +115,14 @@ class Node:
 def make_node(op: Op, inputs: Sequence[Node], attrs: Attrs, where: Location | None = None) -> Node:
     """Apply the op's type rule and make the node; errors of the rule get the user's line."""
     where = where or _location.get()
+    types = [i.type for i in inputs]
     try:
-        type_ = op.infer(*[i.type for i in inputs], **attrs)
-        require_size(type_)
+        type_ = op.infer(*types, **attrs)
+        if not any(map(is_, types, repeat(type_))):
+            require_size(type_)
     except GraphcError as error:
         raise error.at(where) from None
-    return Node(op, tuple(inputs), MappingProxyType(dict(attrs)), type_, where)
+    return Node(op, tuple(inputs), MappingProxyType(dict(attrs)) if attrs else NO_ATTRS, type_, where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,9 +247,15 @@ def map_graphs(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
 def with_inputs(node: Node, inputs: Sequence[Node], attrs: Attrs | None = None) -> Node:
     """The node with other inputs (and attrs); itself where nothing changes."""
-    if attrs is None and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
-        return node
-    return make_node(node.op, inputs, node.attrs if attrs is None else attrs, node.loc)
+    if attrs is not None:
+        return make_node(node.op, inputs, attrs, node.loc)
+    before = node.inputs
+    if len(inputs) == len(before):
+        if all(map(is_, inputs, before)):
+            return node
+        if [i.type for i in inputs] == [i.type for i in before]:  # then the op's rule says the same
+            return Node(node.op, tuple(inputs), node.attrs, node.type, node.loc)
+    return make_node(node.op, inputs, node.attrs, node.loc)
 
 
 def is_tuple(node: Node) -> bool:

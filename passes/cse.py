@@ -37,17 +37,24 @@ class Interner:
     def __init__(self) -> None:
         self._known: dict[Hashable, Node] = {}
 
-    def intern(self, node: Node) -> Node:
-        """The known node that computes the same as this one, whose inputs are interned; else this one."""
-        return self._known.setdefault(node_key(node), node)
+    def intern(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        """The known node that computes the same as this one does of these inputs, which are interned; else such a node,
+        known from now on."""
+        key = node_key(node, inputs)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = with_inputs(node, inputs)
+        return found
 
 
-def node_key(node: Node) -> Hashable:
-    """Equal for nodes that compute the same. Inputs and variables are told apart by identity, not by name."""
-    if node.op in (ops.input, ops.variable):
+def node_key(node: Node, inputs: tuple[Node, ...]) -> Hashable:
+    """Equal for nodes that compute the same of these inputs. Inputs and variables are told apart by identity, not by
+    name."""
+    op = node.op
+    if op is ops.input or op is ops.variable:
         return node
-    inputs = frozenset(node.inputs) if node.op in COMMUTATIVE else node.inputs
-    return (node.op.name, inputs, attrs_key(node.attrs) if node.attrs else ())
+    key = frozenset(inputs) if op in COMMUTATIVE else inputs
+    return (op, key, attrs_key(node.attrs)) if node.attrs else (op, key)
 
 
 def cse(graph: Graph) -> Graph:
@@ -57,10 +64,9 @@ def cse(graph: Graph) -> Graph:
     %1 = exp(%x)               →    %1 = add(%0, %0)
     %2 = add(%0, %1)
     """
-    interner = Interner()
-    return graph.rebuild(lambda node, inputs: interner.intern(with_inputs(node, inputs)))
+    return graph.rebuild(Interner().intern)
 
 
 def has_duplicates(graph: Graph) -> bool:
-    keys = [node_key(node) for node in graph.nodes]
+    keys = [node_key(node, node.inputs) for node in graph.nodes]
     return len(set(keys)) < len(keys)

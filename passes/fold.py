@@ -30,14 +30,16 @@ def _numbers() -> Node:
         lambda: ops.add(_numbers(), _numbers()),
         lambda: ops.sum(_numbers(), axes=(1,)),
         lambda: ops.permute(_numbers(), axes=(1, 0)),
-    ]
+    ],
+    over=[ops.constant],
+    kinds=FOLDED_KINDS,
 )
 def fold_constants(node: Node) -> Node | None:
     """exp(constant) → constant. Not for a broadcast, which is the form that repeated values have."""
-    if not node.inputs or node.op is ops.broadcast or node.op.kind not in FOLDED_KINDS:
+    if node.op is ops.broadcast or node.op.reference is None:
         return None
     arrays = [constant_of(i) for i in node.inputs]
-    if node.op.reference is None or any(a is None for a in arrays):
+    if any(a is None for a in arrays):
         return None
     if node.tensor_type.nbytes > sum(i.tensor_type.nbytes for i in node.inputs) + GROWTH:
         return None
@@ -64,12 +66,12 @@ def uniform_constant(node: Node) -> Node | None:
         lambda: ops.exp(tensor(0, 3)),
         lambda: ops.concat(tensor(0, 3), tensor(0, 3), axis=0),
         lambda: ops.dot_general(tensor(0, 3), tensor(3, 4), contract=((1,), (0,)), batch=((), ())),
-    ]
+    ],
+    kinds=FOLDED_KINDS,
+    where=lambda node: 0 in node.shape,
 )
 def no_elements(node: Node) -> Node | None:
     """A result without elements needs no work."""
-    if node.op.kind not in FOLDED_KINDS or 0 not in node.shape:
-        return None
     empty = node.op is ops.broadcast and node.inputs[0].op is ops.constant and node.inputs[0].shape == ()
     return None if empty else ops.full(0, node.tensor_type)
 

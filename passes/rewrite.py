@@ -7,7 +7,7 @@ fixed point. The engine knows no op beyond which ones commute.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from enum import Enum
 from functools import lru_cache
 from itertools import product
@@ -16,7 +16,7 @@ from graphc import ops
 from graphc.dataclass import dataclass
 from graphc.errors import CompileError, DTypeError
 from graphc.ir import Graph, Node, located, with_inputs
-from graphc.op import Op
+from graphc.op import Kind, Op
 from graphc.types import DType, TensorType, bool_, float32, int32, uint8
 
 from .cse import COMMUTATIVE, Interner
@@ -34,13 +34,16 @@ class Exactness(Enum):
 @dataclass(frozen=True, eq=False)
 class Rule:
     """`apply(node)` gives the replacement, a node of the same type, or None. It is asked for nodes of `ops` only,
-    or of any op where `ops` is empty. `examples()` are nodes that it replaces, for tests."""
+    or of any op where `ops` is empty, and where `fits(node)`, which looks at nothing but types, and ops of the node and
+    its inputs: that is asked once for all nodes that are alike in these. `examples()` are nodes that it replaces, for
+    tests."""
 
     name: str
     ops: tuple[Op, ...]
     apply: Callable[[Node], Node | None]
     exactness: Exactness
     examples: Callable[[], Iterable[Node]]
+    fits: Callable[[Node], bool] = lambda node: True
 
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
@@ -55,13 +58,26 @@ def tensor(*shape: int, dtype: DType = float32) -> Node:
 
 
 def rule(
-    *of: Op, examples: Sequence[Callable[[], Node]], exactness: Exactness = Exactness.BITWISE
+    *of: Op,
+    examples: Sequence[Callable[[], Node]],
+    exactness: Exactness = Exactness.BITWISE,
+    over: Sequence[Op] = (),
+    kinds: Container[Kind] = frozenset(Kind),
+    where: Callable[[Node], bool] | None = None,
 ) -> Callable[[Callable[[Node], Node | None]], Rule]:
-    """Make a rule for those ops of a function from a node to its replacement or None."""
+    """Make a rule for those ops of a function from a node to its replacement or None.
+
+    What else is known of nodes that it may replace: they have an input of one of the ops `over`, an op of one of these
+    `kinds`, and `where` holds, which looks at no more than `Rule.fits` may.
+    """
 
     def decorate(function: Callable[[Node], Node | None]) -> Rule:
+        def fits(node: Node) -> bool:
+            is_over = not over or any(i.op in over for i in node.inputs)
+            return is_over and node.op.kind in kinds and (where is None or where(node))
+
         name: str = function.__name__
-        return Rule(name, of, function, exactness, lambda: [make() for make in examples])
+        return Rule(name, of, function, exactness, lambda: [make() for make in examples], fits)
 
     return decorate
 
@@ -125,6 +141,9 @@ def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE
                     return after
             return None
 
+        def fits(node: Node) -> bool:
+            return any(_fits(before, node) for before, _ in patterns(node.inputs[-1].tensor_type))
+
         def examples() -> Iterator[Node]:
             for dtype in (float32, int32, uint8, bool_):
                 for before, _ in patterns(TensorType(dtype, (4, 16))):
@@ -132,7 +151,7 @@ def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE
 
         name: str = sides.__name__
         root = next(examples()).op  # the same for all dtypes
-        return Rule(name, (root,), apply, exactness, examples)
+        return Rule(name, (root,), apply, exactness, examples, fits)
 
     return decorate
 
@@ -143,6 +162,11 @@ def _commuted(pattern: Node) -> list[Node]:
     if pattern.op in COMMUTATIVE and pattern.inputs[0] is not pattern.inputs[1]:
         inputs += [(b, a) for a, b in inputs]
     return [with_inputs(pattern, i) for i in inputs]
+
+
+def _fits(pattern: Node, node: Node) -> bool:
+    """Whether the node's inputs have the ops that the pattern wants."""
+    return all(p.op is ops.input or p.op is n.op for p, n in zip(pattern.inputs, node.inputs, strict=True))
 
 
 def _match(pattern: Node, node: Node, found: dict[Node, Node]) -> bool:
@@ -173,21 +197,25 @@ class RuleSet:
             for op in r.ops:
                 self._by_op[op] = (*self._by_op.get(op, self._general), r)
 
-    def apply(self, node: Node) -> Node | None:
-        """The replacement by the first rule that has one. Raises CompileError if its type differs."""
-        with located(node.loc):
-            for r in self._by_op.get(node.op, self._general):
-                after = r.apply(node)
-                if after is not None:
-                    if after.type != node.type:
-                        raise CompileError(f"{r} changes the type of {node}", got=repr(after), where=node.loc)
-                    return after
-        return None
+    def fitting(self, node: Node) -> tuple[Rule, ...]:
+        """The rules that may replace the node, or another one that is alike in types and ops."""
+        return tuple(r for r in self._by_op.get(node.op, self._general) if r.fits(node))
 
     def applicable(self, node: Node) -> Rule | None:
         """The first rule that replaces the node."""
-        rules = self._by_op.get(node.op, self._general)
-        return next((r for r in rules if r.apply(node) is not None), None)
+        return next((r for r in self.fitting(node) if r.apply(node) is not None), None)
+
+
+def _replaced(node: Node, rules: Iterable[Rule]) -> Node | None:
+    """The replacement by the first rule that has one. Raises CompileError if its type differs."""
+    with located(node.loc):
+        for r in rules:
+            after = r.apply(node)
+            if after is not None:
+                if after.type != node.type:
+                    raise CompileError(f"{r} changes the type of {node}", got=repr(after), where=node.loc)
+                return after
+    return None
 
 
 def rewrite(graph: Graph, rules: RuleSet) -> Graph:
@@ -210,6 +238,7 @@ class _Worklist:
         self._interner = Interner()
         self._final: dict[Node, Node] = {s: s for s in sources}
         self._becomes: dict[Node, Node] = {}  # equal to another node, or replaced by it, but not yet final
+        self._fitting: dict[Hashable, tuple[Rule, ...]] = {}  # by all that `Rule.fits` looks at
 
     def final(self, root: Node) -> Node:
         """The final node that computes what `root` does. Without recursion, since graphs are deep."""
@@ -242,12 +271,23 @@ class _Worklist:
 
     def _step(self, node: Node) -> None:
         """One step for a node whose inputs are final."""
-        equal = self._interner.intern(with_inputs(node, [self._final[i] for i in node.inputs]))
+        final = self._final
+        equal = self._interner.intern(node, tuple([final[i] for i in node.inputs]))
         if equal is not node:
             self._becomes[node] = equal
             return
-        applied = self._rules.apply(node)
+        rules = self._rules_for(node)
+        applied = _replaced(node, rules) if rules else None
         if applied is None:
             self._final[node] = node
-            return
-        self._becomes[node] = applied
+        else:
+            self._becomes[node] = applied
+
+    def _rules_for(self, node: Node) -> tuple[Rule, ...]:
+        """The rules that may replace the node; mostly there are none."""
+        inputs = node.inputs
+        key = (node.op, node.type, tuple([i.op for i in inputs]), tuple([i.type for i in inputs]))
+        found = self._fitting.get(key)
+        if found is None:
+            found = self._fitting[key] = self._rules.fitting(node)
+        return found

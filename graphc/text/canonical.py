@@ -18,6 +18,11 @@ from ..types import DType, TensorType
 
 def value_key(value: Any) -> Hashable:
     """A hashable stand-in for an attr's value, equal exactly where the values are; its `repr` is stable."""
+    kind = type(value)
+    if kind is int or kind is str:  # what most attrs are made of
+        return value
+    if kind is tuple:
+        return tuple([item if type(item) is int else value_key(item) for item in value])
     match value:
         case bool() | None:
             return ("flag", value)
@@ -42,7 +47,7 @@ def value_key(value: Any) -> Hashable:
 
 def attrs_key(attrs: Attrs) -> Hashable:
     """A hashable stand-in for all attrs of a node."""
-    return tuple((name, value_key(attrs[name])) for name in sorted(attrs))
+    return tuple([(name, value_key(attrs[name])) for name in sorted(attrs)])
 
 
 def canonical_hash(graph: Graph) -> str:

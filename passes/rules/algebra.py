@@ -37,7 +37,7 @@ from graphc.ops import (
 from graphc.types import int32
 
 from ..rewrite import Exactness, Rule, floats, identity, integers, numbers, rule, tensor
-from .patterns import is_power_of_two, normal_range, value_of
+from .patterns import FILLS, is_power_of_two, normal_range, value_of
 
 Sides = tuple[Node, Node]
 
@@ -148,7 +148,11 @@ def remainder_by_one(x: Node) -> Sides:
     return remainder(x, ones_like(x)), zeros_like(x)
 
 
-@rule(divide, examples=[lambda: divide(tensor(4, 16), full_like(tensor(4, 16), 0.25))])
+@rule(
+    divide,
+    examples=[lambda: divide(tensor(4, 16), full_like(tensor(4, 16), 0.25))],
+    over=FILLS,
+)
 def divide_by_power_of_two(node: Node) -> Node | None:
     """x / 2ᵏ → x · 2⁻ᵏ: both round the same real number. 2⁻ᵏ must be a normal number."""
     x, divisor = node.inputs
@@ -167,6 +171,7 @@ def divide_by_power_of_two(node: Node) -> Node | None:
         lambda: multiply(full_like(tensor(4, 16), 0.3), negative(tensor(4, 16))),
         lambda: divide(negative(tensor(4, 16)), full_like(tensor(4, 16), 0.3)),
     ],
+    over=[negative],
 )
 def negative_times_constant(node: Node) -> Node | None:
     """(−x) · c → x · (−c), and the same for a quotient."""
@@ -186,11 +191,12 @@ def negative_times_constant(node: Node) -> Node | None:
         lambda: negative(divide(tensor(4, 16), full_like(tensor(4, 16), 0.3))),
         lambda: negative(divide(full_like(tensor(4, 16), 0.3), tensor(4, 16))),
     ],
+    over=[multiply, divide],
 )
 def negative_of_scaled(node: Node) -> Node | None:
     """−(x · c) → x · (−c), and the same for a quotient."""
     (scaled,) = node.inputs
-    if scaled.op not in (multiply, divide) or not node.dtype.is_float:
+    if not node.dtype.is_float:
         return None
     values = [value_of(i) for i in scaled.inputs]
     if all(v is None for v in values):
@@ -208,6 +214,7 @@ def negative_of_scaled(node: Node) -> Node | None:
         ),
     ],
     exactness=Exactness.ROUNDING,
+    over=[multiply],
 )
 def scaled_twice(node: Node) -> Node | None:
     """(x · c) · 2ᵏ → x · (c · 2ᵏ), the same but where x · c over- or underflows."""
@@ -308,9 +315,16 @@ def minimum_of_itself(x: Node) -> Sides:
     return minimum(x, x), x
 
 
-@rule(floor, ceil, trunc, round, examples=[lambda: floor(tensor(4, 16, dtype=int32))])
+@rule(
+    floor,
+    ceil,
+    trunc,
+    round,
+    examples=[lambda: floor(tensor(4, 16, dtype=int32))],
+    where=lambda node: node.dtype.is_integer,
+)
 def round_integer(node: Node) -> Node | None:
-    return node.inputs[0] if node.dtype.is_integer else None
+    return node.inputs[0]
 
 
 @identity()

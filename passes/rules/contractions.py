@@ -41,6 +41,7 @@ def _free(ndim: int, *taken: Shape) -> Shape:
         ),
     ],
     exactness=Exactness.ROUNDING,
+    over=[permute],
 )
 def dot_of_permute(node: Node) -> Node | None:
     """The input's axes before the permutation. Where its free axes were in another order, so are the result's."""
@@ -79,12 +80,11 @@ def _without_permute(node: Node, side: int) -> Node:
         ),
     ],
     exactness=Exactness.ROUNDING,
+    over=[dot_general],
 )
 def permute_of_dot(node: Node) -> Node | None:
     """(a b)ᵀ → bᵀ aᵀ: where the free axes of both inputs change places as blocks, so do the inputs."""
     (dot,) = node.inputs
-    if dot.op is not dot_general:
-        return None
     contract, batch = dot.attrs["contract"], dot.attrs["batch"]
     a, b = dot.inputs
     batches = len(batch[0])

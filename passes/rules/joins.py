@@ -38,7 +38,7 @@ def _padded_twice() -> Node:
     return pad(pad(tensor(2, 3), zero, low=(1, 0), high=(0, 2)), zero, low=(0, 3), high=(1, 1))
 
 
-@rule(pad, examples=[_padded_twice])
+@rule(pad, examples=[_padded_twice], over=[pad])
 def pad_of_pad(node: Node) -> Node | None:
     x, fill = node.inputs
     if x.op is not pad or x.inputs[1] is not fill:
@@ -62,12 +62,11 @@ def pad_of_pad(node: Node) -> Node | None:
             pad(tensor(4, 5), _zero(), low=(2, 0), high=(3, 0)), start=(6, 0), stop=(9, 5), step=(1, 1)
         ),
     ],
+    over=[pad],
 )
 def slice_of_pad(node: Node) -> Node | None:
     """The slice of what was padded, padded by what is left. An axis with a step must lie wholly inside."""
     (padded,) = node.inputs
-    if padded.op is not pad:
-        return None
     x, fill = padded.inputs
     start, stop, step = (node.attrs[name] for name in ("start", "stop", "step"))
     begin, end, low, high = [], [], [], []
@@ -121,7 +120,7 @@ def _split_and_joined() -> Node:
     return concat(tensor(2, 3), first, second, axis=1)
 
 
-@rule(concat, examples=[_split_and_joined])
+@rule(concat, examples=[_split_and_joined], over=[slice])
 def concat_of_neighbours(node: Node) -> Node | None:
     """Slices that follow one another in one tensor are one slice."""
     axis = node.attrs["axis"]
@@ -166,12 +165,11 @@ def _joined(a: Node, b: Node, axis: int) -> Node | None:
             concat(tensor(2, 3), tensor(2, 4), tensor(2, 5), axis=1), start=(0, 4), stop=(1, 9), step=(1, 1)
         ),
     ],
+    over=[concat],
 )
 def slice_of_concat(node: Node) -> Node | None:
     """A slice of those parts that it touches. Several parts need step 1 along the axis."""
     (joined,) = node.inputs
-    if joined.op is not concat:
-        return None
     axis = joined.attrs["axis"]
     start, stop, step = (node.attrs[name] for name in ("start", "stop", "step"))
     last = start[axis] + (node.shape[axis] - 1) * step[axis]

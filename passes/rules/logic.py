@@ -238,15 +238,15 @@ def select_false_or_true(mask: Node) -> Sides:
         lambda: negative(select(tensor(4, dtype=bool_), full_like(tensor(4), 3), full_like(tensor(4), 0))),
         lambda: multiply(full_like(tensor(4), 0.5), cast(tensor(4, dtype=bool_), dtype=float32)),
         lambda: not_equal(cast(tensor(4, dtype=bool_), dtype=float32), zeros_like(tensor(4))),
-    ]
+    ],
+    kinds=[Kind.ELEMENTWISE],
+    over=[cast, select],
 )
 def elementwise_of_a_choice(node: Node) -> Node | None:
     """−select(mask, 1, 0) → select(mask, −1, −0): with two fills to choose from, both results are known.
 
     All other inputs are fills. The number of a bool is such a choice, too.
     """
-    if node.op.kind is not Kind.ELEMENTWISE:
-        return None
     open_inputs = [i for i in node.inputs if fill_of(i) is None]
     if len(open_inputs) != 1 or (choice := _choice(open_inputs[0])) is None:
         return None
@@ -274,10 +274,10 @@ def _choice(node: Node) -> tuple[Node, Node, Node] | None:
     cast,
     bitcast,
     examples=[lambda: cast(tensor(4), dtype=float32), lambda: bitcast(tensor(4), dtype=float32)],
+    where=lambda node: node.inputs[0].dtype is node.dtype,
 )
 def cast_to_same(node: Node) -> Node | None:
-    (x,) = node.inputs
-    return x if x.dtype is node.dtype else None
+    return node.inputs[0]
 
 
 @rule(
@@ -287,6 +287,7 @@ def cast_to_same(node: Node) -> Node | None:
         lambda: cast(cast(tensor(4, dtype=int8), dtype=float32), dtype=float64),
         lambda: cast(cast(tensor(4, dtype=bool_), dtype=int32), dtype=float32),
     ],
+    over=[cast],
 )
 def cast_twice(node: Node) -> Node | None:
     """cast(cast(x, wide), dtype) → cast(x, dtype), where `wide` holds every value of x.
@@ -294,8 +295,6 @@ def cast_twice(node: Node) -> Node | None:
     A detour over floats saturates where integers wrap, so then the last dtype must hold every value too.
     """
     (middle,) = node.inputs
-    if middle.op is not cast:
-        return None
     (x,) = middle.inputs
     wraps = x.dtype.is_integer and middle.dtype.is_float and node.dtype.is_integer
     if not holds_every(middle.dtype, x.dtype) or (wraps and not holds_every(node.dtype, x.dtype)):

@@ -20,6 +20,9 @@ def constant_of(node: Node) -> np.ndarray | None:
     return literal.array
 
 
+FILLS = (ops.broadcast, ops.constant)  # the ops of what `fill_of` may find something in
+
+
 def fill_of(node: Node) -> Node | None:
     """The scalar constant that the node is everywhere, in the form that `full` makes."""
     scalar = node.inputs[0] if node.op is ops.broadcast else node

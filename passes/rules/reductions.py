@@ -59,11 +59,12 @@ def position_among_one(node: Node) -> Node | None:
 @rule(
     *PLAIN,
     examples=[lambda: sum(tensor(0, 3), axes=(0,)), lambda: prod(tensor(2, 0, dtype=int32), axes=(0, 1))],
+    where=lambda node: 0 in node.inputs[0].shape and 0 not in node.shape,
 )
 def reduce_no_elements(node: Node) -> Node | None:
     """The neutral element."""
     (x,) = node.inputs
-    if 0 not in x.shape or 0 in node.shape or node.op.reference is None:
+    if node.op.reference is None:
         return None
     neutral = node.op.reference(np.zeros(0, x.dtype.numpy), axes=(0,))
     return full(neutral.item(), node.tensor_type)
@@ -73,6 +74,7 @@ def reduce_no_elements(node: Node) -> Node | None:
     *PLAIN,
     examples=[lambda: sum(tensor(4, 1, 5), axes=(1,)), lambda: max(tensor(4, 1, 5), axes=(0, 1))],
     exactness=Exactness.ROUNDING,
+    where=lambda node: 1 in node.inputs[0].shape,
 )
 def reduce_unit_axes(node: Node) -> Node | None:
     """Axes of size 1 are dropped by a reshape. A sum leaves out its 0, so that −0.0 stays."""
@@ -93,11 +95,10 @@ def reduce_unit_axes(node: Node) -> Node | None:
         lambda: max(max(tensor(4, 2, 3), axes=(0,)), axes=(1,)),
     ],
     exactness=Exactness.ROUNDING,
+    where=lambda node: node.inputs[0].op is node.op,
 )
 def reduce_of_reduce(node: Node) -> Node | None:
     (inner,) = node.inputs
-    if inner.op is not node.op:
-        return None
     (x,) = inner.inputs
     left = _kept(len(x.shape), inner.attrs["axes"])
     return node.op(x, axes=tuple(sorted((*inner.attrs["axes"], *(left[a] for a in node.attrs["axes"])))))
@@ -107,12 +108,11 @@ def reduce_of_reduce(node: Node) -> Node | None:
     *PLAIN,
     examples=[lambda: sum(permute(tensor(4, 2, 3, 5), axes=(3, 1, 0, 2)), axes=(1, 2))],
     exactness=Exactness.ROUNDING,
+    over=[permute],
 )
 def reduce_of_permute(node: Node) -> Node | None:
     """sum(permute(x)) → permute(sum(x)), or no permute at all."""
     (permuted_x,) = node.inputs
-    if permuted_x.op is not permute:
-        return None
     (x,) = permuted_x.inputs
     order = permuted_x.attrs["axes"]
     axes = tuple(sorted(order[a] for a in node.attrs["axes"]))
@@ -122,18 +122,23 @@ def reduce_of_permute(node: Node) -> Node | None:
     )
 
 
-@rule(sum, examples=[lambda: sum(negative(tensor(4, 5)), axes=(1,))], exactness=Exactness.ROUNDING)
+@rule(
+    sum,
+    examples=[lambda: sum(negative(tensor(4, 5)), axes=(1,))],
+    exactness=Exactness.ROUNDING,
+    over=[negative],
+)
 def sum_of_negative(node: Node) -> Node | None:
     """The same but for the sign of a zero."""
     (x,) = node.inputs
-    return negative(sum(x.inputs[0], axes=node.attrs["axes"])) if x.op is negative else None
+    return negative(sum(x.inputs[0], axes=node.attrs["axes"]))
 
 
 def _apart(node: Node) -> tuple[Node, int] | None:
     """A reduction of a broadcast as (the reduction of what is repeated, in the node's shape; how often it is)."""
     (repeated,) = node.inputs
     axes = node.attrs["axes"]
-    if repeated.op is not broadcast or not axes:
+    if not axes:
         return None
     (x,) = repeated.inputs
     dims = repeated.attrs["dims"]
@@ -155,6 +160,7 @@ def _apart(node: Node) -> tuple[Node, int] | None:
         lambda: sum(broadcast(tensor(4, dtype=float16), shape=(70_000, 4), dims=(1,)), axes=(0,)),
     ],
     exactness=Exactness.ROUNDING,
+    over=[broadcast],
 )
 def sum_of_broadcast(node: Node) -> Node | None:
     """n equal terms are n times the term. Integers wrap around, the factor with them; 16-bit floats may not hold it."""
@@ -171,6 +177,7 @@ def sum_of_broadcast(node: Node) -> Node | None:
 @rule(
     *IDEMPOTENT,
     examples=[lambda: max(broadcast(tensor(4, 5), shape=(5, 3, 4), dims=(2, 0)), axes=(0, 1))],
+    over=[broadcast],
 )
 def extreme_of_broadcast(node: Node) -> Node | None:
     apart = _apart(node)

@@ -14,7 +14,7 @@ from graphc.ops import broadcast, flip, full_like, permute, permuted, reshape, r
 from graphc.types import int64
 
 from ..rewrite import Rule, rule, tensor
-from .patterns import fill_of, filled, is_range
+from .patterns import FILLS, fill_of, filled, is_range
 
 Shape = tuple[int, ...]
 
@@ -59,12 +59,12 @@ def permute_of_permute(node: Node) -> Node | None:
 
 
 @rule(
-    permute, examples=[lambda: permute(broadcast(tensor(2, 3), shape=(2, 5, 3), dims=(0, 2)), axes=(2, 0, 1))]
+    permute,
+    examples=[lambda: permute(broadcast(tensor(2, 3), shape=(2, 5, 3), dims=(0, 2)), axes=(2, 0, 1))],
+    over=[broadcast],
 )
 def permute_of_broadcast(node: Node) -> Node | None:
     (x,) = node.inputs
-    if x.op is not broadcast:
-        return None
     axes = node.attrs["axes"]
     return broadcast(x.inputs[0], shape=node.shape, dims=tuple(axes.index(d) for d in x.attrs["dims"]))
 
@@ -97,6 +97,7 @@ def broadcast_that_repeats_nothing(node: Node) -> Node | None:
         lambda: broadcast(broadcast(tensor(3), shape=(2, 3), dims=(1,)), shape=(2, 5, 3), dims=(0, 2)),
         lambda: broadcast(permute(tensor(2, 3), axes=(1, 0)), shape=(3, 5, 2), dims=(0, 2)),
     ],
+    over=[broadcast, permute],
 )
 def broadcast_of_broadcast(node: Node) -> Node | None:
     """An input axis goes straight to where the second view puts it."""
@@ -104,12 +105,10 @@ def broadcast_of_broadcast(node: Node) -> Node | None:
     dims = node.attrs["dims"]
     if x.op is broadcast:
         return broadcast(x.inputs[0], shape=node.shape, dims=tuple(dims[d] for d in x.attrs["dims"]))
-    if x.op is permute:
-        inner = x.attrs["axes"]
-        return broadcast(
-            x.inputs[0], shape=node.shape, dims=tuple(dims[inner.index(a)] for a in range(len(dims)))
-        )
-    return None
+    inner = x.attrs["axes"]
+    return broadcast(
+        x.inputs[0], shape=node.shape, dims=tuple(dims[inner.index(a)] for a in range(len(dims)))
+    )
 
 
 @rule(
@@ -118,12 +117,11 @@ def broadcast_of_broadcast(node: Node) -> Node | None:
         lambda: broadcast(reshape(tensor(3), shape=(3, 1)), shape=(3, 1, 5), dims=(0, 1)),
         lambda: broadcast(tensor(3, 1), shape=(3, 1, 5), dims=(0, 1)),
     ],
+    where=lambda node: 1 in node.inputs[0].shape,
 )
 def broadcast_of_unit_axes(node: Node) -> Node | None:
     """Unit axes need no axis to come from."""
     (x,) = node.inputs
-    if 1 not in x.shape:
-        return None
     kept = [(size, dim) for size, dim in zip(x.shape, node.attrs["dims"], strict=True) if size != 1]
     squeezed = reshape(x, shape=tuple(size for size, _ in kept))
     return broadcast(squeezed, shape=node.shape, dims=tuple(dim for _, dim in kept))
@@ -144,6 +142,7 @@ def broadcast_of_unit_axes(node: Node) -> Node | None:
         lambda: flip(full_like(tensor(2, 3), 7), axes=(1,)),
         lambda: slice(full_like(tensor(2, 3), 7), start=(0, 1), stop=(1, 3), step=(1, 2)),
     ],
+    over=FILLS,
 )
 def view_of_fill(node: Node) -> Node | None:
     fill = fill_of(node.inputs[0])
@@ -197,11 +196,10 @@ def sliced(x: Node, start: Shape, sizes: Shape, step: Shape) -> Node:
             step=(2, 1, 1),
         )
     ],
+    over=[broadcast],
 )
 def slice_of_broadcast(node: Node) -> Node | None:
     (x,) = node.inputs
-    if x.op is not broadcast:
-        return None
     dims = x.attrs["dims"]
     start, stop, step = (tuple(node.attrs[name][d] for d in dims) for name in ("start", "stop", "step"))
     return broadcast(slice(x.inputs[0], start=start, stop=stop, step=step), shape=node.shape, dims=dims)
@@ -242,15 +240,15 @@ def _repeated() -> Node:
         lambda: ops.exp(reshape(tensor(3), shape=(3, 1))),
         lambda: ops.multiply(full_like(tensor(4, 3), 2.5), permute(tensor(3, 4), axes=(1, 0))),
         lambda: ops.add(permute(tensor(3, 4), axes=(1, 0)), permute(tensor(3, 4), axes=(1, 0))),
-    ]
+    ],
+    kinds=[Kind.ELEMENTWISE],
+    over=[broadcast, reshape, permute],
 )
 def elementwise_before_view(node: Node) -> Node | None:
     """exp(view(x)) → view(exp(x)), where all inputs are seen through the same view, or are scalars repeated.
 
     Less work before a broadcast. A permute or reshape comes nearer to the contraction or view that absorbs it.
     """
-    if node.op.kind is not Kind.ELEMENTWISE:
-        return None
     scalars = [_repeated_scalar(i) for i in node.inputs]
     views = [i for i, scalar in zip(node.inputs, scalars, strict=True) if scalar is None]
     view = (views or node.inputs)[0]

@@ -76,6 +76,11 @@ def test_both_sides_agree(rule: Rule, example: Node):
             assert_close(got, expected, 16, rule.name, scale=1.0)
 
 
+@pytest.mark.parametrize("rule, example", EXAMPLES)
+def test_a_rule_fits_where_it_applies(rule: Rule, example: Node):
+    assert rule.fits(cse(graph_of(example)).outputs[0])
+
+
 # Rules that spare a detour beyond the range of numbers: what was infinite, or 0, on the way there is so no more.
 SPARING = {"scaled_twice"}
 
