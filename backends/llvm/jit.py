@@ -7,19 +7,18 @@ to 7 times slower), without loop strength reduction, which takes a fifth of the 
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from ctypes import c_int, c_size_t, c_void_p
+from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphc.errors import CompileError
 from graphc.locks import keep_through_fork, new_lock
 
+from .library import machine_code
 from .lifetime import Hold
+from .llvm_calls import LLVMCalls, llvmlite_lock
 from .sharing import shared_map
 from .target import Target
 
@@ -48,18 +47,17 @@ def compile_objects(
 
     def compile_one(ir: str | Callable[[], str]) -> bytes:
         text = ir if isinstance(ir, str) else ir()
-        with _machine(target, level) as machine, _parsed(text, machine, verify) as module:
-            return _emit(machine, module)
+        with _machine(target, level) as machine:
+            return machine_code(_header(target) + text, machine, verify=verify)
 
-    with _in_llvm, _without_strength_reduction():
+    with _in_llvm, LLVMCalls(), _without_strength_reduction():
         return tuple(shared_map(compile_one, modules, threads))
 
 
 def emit_assembly(ir: str, target: Target, *, level: int = 1) -> str:
     """The assembly text of the code that `compile_object` makes."""
-    with _in_llvm, _without_strength_reduction(), _machine(target, level) as machine, _parsed(ir, machine) as module:
-        text: str = machine.emit_assembly(module)
-    return text
+    with _in_llvm, LLVMCalls(), _without_strength_reduction(), _machine(target, level) as machine:
+        return machine_code(_header(target) + ir, machine, as_text=True).decode()
 
 
 class Code(Mapping[str, int]):
@@ -67,7 +65,12 @@ class Code(Mapping[str, int]):
 
     def __init__(self, tracker: llvm.ResourceTracker, symbols: tuple[str, ...]) -> None:
         self._addresses = {s: tracker[s] for s in symbols}
-        self._hold = Hold(tracker.close)
+
+        def unload() -> None:
+            with LLVMCalls():
+                tracker.close()
+
+        self._hold = Hold(unload)
 
     def __getitem__(self, symbol: str) -> int:
         return self._addresses[symbol]
@@ -85,7 +88,7 @@ def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
     import llvmlite.binding as llvm
 
     names = tuple(symbols)
-    with _in_llvm:
+    with _in_llvm, LLVMCalls():
         library = llvm.JITLibraryBuilder().add_current_process()
         for data in objects:
             library.add_object_img(data)
@@ -109,8 +112,8 @@ def _initialize() -> None:
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    if (lock := getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None)) is not None:
-        keep_through_fork(lock)  # llvmlite's own, which also others take
+    if (lock := llvmlite_lock()) is not None:
+        keep_through_fork(lock)
 
 
 @contextmanager
@@ -132,6 +135,13 @@ def _idle_machines(target: Target, level: int) -> list[llvm.TargetMachine]:
     return []
 
 
+@lru_cache(maxsize=32)
+def _header(target: Target) -> str:
+    """How sizes and alignments are on the target: what a module's text begins with."""
+    with _machine(target, 1) as machine:
+        return f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n'
+
+
 def _new_machine(target: Target, level: int) -> llvm.TargetMachine:
     import llvmlite.binding as llvm
 
@@ -151,76 +161,6 @@ def _linker(generation: int) -> llvm.LLJIT:
 
     _initialize()
     return llvm.create_lljit_compiler(use_jit_link=True)
-
-
-def _emit(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> bytes:
-    """The module's object file. Unlike llvmlite's `emit_object`, which keeps every other thread out of LLVM meanwhile;
-    LLVM itself asks for no more than a context and a target machine that no other thread uses."""
-    message = ctypes.c_char_p()
-    library = _library()
-    buffer = library.LLVMPY_TargetMachineEmitToMemory(machine, module, 1, ctypes.byref(message))
-    if not buffer:
-        raise CompileError("LLVM can't make machine code of a kernel", got=(message.value or b"").decode())
-    try:
-        return ctypes.string_at(library.LLVMPY_GetBufferStart(buffer), library.LLVMPY_GetBufferSize(buffer))
-    finally:
-        library.LLVMPY_DisposeMemoryBuffer(buffer)
-
-
-@lru_cache(maxsize=1)
-def _library() -> ctypes.CDLL:
-    """A second handle of llvmlite's library, whose functions take no lock."""
-    from llvmlite.binding import ffi
-    from llvmlite.utils import get_library_name
-
-    library = ctypes.CDLL(str(Path(ffi.__file__).with_name(get_library_name())))
-    for name, result, *arguments in (
-        ("TargetMachineEmitToMemory", c_void_p, ffi.LLVMTargetMachineRef, ffi.LLVMModuleRef, c_int, c_void_p),
-        ("GetBufferStart", c_void_p, c_void_p),
-        ("GetBufferSize", c_size_t, c_void_p),
-        ("DisposeMemoryBuffer", None, c_void_p),
-    ):
-        function = library[f"LLVMPY_{name}"]
-        function.restype, function.argtypes = result, arguments
-        setattr(library, f"LLVMPY_{name}", function)
-    return library
-
-
-@contextmanager
-def _parsed(ir: str, machine: llvm.TargetMachine, verify: bool = False) -> Iterator[llvm.ModuleRef]:
-    """The module of a text, in an LLVM context of its own. Both are closed here, in this order: left to the garbage
-    collector, a context may go before its module."""
-    import llvmlite.binding as llvm
-
-    text = f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n{ir}'
-    with closing(llvm.create_context()) as context:
-        try:
-            module = llvm.parse_assembly(text, context)
-        except RuntimeError as error:
-            raise CompileError("generated code is no valid LLVM IR", got=_window(str(error), text)) from error
-        with closing(module):
-            if verify:
-                _verify(module)
-            yield module
-
-
-def _verify(module: llvm.ModuleRef) -> None:
-    try:
-        module.verify()
-    except RuntimeError as error:
-        raise CompileError("generated code is no valid LLVM IR", got=str(error).strip()) from error
-
-
-def _window(message: str, ir: str) -> str:
-    """LLVM's message, and the text around the line that it names."""
-    head, _, rest = message.partition("<string>:")
-    digits = rest.partition(":")[0]
-    if not digits.isdigit():
-        return message
-    at = int(digits) - 1
-    lines = ir.splitlines()
-    window = [f"{'>' if n == at else ' '} {lines[n]}" for n in range(max(0, at - 4), min(len(lines), at + 3))]
-    return "\n".join([message.strip(), *window])
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from graphc.dataclass import dataclass
 from graphc.types import DType
 
 from .features import closed
+from .llvm_calls import LLVMCalls
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def host_target() -> Target:
     """The machine that this process runs on."""
     import llvmlite.binding as llvm
 
-    features = llvm.get_host_cpu_features()
+    with LLVMCalls():
+        features, name, triple = llvm.get_host_cpu_features(), llvm.get_host_cpu_name(), llvm.get_process_triple()
     text = features.flatten()
-    if llvm.get_process_triple().startswith("x86_64"):
+    if triple.startswith("x86_64"):
         text = closed(text)
     if features.get("avx512f"):
         text += ",-prefer-256-bit"   # else LLVM splits explicit 512-bit vectors in two
-    return describe(llvm.get_process_triple(), llvm.get_host_cpu_name(), text, *_host_caches())
+    return describe(triple, name, text, *_host_caches())
 
 
 def describe(

@@ -2,11 +2,15 @@
 
 import ctypes
 import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from graphc.backends.llvm import jit
+from graphc.backends.llvm.llvm_calls import llvmlite_lock
 from graphc.backends.llvm.runtime import runtime_ir
 from graphc.backends.llvm.target import describe, host_target
 from graphc.errors import CompileError, UnsupportedError
@@ -100,3 +104,66 @@ def test_loading_gives_its_memory_back():
     gc.collect()
     assert resident() - before < 16 * jit.LIBRARIES, "not a kilobyte each"
     assert [function(c["twice"])(21) for c in kept] == [42] * 3, "code outlives the linker's generation"
+
+
+# A Ctrl-C in the middle of llvmlite
+
+
+@contextmanager
+def interrupted_in_llvmlite(side: int, number: int) -> Iterator[list[None]]:
+    """Raise KeyboardInterrupt in the main thread's so-manieth call of llvmlite: after it takes its lock, or before
+    it would give it back. What is given counts the calls."""
+    from llvmlite.binding.ffi import register_lock_callback, unregister_lock_callback
+
+    calls: list[None] = []
+
+    def interrupt() -> None:
+        if threading.current_thread() is threading.main_thread():
+            calls.append(None)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+
+    hooks: list[Callable[[], None]] = [lambda: None, lambda: None]
+    hooks[side] = interrupt
+    register_lock_callback(*hooks)
+    try:
+        yield calls
+    finally:
+        unregister_lock_callback(*hooks)
+
+
+def others_may_use_llvm() -> bool:
+    """Whether another thread would get llvmlite's lock."""
+    found: list[bool] = []
+
+    def look() -> None:
+        lock = llvmlite_lock()
+        found.append(lock is None or lock.acquire(timeout=5))
+        if lock is not None and found[0]:
+            lock.release()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+# One that comes in a finalizer is Python's to ignore, with this warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_interrupt_leaves_llvm_to_others(side: int) -> None:
+    """Whatever call of llvmlite it comes in: compiling, linking, unloading."""
+    number, came = 0, True
+    while came:
+        number += 1
+        with interrupted_in_llvmlite(side, number) as calls:
+            try:
+                code = jit.load(jit.compile_objects([CALLER, TWICE], host_target(), threads=2), ["four", "twice"])
+                assert ".text" in jit.emit_assembly(TWICE, host_target())
+                del code
+            except KeyboardInterrupt:
+                pass
+        came = len(calls) >= number
+        gc.collect()
+        assert others_may_use_llvm(), number
+    assert number > 3
