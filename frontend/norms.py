@@ -7,12 +7,24 @@ from collections.abc import Sequence
 
 from graphc.errors import OptionError, ShapeError
 
-from .binary import pow
-from .emit import ArrayLike, as_tensor, cast, operation, rounded_once, wide
+from .binary import divide, greater, logical_and, multiply, pow
+from .emit import (
+    ArrayLike,
+    as_tensor,
+    cast,
+    float_dtype,
+    for_squares,
+    normal_axes,
+    operation,
+    rounded_once,
+    wide,
+)
+from .gradients import stop_gradient
 from .reductions import count_nonzero, max, min, sum
+from .searching import where
 from .shapes import squeeze
 from .tensor import Tensor
-from .unary import abs, sqrt, square
+from .unary import abs, isfinite, sqrt, square
 
 
 @operation
@@ -28,18 +40,30 @@ def vector_norm(
     """The Euclidean norm over these axes, or another: the largest (∞) or smallest (−∞) magnitude, how many elements are
     not 0 (0), or the sum of the magnitudes to the power p, to the power 1 / p. Integers give float32.
 
-    The Euclidean norm's gradient is x / norm; 0 where all elements are 0, and NaN for elements that are infinite.
-    Squares are added as they are: of float32 numbers beyond 10¹⁹ it is inf, and below 10⁻²³ it is 0, as NumPy's.
+    Powers neither overflow nor vanish on the way, but for squares of float64 numbers beyond 10^±154, as in NumPy. The
+    Euclidean norm's gradient is x / norm; 0 where all elements are 0, and NaN for elements that are infinite.
     """
-    x = wide(x)
     if ord == 2:
-        return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
+        return cast(sqrt(sum(square(for_squares(x)), axis=axis, keepdims=keepdims)), float_dtype(x))
+    x = wide(x)
     if ord == 0:
         return cast(count_nonzero(x, axis=axis, keepdims=keepdims), x.dtype)
     if ord in (math.inf, -math.inf):
         return (max if ord > 0 else min)(abs(x), axis=axis, keepdims=keepdims)
-    total = sum(abs(x) if ord == 1 else pow(abs(x), ord), axis=axis, keepdims=keepdims)
-    return total if ord == 1 else pow(total, 1 / ord)
+    if ord == 1:
+        return sum(abs(x), axis=axis, keepdims=keepdims)
+    return _power_norm(abs(x), axis, keepdims, ord)
+
+
+def _power_norm(x: Tensor, axis: int | Sequence[int] | None, keepdims: bool, ord: float) -> Tensor:
+    """(Σ xᵖ)^(1/p) for x ≥ 0, scaled by the element that decides: its power is 1, and all others are less."""
+    axes = normal_axes(axis, x.ndim)
+    if not all(x.shape[a] for a in axes):
+        return pow(sum(x, axis=axis, keepdims=keepdims), 1 / ord)
+    most = stop_gradient((max if ord > 0 else min)(x, axis=axes, keepdims=True))
+    scale = where(logical_and(greater(most, 0), isfinite(most)), most, 1.0)
+    norm = multiply(pow(sum(pow(divide(x, scale), ord), axis=axes, keepdims=True), 1 / ord), scale)
+    return norm if keepdims else squeeze(norm, axes)
 
 
 @operation

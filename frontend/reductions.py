@@ -17,6 +17,8 @@ from .emit import (
     cast,
     emit,
     filled,
+    float_dtype,
+    for_squares,
     normal_axes,
     operation,
     rounded_once,
@@ -131,7 +133,10 @@ def mean(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tenso
 @operation
 @rounded_once
 def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The variance: squared distances from the mean, summed and divided by their number − correction."""
+    """The variance: squared distances from the mean, summed and divided by their number − correction.
+
+    Of float32 it is inf where their sum passes 3·10³⁸, as in NumPy; `std` is not.
+    """
     x = wide(x)
     distances = subtract(x, mean(x, axis=axis, keepdims=True))
     divisor = float(_count(x, axis) - correction)
@@ -140,13 +145,13 @@ def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims
 
 
 @operation
-@rounded_once
 def std(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The standard deviation: the square root of the variance.
+    """The standard deviation: the square root of the variance, also where that is no number of the dtype.
 
     The gradient for elements that are all equal is 0.
     """
-    return sqrt(var(wide(x), axis=axis, correction=correction, keepdims=keepdims))
+    variance = var(for_squares(x), axis=axis, correction=correction, keepdims=keepdims)
+    return cast(sqrt(variance), float_dtype(x))
 
 
 def _count(x: Tensor, axis: Axis) -> int:

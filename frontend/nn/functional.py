@@ -224,7 +224,10 @@ def layer_norm(
     x: ArrayLike, /, normalized_shape: int | Sequence[int], weight: ArrayLike | None = None,
     bias: ArrayLike | None = None, eps: float = 1e-5,
 ) -> Tensor:  # fmt: skip
-    """(x − mean) / sqrt(variance + eps) over the last axes, then · weight + bias (Ba and others, 2016)."""
+    """(x − mean) / sqrt(variance + eps) over the last axes, then · weight + bias (Ba and others, 2016).
+
+    Where the variance overflows, of float32 numbers beyond 10¹⁹, the result is NaN, and not the 0 of 1 / sqrt(inf).
+    """
     own = float_dtype(x, *(p for p in (weight, bias) if p is not None))
     x = as_tensor(x)
     shape = last_sizes(normalized_shape)
@@ -234,7 +237,8 @@ def layer_norm(
         raise ShapeError(f"layer_norm over {shape} takes inputs whose last axes are these", got=str(x.type))
     x, axes = wide(x), tuple(range(-len(shape), 0))
     centered = subtract(x, mean(x, axis=axes, keepdims=True))
-    result = multiply(centered, rsqrt(add(mean(square(centered), axis=axes, keepdims=True), eps)))
+    variance = add(mean(square(centered), axis=axes, keepdims=True), eps)
+    result = multiply(centered, where(less(variance, math.inf), rsqrt(variance), math.nan))
     result = result if weight is None else multiply(result, weight)
     return cast(result if bias is None else add(result, bias), own)
 

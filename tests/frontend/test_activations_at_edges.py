@@ -137,6 +137,20 @@ def test_softmax_and_its_friends(x: list[float], weights: list[float], backend: 
     check(gx.logsumexp, [row], total, [p], backend, f"logsumexp of {x}")
 
 
+@MANY
+def test_layer_norm_of_huge_and_tiny_rows(backend: str) -> None:
+    """A row whose variance is no float is NaN, value and slope; no plausible 0."""
+
+    def norm(x: gx.Tensor) -> gx.Tensor:
+        return nn.layer_norm(x, 2)
+
+    check(norm, [f32([1e18, -1e18])], [1, -1], [[0, 0]], backend, "huge")
+    check(norm, [f32([1e-30, -1e-30])], [10**0.5 * 1e-28, -(10**0.5) * 1e-28], [None], backend, "tiny", rtol=1e-4)
+    check(norm, [f32([5, 5])], [0, 0], [[0, 0]], backend, "equal")
+    for row in ([1e20, -1e20], [3e38, 3e38], [INF, 1], [NAN, 1]):
+        check(norm, [f32(row)], [NAN, NAN], [[NAN, NAN]], backend, f"layer_norm of {row}")
+
+
 # Exact gelu: within a few units in the last place wherever its result is a normal number
 
 

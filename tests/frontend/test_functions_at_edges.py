@@ -35,8 +35,8 @@ TABLE: dict[str, list[Row]] = {
     ],
     "std": [
         ([7], 0, [0]), ([2, 2, 2, 2], 0, [0] * 4), ([0, -0.0], 0, [0, 0]), ([1, 3], 1, [-0.5, 0.5]),
-        ([1e-45, 0], 0, [0, 0]),
-        ([1e19, -1e19], 1e19, [0.5, -0.5]),
+        ([1e-45, 0], 0, [0.5, -0.5]), ([2e-25, 0], 1e-25, [0.5, -0.5]),
+        ([1e19, -1e19], 1e19, [0.5, -0.5]), ([1e38, -1e38], 1e38, [0.5, -0.5]), ([3e38, 3e38], 3e38 * 0, [0, 0]),
     ],
     "logsumexp": [
         ([7], 7, [1]), ([2, 2], 2 + math.log(2), [0.5, 0.5]), ([INF, 0], INF, [1, 0]), ([INF, INF], INF, [0.5, 0.5]),
@@ -46,7 +46,9 @@ TABLE: dict[str, list[Row]] = {
     "vector_norm": [
         ([], 0, []), ([0], 0, [0]), ([0, -0.0, 0], 0, [0, 0, 0]), ([3, 4], 5, [0.6, 0.8]), ([-2], 2, [-1]),
         ([INF, 1], INF, None),
-        ([1e19, 1e19], math.sqrt(2) * 1e19, [HALF, HALF]), ([2, 2, 2, 2], 4, [0.5] * 4), ([1e-45], 0, [0]),
+        ([1e19, 1e19], math.sqrt(2) * 1e19, [HALF, HALF]), ([2, 2, 2, 2], 4, [0.5] * 4), ([1e-45], 1e-45, [1]),
+        ([3e-25, -4e-25], 5e-25, [0.6, -0.8]), ([3e37, 4e37], 5e37, [0.6, 0.8]), ([3e38, 3e38], INF, [HALF, HALF]),
+        ([2e38, 1e-30], 2e38, [1, 0.5e-68]),
     ],
 }  # fmt: skip
 WITHOUT = {"all", "any", "argmax", "argmin", "count_nonzero"}  # of no slope
@@ -101,7 +103,9 @@ def test_norms_of_zeros_and_of_equal_elements(backend: str) -> None:
 
         share = 2 ** (1 / ord) / 2 if ord != 1 else 1
         check(norm, [f32([0, -0.0])], 0, [[0, 0]], backend, f"norm {ord} of zeros")
-        check(norm, [f32([-2, 2])], None, [[-share, share]], backend, f"norm {ord} of equals")
+        for size in (2, 1e30, 1e-30):
+            value, slope = 2 * share * size, [-share, share]
+            check(norm, [f32([-size, size])], value, [slope], backend, f"norm {ord} of equals")
     check(
         gx.linalg.matrix_norm, [f32([[0, 0], [0, 0]])], 0, [[[0, 0], [0, 0]]], backend, "matrix norm of zeros"
     )
