@@ -13,6 +13,7 @@ from .timing import take_turns
 
 A = np.linspace(0.5, 2, 6, dtype=np.float32).reshape(2, 3)
 M = np.linspace(0.5, 2, 1 << 20, dtype=np.float32).reshape(1024, 1024)
+TWO = np.array([2, 0])
 PLACES = np.arange(1024)[::-1].copy()
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -32,7 +33,11 @@ def _small() -> Mapping[str, Pair]:
         "a[0, 1]": (lambda: a[0, 1], lambda: A[0, 1]),
         "a[:, 1]": (lambda: a[:, 1], lambda: A[:, 1]),
         "each row of two": (lambda: list(a), lambda: list(A)),
+        "mean": (lambda: gx.mean(a, axis=1), lambda: np.mean(A, axis=1)),
+        "take columns": (lambda: gx.take(a, TWO, axis=1), lambda: np.take(A, TWO, axis=1)),
+        "concat": (lambda: gx.concat([a, a]), lambda: np.concatenate([A, A])),
         "softmax": (lambda: gx.nn.softmax(a), lambda: _softmax(A)),
+        "std": (lambda: gx.std(a, axis=1), lambda: np.std(A, axis=1)),
     }
 
 

@@ -22,6 +22,7 @@ from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation
 from .exchange import native_array
 from .location import with_user_line
 from .promotion import Number, in_range, weak_dtype
+from .recorded import recorded
 from .searching import where
 from .shapes import as_count, expand_dims
 from .tensor import Tensor, concrete
@@ -172,7 +173,7 @@ def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: str |
     return zeros_like(x, dtype=dtype, device=device)
 
 
-@operation
+@recorded
 def arange(
     start: Number,
     /,
@@ -200,7 +201,7 @@ def arange(
     return _steps(count, start, step, chosen)
 
 
-@operation
+@recorded
 def linspace(
     start: Number,
     stop: Number,
@@ -272,7 +273,7 @@ def _wrapped(value: Number) -> int:
     return (int(value) + 2**63) % 2**64 - 2**63
 
 
-@operation
+@recorded
 def eye(
     n_rows: int,
     n_cols: int | None = None,
@@ -293,13 +294,13 @@ def eye(
     return cast(equal(columns, add(rows, _diagonal(k, height, width))), float32 if dtype is None else as_dtype(dtype))
 
 
-@operation
+@recorded
 def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     """The last two axes' lower triangle, up to the k-th diagonal above the main one; zeros elsewhere."""
     return _triangle(as_tensor(x), k, lower=True)
 
 
-@operation
+@recorded
 def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     """The last two axes' upper triangle, from the k-th diagonal above the main one; zeros elsewhere."""
     return _triangle(as_tensor(x), k, lower=False)

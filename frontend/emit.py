@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -25,8 +25,9 @@ from graphc.types import DType, TensorType, as_dtype, float16, float32, float64,
 
 from .context import current_frame, current_settings
 from .exchange import native_array
-from .location import user_location, with_user_line
+from .location import present, user_location
 from .promotion import Number, common_dtype, in_range
+from .signatures import check_call
 from .tensor import Borrowed, Tensor, borrowed, concrete, symbolic
 from .tracer import Frame, leaked
 from .variable import Variable
@@ -334,13 +335,30 @@ def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 def operation(function: Callable[P, R]) -> Callable[P, R]:
     """An array function. Its errors get the user's line, and no result shares memory that someone may write to."""
 
-    @with_user_line
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        result = function(*args, **kwargs)
-        return result if type(result) is Tensor else _owned(result)
+        try:
+            try:
+                result = function(*args, **kwargs)
+            except TypeError:
+                check_call(function, args, kwargs)
+                raise
+            return result if type(result) is Tensor else _owned(result)
+        except Exception as error:
+            present(error)
+            raise
 
     return call
+
+
+def carried_out(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+    """What an `operation` does, for callers that present errors themselves."""
+    try:
+        result = function(*args, **kwargs)
+    except TypeError:
+        check_call(function, args, kwargs)
+        raise
+    return result if type(result) is Tensor else _owned(result)
 
 
 def _owned(result: Any) -> Any:

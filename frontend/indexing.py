@@ -60,8 +60,10 @@ def _at_once(x: Any, key: Any) -> Tensor | None:
     for item in key if type(key) is tuple else (key,):
         if type(item) in _BASIC or isinstance(item, np.signedinteger):
             items.append(item)
-        elif isinstance(item, Tensor) and item.dtype.is_signed:
+        elif isinstance(item, Tensor) and (item.dtype.is_signed or (item.dtype.is_bool and item.ndim)):
             items.append(elements(item))
+        elif (array := _plain_positions(item)) is not None:
+            items.append(array)
         else:
             return None
     try:
@@ -77,6 +79,17 @@ def _at_once(x: Any, key: Any) -> Tensor | None:
 
 
 SMALL = 1024  # bytes
+
+
+def _plain_positions(item: Any) -> np.ndarray | None:
+    """NumPy's positions or mask, or a list of ints or of bools, as an array that NumPy sees as `index` does."""
+    if type(item) is list and item:
+        kind = type(item[0])
+        if kind not in (int, bool) or any(type(i) is not kind for i in item):
+            return None
+        item = np.asarray(item)
+    plain = type(item) is np.ndarray and item.ndim and (item.dtype == np.int64 or item.dtype == np.bool_)
+    return item if plain else None
 
 
 @with_user_line

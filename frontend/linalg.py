@@ -17,11 +17,11 @@ from .emit import (
     emit,
     normal_axis,
     operands,
-    operation,
     stretch,
     whole,
     wholes,
 )
+from .recorded import recorded
 from .reductions import accumulator, sum
 from .shapes import (
     as_count,
@@ -36,7 +36,7 @@ from .shapes import (
 from .tensor import Tensor
 
 
-@operation
+@recorded
 def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """The matrix product of the last two axes, for each element of the others, which broadcast.
 
@@ -68,7 +68,7 @@ def _with_vector(a: Tensor, b: Tensor) -> Tensor:
     )
 
 
-@operation
+@recorded
 def tensordot(
     x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
 ) -> Tensor:
@@ -89,7 +89,7 @@ def tensordot(
     return emit(ops.dot_general, a, b, contract=(tuple(left), tuple(right)), batch=((), ()))
 
 
-@operation
+@recorded
 def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """Products summed over one axis of both, the other axes broadcast; integers are multiplied in 64 bits."""
     a, b = operands(x1, x2)
@@ -101,7 +101,7 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     return cast(sum(multiply(a, b), axis=-1), own)
 
 
-@operation
+@recorded
 def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """All products of an element of one vector and one of the other."""
     a, b = operands(x1, x2)
@@ -110,7 +110,7 @@ def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     return multiply(expand_dims(a, 1), b)
 
 
-@operation
+@recorded
 def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """The cross products of vectors of three elements along an axis; the other axes broadcast."""
     a, b = operands(x1, x2)
@@ -127,7 +127,7 @@ def _moved(x: Tensor, by: int) -> Tensor:
     return roll(x, by, axis=-1)
 
 
-@operation
+@recorded
 def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
     """n equal square matrices multiplied, for n ≥ 0; none give the identity."""
     from .creation import eye
@@ -145,13 +145,13 @@ def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
     return matmul(even, x) if count % 2 else even
 
 
-@operation
+@recorded
 def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
     """The sum of the diagonal of the last two axes; bools and integers are summed in 64 bits."""
     return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
-@operation
+@recorded
 def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     """The diagonal of the last two axes, or one `offset` places above it."""
     from .creation import iota
@@ -168,7 +168,7 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     return moveaxis(found, 0, -1)
 
 
-@operation
+@recorded
 def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
     """Einstein's sum of one or two arrays: letters name axes, and those missing on the right are summed over.
 

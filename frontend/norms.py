@@ -15,11 +15,11 @@ from .emit import (
     float_dtype,
     for_squares,
     normal_axes,
-    operation,
     rounded_once,
     wide,
 )
 from .gradients import stop_gradient
+from .recorded import recorded
 from .reductions import count_nonzero, max, min, sum
 from .searching import where
 from .shapes import squeeze
@@ -27,7 +27,7 @@ from .tensor import Tensor
 from .unary import abs, isfinite, sqrt, square
 
 
-@operation
+@recorded
 @rounded_once
 def vector_norm(
     x: ArrayLike,
@@ -66,7 +66,7 @@ def _power_norm(x: Tensor, axis: int | Sequence[int] | None, keepdims: bool, ord
     return norm if keepdims else squeeze(norm, axes)
 
 
-@operation
+@recorded
 def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
     """The Frobenius norm of the matrices in the last two axes; or the largest (1) or smallest (−1) sum of magnitudes of
     a column, or of a row (∞, −∞). Integers give float32. Raises OptionError for norms that need singular values.

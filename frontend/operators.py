@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphc.brief import brief
@@ -40,7 +41,7 @@ class Operators:
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.TENSOR, name, f"a {type(self).__name__}", dir(type(self)))
+            unknown(Place.TENSOR, name, f"a {type(self).__name__}", partial(dir, type(self)))
 
     @property
     def ndim(self) -> int:

@@ -10,6 +10,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -27,7 +28,7 @@ from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
 from .watch import Watched
-from .words import Place, leading_on, unknown
+from .words import Place, leading_on, names_of, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
 
@@ -197,13 +198,13 @@ class Optimizer(Watched):
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.OPTIMIZER, name, type(self).__name__, [*attributes(self), *dir(type(self))])
+            unknown(Place.OPTIMIZER, name, type(self).__name__, partial(names_of, [*attributes(self)], type(self)))
 
     @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:
         """Raises UnknownNameError for what other frameworks call it: setting that would do nothing."""
         if name in _CALLED_OTHERWISE and not hasattr(type(self), name):
-            unknown(Place.OPTIMIZER, name, type(self).__name__, [])
+            unknown(Place.OPTIMIZER, name, type(self).__name__, list)
         super().__setattr__(name, value)
 
     @with_user_line

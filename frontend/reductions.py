@@ -20,10 +20,10 @@ from .emit import (
     float_dtype,
     for_squares,
     normal_axes,
-    operation,
     rounded_once,
     wide,
 )
+from .recorded import recorded
 from .shapes import reshape
 from .tensor import Tensor
 from .unary import exp, log, sqrt, square
@@ -50,7 +50,7 @@ def accumulator(x: Tensor, dtype: DTypeLike | None = None) -> DType:
     return x.dtype if x.dtype.is_float else uint64 if x.dtype.is_unsigned else int64
 
 
-@operation
+@recorded
 def sum(
     x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
 ) -> Tensor:
@@ -59,7 +59,7 @@ def sum(
     return _reduce(ops.sum, cast(x, accumulator(x, dtype)), axis, keepdims)
 
 
-@operation
+@recorded
 def prod(
     x: ArrayLike, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
 ) -> Tensor:
@@ -68,7 +68,7 @@ def prod(
     return _reduce(ops.prod, cast(x, accumulator(x, dtype)), axis, keepdims)
 
 
-@operation
+@recorded
 def max(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest element; NaN if there is one. Raises ShapeError for no elements.
 
@@ -78,7 +78,7 @@ def max(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     return _reduce(ops.max, x, axis, keepdims)
 
 
-@operation
+@recorded
 def min(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The smallest element; NaN if there is one. Raises ShapeError for no elements.
 
@@ -88,19 +88,19 @@ def min(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     return _reduce(ops.min, x, axis, keepdims)
 
 
-@operation
+@recorded
 def any(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether any element is true, that is not 0."""
     return _reduce(ops.any, _truth(as_tensor(x)), axis, keepdims)
 
 
-@operation
+@recorded
 def all(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether all elements are true, that is not 0."""
     return _reduce(ops.all, _truth(as_tensor(x)), axis, keepdims)
 
 
-@operation
+@recorded
 def count_nonzero(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """How many elements are not 0, as int64."""
     return sum(_truth(as_tensor(x)), axis=axis, keepdims=keepdims)
@@ -110,19 +110,19 @@ def _truth(x: Tensor) -> Tensor:
     return x if x.dtype is bool_ else not_equal(x, 0)
 
 
-@operation
+@recorded
 def argmax(x: ArrayLike, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The position of the first largest element along an axis, or among all in row-major order; int64."""
     return _reduce(ops.argmax, as_tensor(x), axis, keepdims)
 
 
-@operation
+@recorded
 def argmin(x: ArrayLike, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The position of the first smallest element along an axis, or among all in row-major order; int64."""
     return _reduce(ops.argmin, as_tensor(x), axis, keepdims)
 
 
-@operation
+@recorded
 @rounded_once
 def mean(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean; of integers in float32."""
@@ -130,7 +130,7 @@ def mean(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tenso
     return divide(_reduce(ops.sum, x, axis, keepdims), float(_count(x, axis)))
 
 
-@operation
+@recorded
 @rounded_once
 def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The variance: squared distances from the mean, summed and divided by their number − correction.
@@ -144,7 +144,7 @@ def var(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims
     return divide(_reduce(ops.sum, square(distances), axis, keepdims), divisor if divisor > 0 else 0.0)
 
 
-@operation
+@recorded
 def std(x: ArrayLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The standard deviation: the square root of the variance, also where that is no number of the dtype.
 
@@ -158,7 +158,7 @@ def _count(x: Tensor, axis: Axis) -> int:
     return math.prod(x.shape[a] for a in normal_axes(axis, x.ndim))
 
 
-@operation
+@recorded
 @rounded_once
 def logsumexp(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow: the largest element is taken out first.

@@ -17,16 +17,16 @@ from .emit import (
     is_number,
     normal_axis,
     operands,
-    operation,
     require,
 )
 from .promotion import Number
+from .recorded import recorded
 from .shapes import as_count, expand_dims, moveaxis, reshape
 from .tensor import Tensor
 from .unary import isnan
 
 
-@operation
+@recorded
 def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 where the condition holds, x2 elsewhere. Both sides are computed.
 
@@ -42,7 +42,7 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     return elementwise(ops.select, mask, *operands(x1, x2))
 
 
-@operation
+@recorded
 def clip(x: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
     """x, but at least min and at most max. NaN stays, and a NaN bound gives NaN; the gradient at the bounds is 1.
 
@@ -59,7 +59,7 @@ def clip(x: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = 
     return x
 
 
-@operation
+@recorded
 def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Tensor:
     """The slices of x at these positions along an axis; negative positions count from the end.
 
@@ -74,7 +74,7 @@ def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Ten
     return moveaxis(found, list(range(n)), list(range(place, place + n))) if place else found
 
 
-@operation
+@recorded
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """Elements of x at positions that differ for each place: result[i, j] = x[i, indices[i, j]] for the last axis."""
     x, indices = as_tensor(x), as_indices(indices)
@@ -89,7 +89,7 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> T
     return emit(ops.gather, x, *broadcast(*grid), axes=tuple(range(x.ndim)))
 
 
-@operation
+@recorded
 def one_hot(x: ArrayLike, num_classes: int, /, *, dtype: object = None) -> Tensor:
     """1 at the class number, 0 elsewhere, along a new last axis; float32 unless another dtype is given."""
     from graphc.types import as_dtype, float32

@@ -29,6 +29,7 @@ from .emit import (
 )
 from .location import with_user_line
 from .promotion import Number
+from .recorded import recorded
 from .tensor import Tensor
 from .variable import Variable
 
@@ -76,7 +77,7 @@ def swap_axes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
     return x if a == b else emit(ops.permute, x, axes=tuple(order))
 
 
-@operation
+@recorded
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
     """The source axes at the destination places, the others in their order."""
     x = as_tensor(x)
@@ -101,7 +102,7 @@ def expand_dims(x: ArrayLike, /, axis: int | Sequence[int]) -> Tensor:
     return emit(ops.reshape, x, shape=tuple(shape)) if new else x
 
 
-@operation
+@recorded
 def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
     """Without these axes, which have size 1; without all such axes by default."""
     x = as_tensor(x)
@@ -120,7 +121,7 @@ def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
     return stretch(x, wanted)
 
 
-@operation
+@recorded
 def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
     """All of them at their common shape."""
     return list(broadcast(*map(as_tensor, arrays)))
@@ -141,7 +142,7 @@ def flip(x: ArrayLike, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
     return emit(ops.flip, x, axes=axes) if axes else x
 
 
-@operation
+@recorded
 def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Tensor:
     """The arrays one after the other along an axis; None for their flattened elements."""
     if not len(arrays):
@@ -159,7 +160,7 @@ def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Tensor:
     return emit(ops.concat, *xs, axis=place) if len(xs) > 1 else xs[0]
 
 
-@operation
+@recorded
 def stack(arrays: Sequence[ArrayLike], /, *, axis: int = 0) -> Tensor:
     """Arrays of one shape along a new axis."""
     if not len(arrays):
@@ -167,7 +168,7 @@ def stack(arrays: Sequence[ArrayLike], /, *, axis: int = 0) -> Tensor:
     return concat([expand_dims(x, axis) for x in operands(*arrays)], axis=axis)
 
 
-@operation
+@recorded
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, without it."""
     x = as_tensor(x)
@@ -175,7 +176,7 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     return tuple(squeeze(slice_axis(x, place, i, i + 1), place) for i in range(x.shape[place]))
 
 
-@operation
+@recorded
 def split(x: ArrayLike, sections: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """x cut along an axis: into so many equal parts, or before each of these positions, as in NumPy.
 
@@ -205,7 +206,7 @@ def slice_axis(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Te
     return emit(ops.slice, x, start=tuple(starts), stop=tuple(stops), step=tuple(steps))
 
 
-@operation
+@recorded
 def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved on by `shift`; those that leave at the end come in at the start.
 
@@ -230,7 +231,7 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[in
     return x
 
 
-@operation
+@recorded
 def repeat(x: ArrayLike, repeats: int | ArrayLike, /, *, axis: int | None = None) -> Tensor:
     """Each element `repeats` times in a row; the flattened elements by default.
 
@@ -268,7 +269,7 @@ def _known_counts(values: ArrayLike, rule: str) -> tuple[int, ...]:
     return tuple(as_count(n, rule) for n in values)
 
 
-@operation
+@recorded
 def tile(x: ArrayLike, repetitions: int | Sequence[int], /) -> Tensor:
     """The whole array repeated so often along each axis; a single number is for the last one."""
     x = as_tensor(x)
@@ -283,7 +284,7 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int], /) -> Tensor:
     return reshape(stretch(reshape(x, spread), tuple(wide)), [count * size for count, size in pairs])
 
 
-@operation
+@recorded
 def pad(
     x: ArrayLike, widths: int | Sequence[int] | Sequence[tuple[int, int]], /, *, constant: Number = 0
 ) -> Tensor:
@@ -302,7 +303,7 @@ def pad(
     return emit(ops.pad, x, fill, low=tuple(p[0] for p in pairs), high=tuple(p[1] for p in pairs))
 
 
-@operation
+@recorded
 def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
     """Coordinate arrays of a grid; "xy" has the first two axes exchanged, "ij" has not."""
     if not arrays:
@@ -317,7 +318,7 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
     return list(broadcast(*placed))
 
 
-@operation
+@recorded
 def diff(
     x: ArrayLike,
     /,

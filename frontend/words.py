@@ -98,9 +98,14 @@ def leading_on(function: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]
     return __getattr__
 
 
-def unknown(place: Place, name: str, what: str, own: Iterable[str]) -> NoReturn:
-    """Raise UnknownNameError for an attribute that `what` does not have."""
-    raise UnknownNameError(f"{what} has no {name}", hint=hint(place, name, own))
+def unknown(place: Place, name: str, what: str, own: Callable[[], Iterable[str]]) -> NoReturn:
+    """Raise UnknownNameError for an attribute that `what` does not have; `own` gives those that it has."""
+    raise UnknownNameError(f"{what} has no {name}", hint=lambda: hint(place, name, own()))
+
+
+def names_of(own: Iterable[str], kind: type) -> list[str]:
+    """The names of an instance: its own, and those of its class."""
+    return [*own, *dir(kind)]
 
 
 def unknown_in(place: Place) -> Callable[[str], Any]:
@@ -112,7 +117,7 @@ def unknown_in(place: Place) -> Callable[[str], Any]:
         if name[:1] == "_":
             raise AttributeError(f"{SPELLED[place]} has no {name}")
         try:
-            unknown(place, name, SPELLED[place], vars(sys.modules[place.value]))
+            unknown(place, name, SPELLED[place], lambda: vars(sys.modules[place.value]))
         except UnknownNameError as error:
             if _is_import_from(user_frame()):
                 raise UnknownImportError(error.rule, hint=error.hint) from None

@@ -7,8 +7,9 @@ need not know about source files.
 from __future__ import annotations
 
 import linecache
+from collections.abc import Callable
 from enum import Enum
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from .brief import brief
 from .dataclass import dataclass
@@ -45,13 +46,25 @@ class GraphcError(Exception):
     longest = 600  # characters of `got` that are shown: a message prints no data
 
     def __init__(
-        self, rule: str, *, got: str | None = None, where: Location | None = None, hint: str | None = None
-    ) -> None:
+        self, rule: str, *, got: str | None = None, where: Location | None = None,
+        hint: str | Callable[[], str | None] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(rule)
         self.rule = rule
         self.got = got
         self.where = where
-        self.hint = hint
+        self._hint = hint
+
+    @property
+    def hint(self) -> str | None:
+        """What to try. One that takes long to find is looked for when it is asked for: most errors are never read."""
+        if callable(self._hint):
+            self._hint = self._hint()
+        return self._hint
+
+    def __reduce__(self) -> Any:
+        self._hint = self.hint
+        return super().__reduce__()
 
     def at(self, where: Location | None) -> Self:
         """Fill in the user's line unless a more exact one is known already."""

@@ -134,7 +134,7 @@ class Executable:
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.FUNCTION, name, "a compiled function", dir(type(self)))
+            unknown(Place.FUNCTION, name, "a compiled function", functools.partial(dir, type(self)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Executable:
         """The copied function, with no trace yet: a trace is about the Variables that it has met."""

@@ -30,6 +30,7 @@ from ..creation import as_shape
 from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation, rounded_once, wide
 from ..numbers import probability
 from ..random import Generator, bernoulli
+from ..recorded import recorded
 from ..reductions import below_largest, mean, sum
 from ..searching import where
 from ..shapes import split
@@ -46,28 +47,28 @@ class Approximation(Enum):
     TANH = "tanh"
 
 
-@operation
+@recorded
 def relu(x: ArrayLike, /) -> Tensor:
     """max(x, 0); NaN stays, the gradient at 0 is 0."""
     x = as_tensor(x)
     return where(less_equal(x, 0), 0, x)
 
 
-@operation
+@recorded
 def relu6(x: ArrayLike, /) -> Tensor:
     """min(max(x, 0), 6); the gradient at both ends is 0."""
     x = as_tensor(x)
     return where(greater_equal(x, 6), 6, relu(x))
 
 
-@operation
+@recorded
 def leaky_relu(x: ArrayLike, /, negative_slope: float = 0.01) -> Tensor:
     """x, and negative_slope · x below 0; the gradient at 0 is negative_slope."""
     x = cast(as_tensor(x), float_dtype(x))
     return where(greater(x, 0), x, multiply(x, negative_slope)) if negative_slope else relu(x)
 
 
-@operation
+@recorded
 @rounded_once
 def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
     """x, and alpha · (exp(x) − 1) below 0; −alpha at −inf. The gradient at 0 is alpha."""
@@ -76,7 +77,7 @@ def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
     return where(greater(x, 0), x, multiply(expm1(below), alpha))
 
 
-@operation
+@recorded
 @rounded_once
 def selu(x: ArrayLike, /) -> Tensor:
     """The self-normalizing elu of Klambauer and others, 2017."""
@@ -84,7 +85,7 @@ def selu(x: ArrayLike, /) -> Tensor:
     return multiply(elu(x, alpha), scale)
 
 
-@operation
+@recorded
 @rounded_once
 def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
     """x · Φ(x), Φ the normal distribution; with approximate="tanh", Hendrycks and Gimpel's approximation of it,
@@ -111,14 +112,14 @@ def _gated(x: Tensor, gate: Callable[[Tensor], Tensor], low: float, high: float)
     return multiply(x, gate(where(greater(x, high), high, x)))
 
 
-@operation
+@recorded
 @rounded_once
 def silu(x: ArrayLike, /) -> Tensor:
     """x · sigmoid(x); 0 at −inf, and the gradient there 0 and at inf 1."""
     return _gated(wide(x), sigmoid, -1000.0, 1000.0)
 
 
-@operation
+@recorded
 @rounded_once
 def mish(x: ArrayLike, /) -> Tensor:
     """x · tanh(softplus(x)); 0 at −inf, and the gradient there 0 and at inf 1."""
@@ -132,7 +133,7 @@ def mish(x: ArrayLike, /) -> Tensor:
     return _gated(wide(x), gate, -1000.0, 20.0)
 
 
-@operation
+@recorded
 @rounded_once
 def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta · x)) / beta, without overflow; 0 at −inf, and x where it is large."""
@@ -144,14 +145,14 @@ def softplus(x: ArrayLike, /, beta: float = 1.0) -> Tensor:
     return where(greater(x, reach), x, divide(logaddexp(multiply(inside, beta), 0.0), beta))
 
 
-@operation
+@recorded
 @rounded_once
 def log_sigmoid(x: ArrayLike, /) -> Tensor:
     """log(sigmoid(x)), without overflow; x at −inf, and 0 at inf."""
     return negative(softplus(negative(wide(x))))
 
 
-@operation
+@recorded
 @rounded_once
 def softsign(x: ArrayLike, /) -> Tensor:
     """x / (1 + |x|); ±1 at ±inf. The gradient, 1 / (1 + |x|)², is exact far out as well."""
@@ -164,14 +165,14 @@ def softsign(x: ArrayLike, /) -> Tensor:
     return where(near, multiply(where(near, x, 0.0), inverse), far)
 
 
-@operation
+@recorded
 @rounded_once
 def hard_sigmoid(x: ArrayLike, /) -> Tensor:
     """0 below −3, 1 above 3, x / 6 + 1/2 between; the gradient at both ends is 0."""
     return divide(relu6(add(wide(x), 3.0)), 6.0)
 
 
-@operation
+@recorded
 @rounded_once
 def hard_swish(x: ArrayLike, /) -> Tensor:
     """x · hard_sigmoid(x); 0 at −inf. The gradient at −3 is 0, and at 3 it is 1."""
@@ -179,21 +180,21 @@ def hard_swish(x: ArrayLike, /) -> Tensor:
     return multiply(where(less(x, -3.0), -3.0, x), hard_sigmoid(x))
 
 
-@operation
+@recorded
 def hard_tanh(x: ArrayLike, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x, but at least min_val and at most max_val; the gradient at both ends is 0."""
     x = as_tensor(x)
     return where(less_equal(x, min_val), min_val, where(greater_equal(x, max_val), max_val, x))
 
 
-@operation
+@recorded
 def glu(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """The first half along an axis times the sigmoid of the second."""
     first, second = split(x, 2, axis=axis)
     return multiply(first, sigmoid(second))
 
 
-@operation
+@recorded
 @rounded_once
 def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis. The largest element is taken out first, so nothing overflows.
@@ -206,7 +207,7 @@ def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     return multiply(weights, reciprocal(sum(weights, axis=axis, keepdims=True)))
 
 
-@operation
+@recorded
 @rounded_once
 def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """log(softmax(x)), exact also where softmax rounds to 0; infinite elements as in softmax."""
@@ -219,7 +220,7 @@ def last_sizes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return as_shape(int(normalized_shape) if isinstance(normalized_shape, np.integer) else normalized_shape)
 
 
-@operation
+@recorded
 def layer_norm(
     x: ArrayLike, /, normalized_shape: int | Sequence[int], weight: ArrayLike | None = None,
     bias: ArrayLike | None = None, eps: float = 1e-5,

@@ -21,8 +21,9 @@ from ..binary import (
     subtract,
 )
 from ..dtypes import finfo
-from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, operation, rounded_once, wide
+from ..emit import ArrayLike, as_tensor, cast, emit, float_dtype, rounded_once, wide
 from ..gradients import stop_gradient
+from ..recorded import recorded
 from ..reductions import mean, sum
 from ..searching import take, where
 from ..shapes import moveaxis
@@ -81,7 +82,7 @@ def _weighed(weights: Tensor, costs: Tensor) -> Tensor:
     return multiply(weights, where(free, 0.0, costs))
 
 
-@operation
+@recorded
 @rounded_once
 def cross_entropy(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = IGNORED,
@@ -194,7 +195,7 @@ def _with_probabilities(
     return _reduced(negative(sum(_weighed(weights, scores), axis=-1)), reduction)
 
 
-@operation
+@recorded
 @rounded_once
 def nll_loss(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = IGNORED,
@@ -209,7 +210,7 @@ def nll_loss(
     return _with_classes(scores, as_tensor(target), weights, ignore_index, reduction, 0.0)
 
 
-@operation
+@recorded
 @rounded_once
 def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """(input − target)²."""
@@ -217,7 +218,7 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Te
     return _reduced(square(subtract(x, y)), reduction)
 
 
-@operation
+@recorded
 @rounded_once
 def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """|input − target|."""
@@ -225,7 +226,7 @@ def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Ten
     return _reduced(abs(subtract(x, y)), reduction)
 
 
-@operation
+@recorded
 @rounded_once
 def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """|input − target| − beta/2, and its square over 2 · beta where it is less than beta.
@@ -242,14 +243,14 @@ def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean",
     return _reduced(costs, reduction)
 
 
-@operation
+@recorded
 @rounded_once
 def huber_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """delta · smooth_l1_loss with beta = delta."""
     return multiply(smooth_l1_loss(wide(input), target, reduction, delta), delta)
 
 
-@operation
+@recorded
 @rounded_once
 def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """−log of the probability that sigmoid gives the right answer; targets are probabilities of "yes".
@@ -265,7 +266,7 @@ def binary_cross_entropy_with_logits(input: ArrayLike, target: ArrayLike, reduct
     return _reduced(subtract(log1p(exp(against)), _weighed(other, against)), reduction)
 
 
-@operation
+@recorded
 @rounded_once
 def binary_cross_entropy(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """The same for probabilities; their logarithms are at least −100, as in PyTorch.
@@ -287,7 +288,7 @@ def _binary_costs(x: Tensor, y: Tensor) -> Tensor:
     return negative(add(multiply(y, yes), multiply(subtract(1.0, y), no)))
 
 
-@operation
+@recorded
 @rounded_once
 def kl_div(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """target · (log(target) − input), for log-probabilities as input.

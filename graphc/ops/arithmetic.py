@@ -48,7 +48,9 @@ multiply: Op = Op(
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.where(a == b, np.zeros_like(a), a - b)
+    result = np.asarray(a - b)
+    np.copyto(result, 0, where=a == b)
+    return result
 
 
 # a − b, but 0 also where both are the same infinity: how far numbers are below the largest of them.

@@ -34,8 +34,11 @@ def _gathered_shape(op: str, x: TensorType, indices: tuple[TensorType, ...], axe
 
 
 def _check(index: np.ndarray, size: int, axis: int) -> None:
-    bad = (index < 0) | (index >= size)
-    if bad.any():
+    if index.dtype == np.int64:  # negative ones are large without the sign
+        bad = index.view(np.uint64) >= size
+    else:
+        bad = (index < 0) | (index >= size)
+    if np.logical_or.reduce(bad, None):
         value = int(index[bad].flat[0])
         raise GraphcIndexError(f"an index into axis {axis} must lie in 0 ≤ index < {size}", got=str(value))
 
@@ -43,7 +46,7 @@ def _check(index: np.ndarray, size: int, axis: int) -> None:
 def _checked(x: np.ndarray, indices: tuple[np.ndarray, ...], axes: Axes) -> tuple[np.ndarray, ...]:
     for axis, index in zip(axes, indices, strict=True):
         _check(index, x.shape[axis], axis)
-    return tuple(i.astype(np.int64, copy=False) for i in indices)
+    return tuple([i.astype(np.int64, copy=False) for i in indices])
 
 
 def _selected_first(ndim: int, axes: Axes) -> Axes:
@@ -53,11 +56,12 @@ def _selected_first(ndim: int, axes: Axes) -> Axes:
 
 def _gather(x: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
     where = _checked(x, indices, axes)
-    if len(axes) == 1:  # much quicker than indexing where the axis is not the first
-        (index,), (axis,) = where, axes
-        taken = np.take(x, index, axis)
-        return taken.transpose(_selected_first(taken.ndim, tuple(range(axis, axis + index.ndim))))
-    return x.transpose(_selected_first(x.ndim, axes))[where]
+    if len(axes) > 1:
+        return x.transpose(_selected_first(x.ndim, axes))[where]
+    (index,), (axis,) = where, axes
+    taken = x.take(index, axis)  # much quicker than indexing where the axis is not the first
+    end = axis + index.ndim
+    return taken.transpose((*range(axis, end), *range(axis), *range(end, taken.ndim))) if axis else taken
 
 
 def _gather_vjp(g: Node, y: Node, x: Node, *indices: Node, axes: Axes) -> tuple[Node | None, ...]:
@@ -139,8 +143,10 @@ def _pick_type(x: TensorType, index: TensorType) -> TensorType:
 
 
 def _pick(x: np.ndarray, index: np.ndarray) -> np.ndarray:
-    _check(index, x.shape[-1], x.ndim - 1)
-    return np.take_along_axis(x, index[..., None].astype(np.int64), -1)[..., 0]
+    size = x.shape[-1]
+    _check(index, size, x.ndim - 1)
+    rows = x.reshape(index.size, size)
+    return rows[np.arange(index.size), index.reshape(-1).astype(np.int64, copy=False)].reshape(index.shape)
 
 
 def _pick_vjp(g: Node, y: Node, x: Node, index: Node) -> tuple[Node, None]:

@@ -100,7 +100,7 @@ logaddexp: Op = Op(
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, np.ones_like(x)) / (1 + e)
+    return np.where(x < 0, e, x.dtype.type(1)) / (1 + e)
 
 
 # The slope is taken from y: where that has rounded to 1, it is 0.

@@ -72,7 +72,8 @@ def _broadcast_type(x: TensorType, shape: Shape, dims: Shape) -> TensorType:
 
 
 def _broadcast(x: np.ndarray, shape: Shape, dims: Shape) -> np.ndarray:
-    ordered = x.transpose(np.argsort(dims)) if dims else x
+    order = sorted(dims)
+    ordered = x if list(dims) == order else x.transpose([dims.index(d) for d in order])
     sizes = [shape[d] if d in dims else 1 for d in range(len(shape))]
     return np.broadcast_to(ordered.reshape(sizes), shape)
 

@@ -1,5 +1,6 @@
 """Names that users try lead on to what there is."""
 
+import pickle
 import re
 
 import numpy as np
@@ -132,3 +133,13 @@ def test_names_of_protocols_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -
     x = HELD[Place.TENSOR]
     assert np.asarray(x).shape == (2, 2) and np.exp(x).shape == (2, 2)
     assert not hasattr(x, "_repr_html_") and not hasattr(gx, "__wrapped__") and not hasattr(MODEL, "_ipython_display_")
+
+
+def test_hints_are_looked_for_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks `hasattr` wants to know no more."""
+    monkeypatch.setattr("graphc.frontend.words.hint", lambda *_: pytest.fail("a hint was looked for"))
+    assert not any(hasattr(held, "foo") for held in HELD.values())
+    monkeypatch.undo()
+    with pytest.raises(gx.UnknownNameError) as caught:
+        HELD[Place.TENSOR].mean()
+    assert pickle.loads(pickle.dumps(caught.value)).hint == caught.value.hint == "gx.mean(x)"
