@@ -78,6 +78,14 @@ def store_of(tracer: KernelTracer, node: Node) -> PlannedStore:
     return PlannedStore(node, position, tracer.value(node, at), ())
 
 
+def trace_members(tracer: KernelTracer, members: Iterable[Node]) -> None:
+    """Trace more members, each as it will be stored."""
+    for node in members:
+        tracer.step()
+        tracer.home(node)
+        store_of(tracer, node)
+
+
 def accumulated_value(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
     """The value that a sum over parallel axes adds up: an element, or a row's sum."""
     row = tracer.row_axes

@@ -17,11 +17,12 @@ from graphc.ir import Graph, Node
 from graphc.kernel import Kernel
 from graphc.op import Kind
 
-from .build_kernel import find_split, store_of
+from .build_kernel import find_split, store_of, trace_members
 from .groups import Group, in_order
 from .kernel_tracer import Cut, Domain, KernelTracer, Limits, contracted_sizes, describe, scalar_recipe
 from .lower_groups import Lowering
 from .merge import merge
+from .pattern import Likeness, Pattern
 
 CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
 LARGE_SUM = 1 << 14  # a sum of more elements is shared by threads, so nothing can use it in its kernel
@@ -65,6 +66,9 @@ class _Fusion:
         self._absorbable: dict[Node, bool] = {}
         self._behind: dict[Node, frozenset[Node]] = {}  # of an absorbable node: the stored nodes behind it
         self._pieces: dict[Node, int] = {}  # of an absorbable node: how many loads an element of it may take
+        self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
+        self._likeness = Likeness()
+        self._patterns: dict[Domain, Pattern] = {}  # of groups without members
 
     # Placing nodes
 
@@ -104,23 +108,24 @@ class _Fusion:
             if node.op.kind is not Kind.SOURCE and not vanishes and node.tensor_type.size:
                 self.place(node)
 
-    def surroundings(self, node: Node) -> tuple[set[Group], set[Node]]:
-        """The groups that a node reads from, and the absorbable nodes in between."""
-        producers: set[Group] = set()
-        absorbed: set[Node] = set()
+    def producers(self, node: Node) -> set[Group]:
+        """The groups that a node reads from. Notes the absorbable nodes in between."""
+        found: set[Group] = set()
+        absorbed: dict[Node, None] = {}
         pending = list(node.inputs)
         while pending:
             n = pending.pop()
             if n in self.owner:
-                producers.add(self.owner[n])
+                found.add(self.owner[n])
             elif self.is_absorbable(n) and n not in absorbed:
-                absorbed.add(n)
+                absorbed[n] = None
                 pending.extend(n.inputs)
-        return producers, absorbed
+        self._absorbed[node] = tuple(absorbed)
+        return found
 
     def place(self, node: Node) -> None:
         """Join the latest producer that takes the node, or start a group."""
-        producers, absorbed = self.surroundings(node)
+        producers = self.producers(node)
         reasons = []
         for group in sorted(producers, key=lambda g: g.number, reverse=True):
             others = producers - {group}
@@ -130,73 +135,90 @@ class _Fusion:
                 # A count that a mean divides by is to come before the kernel of the loss, whose gradient needs it.
                 if any(o.size > group.size and not group.depends_on(o) for o in others):
                     raise Cut(f"{describe(node)} would make that kernel wait for a larger one")
-                self.join(group, node, absorbed)
+                self.join(group, node)
             except Cut as cut:
                 reasons.append(str(cut))
                 continue
             group.require(others)
             self.owner[node] = group
             return
-        group = self.start(node, absorbed)
+        group = self.start(node)
         group.require(producers)
         group.reasons = reasons
         self.owner[node] = group
         self.groups.append(group)
 
-    def start(self, node: Node, absorbed: set[Node]) -> Group:
+    def start(self, node: Node) -> Group:
         """A new group for a node that can't join any."""
         if node.op.kind is Kind.CONTRACTION:
             sizes = contracted_sizes(node)
             domain = Domain.over(node.shape, sizes if any(size != 1 for size in sizes) else ())
         else:
             domain = Domain.over(node.inputs[0].shape if node.op.kind is Kind.REDUCTION else node.shape)
-        group = Group.over(domain, len(self.groups))
-        if node.op.push is None:
-            self.join(group, node, absorbed)
-        else:
-            group.members.append(node)
-            group.absorbed |= absorbed
+        group = self._group(domain, len(self.groups))
+        self.join(group, node)
         return group
+
+    def _group(self, domain: Domain, number: int) -> Group:
+        pattern = self._patterns.get(domain)
+        if pattern is None:
+            pattern = self._patterns[domain] = Pattern(domain)
+        return Group(number, pattern)
 
     # Joining
 
-    def join(self, group: Group, node: Node, absorbed: set[Node]) -> None:
+    def join(self, group: Group, node: Node) -> None:
         """Make the node a member, or raise Cut and leave the group as it was."""
         if group.scatters or (node.op.push is not None and group.members):
             raise Cut("a scatter is a kernel of its own")
         if node.op.kind is Kind.CONTRACTION and group.members:
             raise Cut(f"{describe(node)} starts a kernel of its own")
-        domain, tracer = group.domain, group.tracer
+        known, fresh = len(group.nodes), [n for n in (node, *self._absorbed[node]) if n not in group.inside]
+        spread_again = node.op.kind is Kind.REDUCTION and self._is_spread_again(node)
+        key = self._likeness.joining(group, fresh, spread_again)
+        found = group.pattern.joined.get(key)
+        if found is None:
+            found = group.pattern.joined[key] = self._tried(group, node, fresh)
+        if isinstance(found, str):
+            group.forget(known)
+            raise Cut(found)
+        group.members.append(node)
+        group.inside.update(fresh)
+        group.pattern = found
+
+    def _tried(self, group: Group, node: Node, fresh: Sequence[Node]) -> Pattern | str:
+        """What the group becomes when the node joins it, or why it can't. Of the group, only its tracer changes."""
+        if node.op.push is not None:
+            return Pattern(group.domain)
+        tracer = group.tracer
         tracer.limits = LIMITS if group.members else None
-        fresh = (absorbed | {node}) - tracer.members
-        mark = tracer.mark()
-        tracer.members |= fresh
+        tracer.members.update(fresh)
+        tracer.step()
         try:
             if node.op.kind is Kind.REDUCTION:
-                self._join_reduction(group, node)
+                grown = self._with_reduction(group, node, tracer)
             else:
+                grown = tracer
                 tracer.value(node, tracer.home(node))
-            if group.members and len(group.tracer.slots) > MOST_SLOTS:
+            if group.members and len(grown.slots) > MOST_SLOTS:
                 raise Cut(f"the kernel would touch more than {MOST_SLOTS} buffers")
-        except Cut:
-            tracer.members -= fresh
-            tracer.rollback(mark)
-            group.domain, group.tracer = domain, tracer
-            raise
-        group.members.append(node)
-        group.absorbed |= absorbed
+        except Cut as cut:
+            tracer.members.difference_update(fresh)
+            tracer.back(len(group.members))
+            return str(cut)
+        group.kept = grown
+        return Pattern(grown.domain, tuple([group.local[n] for n in grown.slots]), grown.effort)
 
-    def _join_reduction(self, group: Group, node: Node) -> None:
+    def _with_reduction(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Give the group the reduction's axes as its row, or make the node a sum over parallel axes."""
         if group.contracts:
             raise _reduces_a_contraction(node)
-        self._resolve_reshapes(group, node)
-        tracer = group.tracer
+        tracer = self._with_axes_split(group, node, tracer)
         over, kept = tracer.reduced_axes(node)
         row = tracer.row_axes
         if not over or over == row:
             tracer.value(node, tracer.home(node))
-            return
+            return tracer
         everything = {a for a in tracer.axes if a.size != 1}
         summed_at_the_end = node.op is ops.sum and (over != everything or group.size > LARGE_SUM)
         wanted_inside = self._is_spread_again(node)
@@ -206,12 +228,12 @@ class _Fusion:
             and not (over == everything and summed_at_the_end)
         ):
             try:
-                self._rebuild(group, node, over)
-                return
+                return self._with_row(group, node, over, tracer)
             except Cut:
                 if not summed_at_the_end:
                     raise
         store_of(tracer, node)  # raises Cut where it is no sum, or its axes cross the row's
+        return tracer
 
     def _is_spread_again(self, node: Node) -> bool:
         """Whether something of the reduced tensor's size reads the result, maybe through others of the result's."""
@@ -230,26 +252,17 @@ class _Fusion:
             pending.pop()
         return found[node] >= node.inputs[0].tensor_type.size
 
-    def _resolve_reshapes(self, group: Group, node: Node) -> None:
+    def _with_axes_split(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Split axes so that the reduced and the kept dimensions of the reduction's input lie on different axes."""
-        while True:
-            split = find_split(group.tracer, group.tracer.home(node.inputs[0]))
-            if split is None:
-                return
-            self._trace_again(group, group.domain.split(*split), group.members)
+        while split := find_split(tracer, tracer.home(node.inputs[0])):
+            tracer = _traced_again(tracer, tracer.domain.split(*split), group.members)
+            tracer.step()
+        return tracer
 
-    def _rebuild(self, group: Group, node: Node, over: set[Axis]) -> None:
+    def _with_row(self, group: Group, node: Node, over: set[Axis], tracer: KernelTracer) -> KernelTracer:
         """Give the group other row axes; earlier sums over the old row become sums at the end."""
-        numbers = {n for n, a in enumerate(group.tracer.axes) if a in over}
-        self._trace_again(group, group.domain.reducing(numbers), [*group.members, node])
-
-    def _trace_again(self, group: Group, domain: Domain, members: Sequence[Node]) -> None:
-        tracer = KernelTracer(domain, set(group.tracer.members))
-        tracer.limits = group.tracer.limits
-        for member in members:
-            tracer.home(member)
-            store_of(tracer, member)
-        group.domain, group.tracer = domain, tracer
+        numbers = {n for n, a in enumerate(tracer.axes) if a in over}
+        return _traced_again(tracer, tracer.domain.reducing(numbers), [*group.members, node])
 
     # Merging
 
@@ -269,7 +282,6 @@ class _Fusion:
             return None
         grown.needs, grown.users = (a.needs | b.needs) - {a, b}, (a.users | b.users) - {a, b}
         grown.reasons = a.reasons + b.reasons
-        grown.members.sort(key=self._place)
         return grown
 
     def _place(self, node: Node) -> tuple[bool, int]:
@@ -277,25 +289,23 @@ class _Fusion:
         return node.op.kind is not Kind.CONTRACTION, self.number[node]
 
     def _grown(self, wide: Group, other: Group) -> Group:
-        """The members of one group added to the other's, at the cost of what is added; or Cut, and nothing changed."""
-        domain, tracer, mark, inside = wide.domain, wide.tracer, wide.tracer.mark(), set(wide.tracer.members)
-        grown = Group(wide.number, domain, tracer, list(wide.members), set(wide.absorbed))
+        """One group with the members of the other, at the cost of what is added; or Cut, and nothing changed."""
+        mark = wide.mark()
         try:
-            for node in other.members:
-                self.join(grown, node, other.absorbed)
+            for node in sorted(other.members, key=self._place):
+                self.join(wide, node)
         except Cut:
-            tracer.rollback(mark)
-            tracer.members &= inside
+            wide.rollback(mark)
             raise
-        return grown
+        return wide
 
     def _joined_anew(self, wide: Group, other: Group) -> Group:
         """All members in a new group of the wide one's dimensions."""
         if wide.contracts and (reduced := next((n for n in other.members if n.op.kind is Kind.REDUCTION), None)):
             raise _reduces_a_contraction(reduced)
-        group = Group.over(Domain.over(wide.domain.dims, wide.domain.contracted), wide.number)
+        group = self._group(Domain.over(wide.domain.dims, wide.domain.contracted), wide.number)
         for node in sorted((*wide.members, *other.members), key=self._place):
-            self.join(group, node, wide.absorbed | other.absorbed)
+            self.join(group, node)
         return group
 
     # Finishing
@@ -305,9 +315,10 @@ class _Fusion:
         lowering = Lowering(self.number.__getitem__)
         lowered: list[tuple[Group, list[FusedKernel]]] = []
         for group in self.groups:
-            stored = [n for n in group.members if n in self.results or n in loaded]
             reasons = tuple(dict.fromkeys(group.reasons))
-            kernels, nodes = lowering.kernels(group, stored)
+            members = sorted(group.members, key=self._place)
+            stored = [n for n in members if n in self.results or n in loaded]
+            kernels, nodes = lowering.kernels(group, members, stored)
             lowered.append((group, [FusedKernel(k, slots, nodes, reasons) for k, slots in kernels]))
         return tuple(self._in_order(lowered))
 
@@ -343,6 +354,14 @@ class _Fusion:
         return order
 
 
+def _traced_again(tracer: KernelTracer, domain: Domain, members: Sequence[Node]) -> KernelTracer:
+    """The members traced in another domain."""
+    other = KernelTracer(domain, tracer.members)
+    other.limits = tracer.limits
+    trace_members(other, members)
+    return other
+
+
 def _reduces_a_contraction(node: Node) -> Cut:
     return Cut(f"{describe(node)} reduces a contraction's result")
 
@@ -357,12 +376,12 @@ def _can_go_first(group: Group, a: Group, b: Group) -> bool:
     no reduction comes that may want other axes as its row."""
     other = b if group is a else a
     reduces = any(n.op.kind is Kind.REDUCTION for n in other.members)
-    return not reduces and not other.contracts and not any(n in group.tracer.slot_numbers for n in other.members)
+    return not reduces and not other.contracts and not group.loads().intersection(other.members)
 
 
 def _is_too_large(a: Group, b: Group) -> bool:
     """Whether both as one would surely touch too many buffers or compute too much: cheaper than trying."""
-    one, other = a.tracer.effort, b.tracer.effort
+    one, other = a.pattern.effort, b.pattern.effort
     if one.applied + other.applied > LIMITS.values or one.cost + other.cost > LIMITS.cost:
         return True
     return len((a.loads() | b.loads()) - {*a.members, *b.members}) > MOST_SLOTS

@@ -2,45 +2,56 @@
 
 In: groups as fusion makes them, each with a number of its own, and what they need. Out: whether one needs another,
 in one look: each group keeps, as the bits of an integer, all groups that it needs directly or through others.
+And a tracer that has traced all members, made where it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
+from typing import TypeAlias
 
 from graphc.dataclass import dataclass, field
-from graphc.index import axes_size
 from graphc.ir import Node
 
+from .build_kernel import trace_members
 from .kernel_tracer import Domain, KernelTracer
+from .pattern import Pattern
+
+Mark: TypeAlias = tuple[int, int, set[Node], Pattern]
 
 
 @dataclass(eq=False)
 class Group:
     """Nodes that will share a kernel.
 
+    `members` are in the order in which they joined, `inside` are they and the nodes that they absorb; `nodes` are all
+    that it knows, with those that it reads, and `local` their numbers, in terms of which `pattern` says what the group
+    has become. `kept` is a tracer that may lag behind the members.
+
     `needs` are the groups that must run before it, `users` those that need it; both directly. `before` has the bit
     of every group that must run before it, while nodes are placed; `number` is that of its own bit.
     """
 
     number: int
-    domain: Domain
-    tracer: KernelTracer
+    pattern: Pattern
     members: list[Node] = field(default_factory=list)
-    absorbed: set[Node] = field(default_factory=set)
+    inside: set[Node] = field(default_factory=set)
+    nodes: list[Node] = field(default_factory=list)
+    local: dict[Node, int] = field(default_factory=dict)
     needs: set[Group] = field(default_factory=set)
     users: set[Group] = field(default_factory=set)
     before: int = 0
     reasons: list[str] = field(default_factory=list)
+    kept: KernelTracer | None = None
 
-    @staticmethod
-    def over(domain: Domain, number: int) -> Group:
-        return Group(number, domain, KernelTracer(domain, set()))
+    @property
+    def domain(self) -> Domain:
+        return self.pattern.domain
 
     @property
     def size(self) -> int:
-        return axes_size(self.tracer.axes)
+        return self.pattern.size
 
     @property
     def contracts(self) -> bool:
@@ -51,8 +62,45 @@ class Group:
         """Whether it is a scatter, which has no other members."""
         return bool(self.members) and self.members[0].op.push is not None
 
+    @property
+    def slots(self) -> list[Node]:
+        """The nodes that its kernel touches so far."""
+        return [self.nodes[n] for n in self.pattern.slots]
+
     def loads(self) -> set[Node]:
-        return {n for n in self.tracer.slots if n not in self.tracer.members}
+        return {n for n in self.slots if n not in self.inside}
+
+    # Growing
+
+    def forget(self, known: int) -> None:
+        """Know no more than so many nodes."""
+        for node in self.nodes[known:]:
+            del self.local[node]
+        del self.nodes[known:]
+
+    def mark(self) -> Mark:
+        """A point to return to with `rollback`."""
+        return len(self.members), len(self.nodes), set(self.inside), self.pattern
+
+    def rollback(self, mark: Mark) -> None:
+        """Let go of the members that joined since `mark`."""
+        members, known, inside, self.pattern = mark
+        self.inside &= inside
+        self.forget(known)
+        del self.members[members:]
+        if self.kept is not None and len(self.kept.steps) > members:
+            self.kept.back(members)
+
+    @property
+    def tracer(self) -> KernelTracer:
+        """A tracer that has traced all members. Asked for where something joins that no group has met before."""
+        if self.kept is None or self.kept.domain != self.domain:
+            self.kept = KernelTracer(self.domain, self.inside)
+        self.kept.limits = None
+        trace_members(self.kept, self.members[len(self.kept.steps) :])
+        return self.kept
+
+    # Order
 
     def depends_on(self, other: Group) -> bool:
         """Whether it must run after `other`, directly or through others."""

@@ -7,6 +7,7 @@ Views vanish here: they only change the index at which their input is traced.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from graphc.types import DType, bool_, int64
 EXPENSIVE = 8  # recipes of this cost are not computed a second time at another index of the same domain
 
 Indices = tuple[Index, ...]
+Mark = tuple[int, int, int, int]  # how many values, memos, slots and homes there are
 
 
 class Cut(Exception):
@@ -63,6 +65,11 @@ class Domain:
         reduced = {n + (n > axis) for n in self.reduced} | ({axis + 1} if axis in self.reduced else set())
         return Domain(self.dims, tuple(factors), frozenset(reduced), self.contracted)
 
+    @property
+    def size(self) -> int:
+        """The number of points, without the contracted axes."""
+        return math.prod(self.dims)
+
     def reducing(self, reduced: Iterable[int]) -> Domain:
         return Domain(self.dims, self.factors, frozenset(reduced), self.contracted)
 
@@ -74,6 +81,9 @@ class Effort(NamedTuple):
     applied: int
     cost: int
     passes: int
+
+
+NO_EFFORT = Effort(0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class KernelTracer:
         self.at = self._dimension_indices()
         self.values: list[Value] = []
         self._levels: list[int] = []  # of each value: how many reductions must have finished
-        self._efforts = [Effort(0, 0, 1)]  # of the first values
+        self._efforts = [NO_EFFORT]  # of the first values
         self.limits: Limits | None = None  # beyond which `add` raises Cut
         self.value_axes: list[frozenset[Axis]] = []
         self.slots: list[Node] = []
@@ -116,6 +126,7 @@ class KernelTracer:
         self._numbers: dict[Value, int] = {}
         self._memo: dict[tuple[Node, Indices, tuple[Bound, ...]], int] = {}
         self.slot_numbers: dict[Node, int] = {}
+        self.steps: list[Mark] = []
 
     def _dimension_indices(self) -> Indices:
         result, number = [], 0
@@ -389,13 +400,14 @@ class KernelTracer:
 
     # Trials
 
-    def mark(self) -> tuple[int, int, int, int]:
-        """A point to return to with `rollback`."""
-        return len(self.values), len(self._memo), len(self.slots), len(self.homes)
+    def step(self) -> None:
+        """Begin with one more member."""
+        self.steps.append((len(self.values), len(self._memo), len(self.slots), len(self.homes)))
 
-    def rollback(self, mark: tuple[int, int, int, int]) -> None:
-        """Forget everything that was traced since `mark`. Dicts keep insertion order, so the newest go first."""
-        values, memo, slots, homes = mark
+    def back(self, steps: int) -> None:
+        """Forget everything that was traced after so many steps. Dicts keep insertion order, so the newest go first."""
+        values, memo, slots, homes = self.steps[steps]
+        del self.steps[steps:]
         del self.values[values:], self.value_axes[values:], self.slots[slots:]
         del self._levels[values:], self._efforts[values + 1 :]
         for table, size in (

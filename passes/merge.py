@@ -34,7 +34,7 @@ class _Traits:
     def of(group: Group) -> _Traits:
         if group.scatters:
             return _Traits((), False)
-        touched = dict.fromkeys((*group.tracer.slots, *group.members))
+        touched = dict.fromkeys((*group.slots, *group.members))
         keys: list[Node | int] = [n for n in touched if n.tensor_type.nbytes >= SHARED_BYTES]
         if not group.contracts and 0 < (size := group.size) <= SMALL:
             keys.append(size)

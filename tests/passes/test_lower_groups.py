@@ -8,6 +8,7 @@ from graphc import ops
 from graphc.ir import Node
 from graphc.passes import lower_groups
 from graphc.passes.fuse import FusedKernel, fuse
+from graphc.passes.kernel_tracer import KernelTracer
 from graphc.types import float32, int64
 from tests import graphs
 
@@ -36,6 +37,28 @@ def test_equal_layers_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels, built = fused(monkeypatch, x)
     assert len(kernels) == 6 and built == 1 and len({k.kernel for k in kernels}) == 1
     assert [k.kernel.slots[1].name for k in kernels] == [f"w{n}" for n in range(6)]
+
+
+def test_what_alike_groups_have_met_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(layers: int) -> int:
+        steps = 0
+
+        def count(tracer: KernelTracer) -> None:
+            nonlocal steps
+            steps += 1
+            original(tracer)
+
+        x = graphs.source((32, 32))
+        for number in range(layers):
+            w = graphs.source((32, 32), name=f"w{number}")
+            x = graphs.gelu(graphs.matmul(x, w))
+        original = KernelTracer.step
+        monkeypatch.setattr(KernelTracer, "step", count)
+        fuse(graphs.graph([n for n in graphs.graph([], (x,)).nodes if n.op is ops.input], (x,)))
+        monkeypatch.undo()
+        return steps
+
+    assert tried(12) == tried(4)
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,19 @@ import pytest
 from graphc.passes import merge as merging
 from graphc.passes.groups import Group, bits, in_order
 from graphc.passes.kernel_tracer import Domain
+from graphc.passes.pattern import Pattern
 
 
 def make(count: int, needs: Mapping[int, Sequence[int]]) -> list[Group]:
     """Small groups of one size; `needs` in any order of numbers."""
-    groups = [Group.over(Domain.over((4,)), n) for n in range(count)]
+    groups = [Group(n, Pattern(Domain.over((4,)))) for n in range(count)]
     for number, others in needs.items():
         groups[number].require([groups[n] for n in others])
     return groups
 
 
 def whole(a: Group, b: Group) -> Group:
-    made = Group.over(a.domain, b.number)
+    made = Group(b.number, a.pattern)
     made.needs, made.users = (a.needs | b.needs) - {a, b}, (a.users | b.users) - {a, b}
     made.reasons = [*(a.reasons or [str(a.number)]), *(b.reasons or [str(b.number)])]
     return made
