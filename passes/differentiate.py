@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from graphc.errors import CompileError, UnsupportedError
-from graphc.ir import Node, located, topological_order
+from graphc.ir import Node, located, sub_graphs, topological_order
 from graphc.op import Kind
 from graphc.ops import add, converted
 from graphc.ops.rules import no_gradient
@@ -54,10 +54,15 @@ def _active_nodes(outputs: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, No
     """
     targets = set(wrt)
     active: dict[Node, None] = {}
-    for node in topological_order(outputs, lambda node: node.op.vjp is not no_gradient):
-        if _carries_gradients(node) and (node in targets or any(i in active for i in node.inputs)):
+    for node in topological_order(outputs, _passes_gradients):
+        reached = _passes_gradients(node) and any(i in active for i in node.inputs)
+        if _carries_gradients(node) and (node in targets or reached):
             active[node] = None
     return active
+
+
+def _passes_gradients(node: Node) -> bool:
+    return node.op.vjp is not no_gradient
 
 
 def _carries_gradients(node: Node) -> bool:
@@ -128,7 +133,10 @@ def _pass_on(
             where=node.loc,
             hint="keep it off the path from the parameters to the loss, or put gx.stop_gradient around it",
         )
-    gradients = node.op.vjp(g, node, *node.inputs, **node.attrs)
+    attrs = dict(node.attrs)
+    if sub_graphs(node):
+        attrs["wanted"] = tuple(i in active for i in node.inputs)
+    gradients = node.op.vjp(g, node, *node.inputs, **attrs)
     if len(gradients) != len(node.inputs):
         raise _broken(node, f"{len(gradients)} gradients for {len(node.inputs)} inputs")
     for i, gradient in zip(node.inputs, gradients, strict=True):

@@ -22,6 +22,7 @@ from graphc.verify import verify
 
 from .cse import cse, has_duplicates
 from .dce import dce, has_dead_code
+from .loops import loops
 from .simplify import first_applicable, simplify
 
 
@@ -51,13 +52,15 @@ class Invariant(Enum):
 class Pass:
     """A function from graph to graph, to be applied to bodies as well, and its effect on invariants.
 
-    It may rely on `needs`; afterwards `gives` hold, of those that held before `keeps` still do, and no others.
+    It is applied to bodies, the innermost first, before the graph that they are in; with `inward` it sees to bodies
+    itself. It may rely on `needs`; afterwards `gives` hold, of those that held before `keeps` still do, and no others.
     """
 
     run: Callable[[Graph], Graph]
     needs: frozenset[Invariant] = frozenset()
     gives: frozenset[Invariant] = frozenset()
     keeps: frozenset[Invariant] = frozenset()
+    inward: bool = False
 
     @property
     def name(self) -> str:
@@ -69,6 +72,7 @@ class Pass:
 
 
 PASSES = (
+    Pass(loops, inward=True),
     Pass(
         simplify,
         needs=frozenset({Invariant.NO_DUPLICATES}),
@@ -84,6 +88,7 @@ PASSES = (
         dce,
         gives=frozenset({Invariant.NO_DEAD_CODE}),
         keeps=frozenset({Invariant.NO_DUPLICATES, Invariant.SIMPLIFIED}),
+        inward=True,
     ),
 )
 
@@ -152,7 +157,7 @@ def optimize(graph: Graph, settings: Settings, observer: Observer | None = None)
 
 def _run(p: Pass, graph: Graph) -> Graph:
     try:
-        return map_graphs(graph, p.run)
+        return p.run(graph) if p.inward else map_graphs(graph, p.run)
     except Exception as error:
         error.add_note(f"in the pass {p.name}; to see what it was given, {_again()}")
         raise

@@ -51,7 +51,8 @@ def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
           return %0
         }
     """
-    kept = _Choice(graph).made()
+    updated = (v for v, u in zip(graph.variables, graph.updates, strict=True) if u is not None)
+    kept = Choice(graph, frozenset((*graph.inputs, *updated))).made()
     inputs = {node: ops.input(type=node.tensor_type, name=f"prepared{i}") for i, node in enumerate(kept)}
     prepare = Graph((), graph.variables, (None,) * len(graph.variables), tuple(kept))
     rest = graph.rebuild(lambda node, new: inputs.get(node) or with_inputs(node, new))
@@ -71,17 +72,15 @@ class _Effort:
         return sum(node.tensor_type.nbytes for node in self.reads)
 
 
-class _Choice:
-    """Which lasting nodes are worth keeping."""
+class Choice:
+    """Which lasting nodes of a graph are worth keeping: of those that depend on none of the sources that change."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, changing: frozenset[Node]) -> None:
         self.graph = graph
-        self.efforts = self._lasting()
+        self.efforts = self._lasting(changing)
 
-    def _lasting(self) -> dict[Node, _Effort]:
+    def _lasting(self, changing: frozenset[Node]) -> dict[Node, _Effort]:
         """All lasting nodes, inputs first, with the effort that they take."""
-        updated = {v for v, u in zip(self.graph.variables, self.graph.updates, strict=True) if u is not None}
-        changing = updated.union(self.graph.inputs)
         lasting: dict[Node, _Effort] = {}
         for node in self.graph.nodes:
             if node not in changing and all(i in lasting for i in node.inputs):

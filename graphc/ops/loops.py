@@ -8,54 +8,16 @@ axis. How loops are differentiated is told in `loop_gradients.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..dataclass import dataclass
 from ..errors import CompileError
 from ..evaluate import evaluate_graph
 from ..ir import Graph
 from ..op import Kind, Op
 from ..types import TensorType, TupleType, Type, bool_, int64
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LoopInputs(Generic[T]):
-    """The inputs of a loop, or anything that there is one of for each of them. `steps`: of a counted scan."""
-
-    consts: tuple[T, ...]
-    carries: tuple[T, ...]
-    slices: tuple[T, ...]
-    steps: tuple[T, ...] = ()
-
-    @staticmethod
-    def of(inputs: Sequence[T], consts: int, carries: int, counted: bool = False) -> LoopInputs[T]:
-        """The inputs of a node in their order: steps, consts, carries, slices. Of a body there are no steps."""
-        first = int(counted)
-        middle, last = first + consts, first + consts + carries
-        steps, rest = tuple(inputs[:first]), tuple(inputs[last:])
-        return LoopInputs(tuple(inputs[first:middle]), tuple(inputs[middle:last]), rest, steps)
-
-    @property
-    def all(self) -> tuple[T, ...]:
-        """In the order of the node's inputs."""
-        return (*self.steps, *self.consts, *self.carries, *self.slices)
-
-
-def stacked(type_: TensorType, length: int) -> TensorType:
-    """The type of so many of these, along a new first axis."""
-    return type_.with_shape((length, *type_.shape))
-
-
-def require_closed(op: str, name: str, graph: Graph, inputs: Sequence[TensorType]) -> None:
-    """Raise CompileError unless the graph has no state, and inputs of these types."""
-    found = [i.type for i in graph.inputs]
-    if graph.variables or found != list(inputs):
-        got = f"({', '.join(map(str, found))}) for ({', '.join(map(str, inputs))})"
-        raise CompileError(f"the {name} of {op} is closed, and takes what {op} gives it", got=got)
+from .bodies import LoopInputs, require_closed, stacked
+from .loop_gradients import scan_vjp, while_vjp
 
 
 def _require_carried(op: str, body: Graph, carries: Sequence[TensorType]) -> None:
@@ -113,7 +75,7 @@ def _stacks(body: Graph, carries: int, length: int) -> list[np.ndarray]:
 #
 # Iterations take the rows 0, 1, …, steps − 1, or from steps − 1 down to 0 if `reverse`. Without iterations, carries are
 # what they were at the start. Rows of ys that no iteration has made are 0. `steps`, an int64, is taken as 0 … length.
-scan: Op = Op("scan", Kind.CONTROL, infer=_scan_type, reference=_scan)
+scan: Op = Op("scan", Kind.CONTROL, infer=_scan_type, reference=_scan, vjp=scan_vjp)
 
 
 def _while_type(
@@ -162,12 +124,4 @@ def _while(
 #
 # `steps`, an int64, is the number of iterations that there were. Only with `max_steps`, which is then the number of
 # their rows, there may be ys; iteration i makes row i, and rows that none has made are 0.
-while_loop: Op = Op("while_loop", Kind.CONTROL, infer=_while_type, reference=_while)
-
-
-def loop_attrs(inputs: LoopInputs[Any], body: Graph, length: int, *, reverse: bool = False) -> dict[str, Any]:
-    """The attrs of a scan over these inputs."""
-    return {
-        "body": body, "consts": len(inputs.consts), "carries": len(inputs.carries), "length": length,
-        "reverse": reverse, "counted": bool(inputs.steps),
-    }  # fmt: skip
+while_loop: Op = Op("while_loop", Kind.CONTROL, infer=_while_type, reference=_while, vjp=while_vjp)
