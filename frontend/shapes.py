@@ -115,7 +115,8 @@ def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
 @operation
 def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
     """x repeated along new axes and axes of size 1. Raises ShapeError where it does not fit."""
-    x, wanted = as_tensor(x), wholes(shape, "a shape is made of whole numbers")
+    x, rule = as_tensor(x), "a shape is made of whole numbers ≥ 0"
+    wanted = tuple(as_count(n, rule) for n in wholes(shape, rule))
     if broadcast_shape(x.shape, wanted) != wanted:
         raise ShapeError("broadcast_to needs a shape that x broadcasts to", got=f"{x.type} to {wanted}")
     return stretch(x, wanted)

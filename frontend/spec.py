@@ -83,7 +83,13 @@ def spec(shape: Sequence[Size], dtype: DTypeLike = "float32") -> Spec:
 def _size(size: Size) -> Size:
     if size is None or isinstance(size, str):
         return size
-    number = -1 if isinstance(size, bool | np.bool_) or not hasattr(size, "__index__") else operator.index(size)
+    return fixed_size(size, "a size in a spec is a number ≥ 0, a name, or None for the batch")
+
+
+def fixed_size(size: object, rule: str) -> int:
+    """A size as a number. Raises ShapeError with the rule for anything but a whole number ≥ 0."""
+    is_whole = not isinstance(size, bool | np.bool_) and hasattr(size, "__index__")
+    number = operator.index(size) if is_whole else -1  # type: ignore[arg-type]
     if number < 0:
-        raise ShapeError("a size in a spec is a number ≥ 0, a name, or None for the batch", got=brief(size))
+        raise ShapeError(rule, got=brief(size))
     return number

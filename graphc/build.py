@@ -15,7 +15,7 @@ from .errors import OptionError, ShapeError, UnsupportedError
 from .frontend import pytree
 from .frontend.guards import Attribute
 from .frontend.location import stack_level
-from .frontend.spec import Spec
+from .frontend.spec import Spec, fixed_size, spec
 
 if TYPE_CHECKING:
     from .specialization import Specialization
@@ -32,10 +32,14 @@ class Kind(Enum):
 def fix_sizes(inputs: Sequence[Any], batch: int | None, sizes: Mapping[str, int]) -> list[Any]:
     """The inputs with every size of their specs fixed.
 
-    Raises ShapeError that lists the sizes that are still open, or that are given but in no spec.
+    Raises ShapeError that lists the sizes that are still open, or that are given but in no spec, and for one that is no
+    number.
     """
-    known: dict[str | None, int] = {None: batch} if batch is not None else {}
-    known.update(sizes)
+    if not isinstance(sizes, Mapping):
+        raise ShapeError('sizes are given by name, as in sizes={"time": 10}', got=brief(sizes))
+    given: dict[str | None, int] = {} if batch is None else {None: batch}
+    given.update(sizes)
+    known = {name: fixed_size(size, "a size is a whole number ≥ 0") for name, size in given.items()}
     leaves = pytree.leaves(list(inputs))
     open_sizes = dict.fromkeys(s for leaf in leaves if isinstance(leaf, Spec) for s in leaf.open_sizes)
     described = ", ".join(str(leaf) for leaf in leaves if isinstance(leaf, Spec))
@@ -48,7 +52,7 @@ def fix_sizes(inputs: Sequence[Any], batch: int | None, sizes: Mapping[str, int]
     if unknown := [s for s in known if s not in open_sizes]:
         raise ShapeError("a size is given that no input leaves open", got=f"{_named(unknown)}, with {described}")
     fixed = [
-        Spec(tuple(s if isinstance(s, int) else known[s] for s in leaf.shape), leaf.dtype)
+        spec(tuple(s if isinstance(s, int) else known[s] for s in leaf.shape), leaf.dtype)
         if isinstance(leaf, Spec)
         else leaf
         for leaf in leaves

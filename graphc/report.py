@@ -14,6 +14,8 @@ from .kernel import KernelKind
 from .schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Step, named_blocks
 from .work import flops, nbytes, slot_bytes
 
+DEEPEST = 20  # loops in loops that are shown further to the right
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -49,10 +51,14 @@ class StepReport:
         rows += [f"    plan: {p}" for p in self.plan]
         rows += [f"    slow: {n}" for n in self.notes]
         rows += [f"    apart: {r}" for r in self.reasons]
-        return "\n".join("  " * self.depth + row for row in rows)
+        return "\n".join(self.indent + row for row in rows)
 
     def __repr__(self) -> str:
         return str(self)
+
+    @property
+    def indent(self) -> str:
+        return "  " * min(self.depth, DEEPEST)
 
     def _speed(self, seconds: float) -> str:
         if not seconds:
@@ -107,7 +113,7 @@ class Report:
 
 def _numbered(number: int, step: StepReport, total: float) -> str:
     text = str(step)
-    indent = "  " * step.depth
+    indent = step.indent
     if step.seconds is not None:
         text = text.replace("    time: ", f"    time: {100 * step.seconds / total:.0f} %, ", 1)
     return f"{indent}{number}. {text.removeprefix(indent)}"

@@ -46,7 +46,9 @@ TOO_LARGE: dict[str, Callable[[], Any]] = {
 CASES = [("axes", n, f) for n, f in TOO_MANY_AXES.items()] + [("bytes", n, f) for n, f in TOO_LARGE.items()]
 
 
-@pytest.mark.parametrize(("limit", "name", "make"), CASES, ids=[f"{limit} {name}" for limit, name, _ in CASES])
+@pytest.mark.parametrize(
+    ("limit", "name", "make"), CASES, ids=[f"{limit} {name}" for limit, name, _ in CASES]
+)
 def test_limits(limit: str, name: str, make: Callable[[], Any]) -> None:
     for call in (make, lambda: gx.trace(make), gx.compile(make)):
         with pytest.raises(ShapeError, match=f"a tensor has at most .* {limit}") as error:
@@ -71,7 +73,9 @@ EMPTY: list[tuple[Any, float]] = [
 
 
 @pytest.mark.parametrize(("function", "value"), EMPTY, ids=[f.__name__ for f, _ in EMPTY])
-@pytest.mark.parametrize(("shape", "axis"), [((2, 0), 1), ((0,), 0), ((0, 3), None), ((0, 0), 0), ((0, 3), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((2, 0), 1), ((0,), 0), ((0, 3), None), ((0, 0), 0), ((0, 3), 1)]
+)
 def test_reductions_of_nothing(function: Any, value: float, shape: Any, axis: Any) -> None:
     x = np.zeros(shape, np.float32)
     kept = () if axis is None else tuple(n for a, n in enumerate(shape) if a != axis)
@@ -103,3 +107,14 @@ def test_specs_have_limits() -> None:
     for shape in ((*LONG, None), (2**62, "time")):
         with pytest.raises(ShapeError, match="at most"):
             gx.spec(shape)
+
+
+def test_sizes_below_zero() -> None:
+    for make in (
+        lambda: gx.zeros(-1),
+        lambda: gx.broadcast_to(gx.ones(1), (-1,)),
+        lambda: gx.tile(gx.ones(1), -1),
+    ):
+        for call in (make, lambda make=make: gx.trace(make)):
+            with pytest.raises(ShapeError, match="≥ 0"):
+                call()
