@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +16,16 @@ from .binary import add, divide, less, multiply, subtract
 from .dtypes import finfo
 from .emit import as_tensor, cast
 from .location import with_user_line
-from .optimizer import HyperparameterError, Optimizer, ParameterGroup, Parameters, flag, hyperparameter
+from .optimizer import (
+    HyperparameterError,
+    Optimizer,
+    ParameterGroup,
+    Parameters,
+    Update,
+    flag,
+    hyperparameter,
+)
+from .repeated import Repeated
 from .searching import where
 from .tensor import Tensor
 from .unary import abs, sqrt, square
@@ -25,7 +37,43 @@ def _as(x: Variable | Tensor, dtype: DType) -> Tensor:
     return cast(as_tensor(x), dtype)
 
 
-class SGD(Optimizer):
+class _Alike(Optimizer):
+    """What SGD and Adam share: the update of a parameter is a function of the parameter, its gradient and its moments,
+    the same for all parameters of a group. So it is traced for one of each type, and copied for the others."""
+
+    @abstractmethod
+    def moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
+        """The moments of parameter `number`."""
+
+    @abstractmethod
+    def step(
+        self, group: ParameterGroup, parameter: Tensor, gradient: Tensor, *moments: Tensor | Variable
+    ) -> tuple[Tensor, ...]:
+        """The new values of the parameter and of its moments."""
+
+    def updated(self, group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
+        return self._assigned(group, number, self.step(group, parameter, gradient, *self.moments_of(group, number)))
+
+    def updates(self) -> Update:
+        if type(self).__module__ != __name__:  # what a user's own class does may be more, or differ from call to call
+            return self.updated
+        steps = {id(group): Repeated(partial(self.step, group)) for group in self.param_groups}
+
+        def updated(group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
+            found = steps[id(group)](parameter, gradient, *self.moments_of(group, number))
+            return self._assigned(group, number, found)
+
+        return updated
+
+    def _assigned(self, group: ParameterGroup, number: int, new: Sequence[Tensor]) -> Tensor:
+        """Of the new values, that of the parameter; the moments get theirs."""
+        parameter, *values = new
+        for moment, value in zip(self.moments_of(group, number), values, strict=True):
+            moment.assign(value)
+        return parameter
+
+
+class SGD(_Alike):
     """p ← p − lr · g, with g + weight_decay · p for g; with momentum, v ← momentum · v + (1 − dampening) · g for g.
 
     As PyTorch's. The momentum can be changed later only if it is not 0 at first, since it needs memory.
@@ -59,23 +107,28 @@ class SGD(Optimizer):
         if group.has_velocities:
             group.steps.assign(add(group.steps, 1))
 
-    def updated(self, group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
+    def moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
+        return (self.velocities[number],) if group.has_velocities else ()
+
+    def step(
+        self, group: ParameterGroup, parameter: Tensor, gradient: Tensor, *moments: Tensor | Variable
+    ) -> tuple[Tensor, ...]:
         dtype = parameter.dtype
         gradient = add(gradient, multiply(parameter, _as(group["weight_decay"], dtype)))
-        if group.has_velocities:
-            gradient = self._with_momentum(group, self.velocities[number], gradient, dtype)
-        return subtract(parameter, multiply(gradient, _as(group["lr"], dtype)))
+        new = [self._velocity(group, velocity, gradient) for velocity in moments]
+        for velocity in new:
+            ahead = group["nesterov"]
+            gradient = add(gradient, multiply(velocity, _as(group["momentum"], dtype))) if ahead else velocity
+        return subtract(parameter, multiply(gradient, _as(group["lr"], dtype))), *new
 
-    def _with_momentum(self, group: ParameterGroup, velocity: Variable, gradient: Tensor, dtype: DType) -> Tensor:
+    def _velocity(self, group: ParameterGroup, velocity: Tensor | Variable, gradient: Tensor) -> Tensor:
         """PyTorch's first step takes the whole gradient, without dampening."""
-        momentum = _as(group["momentum"], dtype)
+        momentum = _as(group["momentum"], gradient.dtype)
         share = where(group.steps.value == 1, 1.0, subtract(1.0, group["dampening"]))
-        new = _settled(add(multiply(velocity, momentum), multiply(gradient, cast(share, dtype))))
-        velocity.assign(new)
-        return add(gradient, multiply(new, momentum)) if group["nesterov"] else new
+        return _settled(add(multiply(velocity, momentum), multiply(gradient, cast(share, gradient.dtype))))
 
 
-class Adam(Optimizer):
+class Adam(_Alike):
     """Adaptive moments (Kingma and Ba, 2015), as PyTorch's: weight_decay · p is added to the gradient.
 
     m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  p ← p − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + eps)
@@ -102,15 +155,20 @@ class Adam(Optimizer):
         group.beta1_power.assign(multiply(group.beta1_power, group["beta1"]))
         group.beta2_power.assign(multiply(group.beta2_power, group["beta2"]))
 
-    def updated(self, group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
+    def moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
+        return self.first_moments[number], self.second_moments[number]
+
+    def step(
+        self, group: ParameterGroup, parameter: Tensor, gradient: Tensor, *moments: Tensor | Variable
+    ) -> tuple[Tensor, ...]:
         dtype = parameter.dtype
         gradient = self.regularized(group, parameter, gradient)
-        first = _mixed(self.first_moments[number], gradient, group["beta1"])
-        second = _mixed(self.second_moments[number], square(gradient), group["beta2"])
+        first = _mixed(moments[0], gradient, group["beta1"])
+        second = _mixed(moments[1], square(gradient), group["beta2"])
         rate = _as(divide(group["lr"], subtract(1.0, group.beta1_power)), dtype)
         scale = _as(divide(1.0, sqrt(subtract(1.0, group.beta2_power))), dtype)
         step = divide(multiply(first, rate), add(multiply(sqrt(second), scale), _as(group["eps"], dtype)))
-        return subtract(self.decayed(group, parameter), step)
+        return subtract(self.decayed(group, parameter), step), first, second
 
     def regularized(self, group: ParameterGroup, parameter: Tensor, gradient: Tensor) -> Tensor:
         """The gradient with weight decay as part of the loss."""
@@ -139,12 +197,10 @@ class AdamW(Adam):
         return multiply(parameter, _as(share, parameter.dtype))
 
 
-def _mixed(moment: Variable, new: Tensor, beta: Variable) -> Tensor:
-    """moment ← beta · moment + (1 − beta) · new."""
+def _mixed(moment: Tensor | Variable, new: Tensor, beta: Variable) -> Tensor:
+    """beta · moment + (1 − beta) · new."""
     share = _as(subtract(1.0, beta), new.dtype)
-    result = _settled(add(multiply(moment, _as(beta, new.dtype)), multiply(new, share)))
-    moment.assign(result)
-    return result
+    return _settled(add(multiply(moment, _as(beta, new.dtype)), multiply(new, share)))
 
 
 def _settled(average: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -31,6 +31,7 @@ from .watch import Watched
 from .words import Place, leading_on, names_of, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
+Update: TypeAlias = "Callable[[ParameterGroup, int, Tensor, Tensor], Tensor]"
 
 
 class HyperparameterError(NumberError):
@@ -292,11 +293,12 @@ class Optimizer(Watched):
                 raise ShapeError(f"a gradient has its parameter's shape: {name} is {parameter.type}", got=str(g.type))
         for group in self._groups:
             self.begin(group)
+        updated = self.updates()
         for number, (parameter, gradient) in enumerate(zip(self._parameters, given, strict=True)):
             if gradient is not None:
                 group = self._groups[self._group_numbers[number]]
                 dtype = parameter.dtype.computes_as
-                new = self.updated(group, number, cast(parameter.value, dtype), cast(gradient, dtype))
+                new = updated(group, number, cast(parameter.value, dtype), cast(gradient, dtype))
                 parameter.assign(cast(new, parameter.dtype))
 
     def _in_order(self, gradients: Any) -> list[Any]:
@@ -316,6 +318,10 @@ class Optimizer(Watched):
     def updated(self, group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
         """The new value of parameter `number`, which is in this group: `group["lr"]` and the like are its
         hyperparameters. Both tensors are of the dtype that the update computes in."""
+
+    def updates(self) -> Update:
+        """`updated`, for the parameters of one `apply`."""
+        return self.updated
 
     def moments(self, name: str) -> tuple[Variable, ...]:
         """Zeros like each parameter, in the dtype that updates compute in."""
