@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .brief import brief
 from .errors import PathError
 
 
 def destination(path: str | os.PathLike[str]) -> Path:
     """Where a file of this name is to be put: links followed. Raises PathError for what is there and no file."""
+    _check_name(path)
     place = Path(os.path.realpath(path))
     with contextlib.suppress(FileNotFoundError):
         mode = os.stat(place).st_mode
@@ -65,12 +67,21 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to read. Raises PathError for a device or pipe, which may never end, OSError for what can't be opened."""
+    """A file to read. Raises PathError for a folder, and for a device or pipe, which may never end; OSError for what
+    can't be opened."""
+    _check_name(path)
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise PathError(f"{path} is no file that can be read as a whole", got=_kind(mode))
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise PathError(f"{path} is no file that can be read as a whole", got=_kind(os.fstat(handle).st_mode))
         yield file
+
+
+def _check_name(path: str | os.PathLike[str]) -> None:
+    if "\0" in os.fsdecode(path):
+        raise PathError("the name of a file holds no NUL", got=brief(os.fsdecode(path)))
 
 
 def _kind(mode: int) -> str:
