@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from graphc import ops
 from graphc.errors import ShapeError
-from graphc.types import DTypeLike, int64
+from graphc.ops.contraction import can_give
+from graphc.types import DType, DTypeLike, as_dtype, int64
 
 from .binary import multiply, subtract
 from .emit import (
@@ -37,43 +39,70 @@ from .tensor import Tensor
 
 
 @recorded
-def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def matmul(x1: ArrayLike, x2: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """The matrix product of the last two axes, for each element of the others, which broadcast.
 
-    A vector is a row on the left and a column on the right, and the result lacks that axis.
+    A vector is a row on the left and a column on the right, and the result lacks that axis. `dtype` is what products
+    are summed in, and the result's: float32 of 16-bit floats and int32 of 8-bit integers take the narrow numbers as
+    they are, which is fastest where machines have instructions for it; inputs of other dtypes are converted to it.
     """
-    a, b = operands(x1, x2)
+    return _matmul(*_factors(x1, x2, dtype))
+
+
+def _matmul(a: Tensor, b: Tensor, result: DType) -> Tensor:
     if not a.shape or not b.shape:
         raise _mismatch("matmul needs at least one axis", a, b)
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise _mismatch("matmul needs as many columns on the left as rows on the right", a, b)
-    if a.ndim == 1 or b.ndim == 1:
-        return _with_vector(a, b)
-    if b.ndim == 2:  # the left one's leading axes are all rows of one product: no batch axes are needed
-        return emit(ops.dot_general, a, b, contract=((a.ndim - 1,), (0,)), batch=((), ()))
-    leading = broadcast_shape(a.shape[:-2], b.shape[:-2])
-    a, b = stretch(a, leading + a.shape[-2:]), stretch(b, leading + b.shape[-2:])
-    n = len(leading)
-    axes = tuple(range(n))
-    return emit(ops.dot_general, a, b, contract=((n + 1,), (n,)), batch=(axes, axes))
+    if a.ndim > 1 and b.ndim > 2:
+        leading = broadcast_shape(a.shape[:-2], b.shape[:-2])
+        a, b = stretch(a, leading + a.shape[-2:]), stretch(b, leading + b.shape[-2:])
+        n = len(leading)
+        return _dot(a, b, ((n + 1,), (n,)), (tuple(range(n)), tuple(range(n))), result)
+    if b.ndim > 2:
+        return squeeze(_matmul(expand_dims(a, 0), b, result), -2)
+    # The left one's leading axes are all rows of one product: no batch axes are needed.
+    return _dot(a, b, ((a.ndim - 1,), (0,)), ((), ()), result)
 
 
-def _with_vector(a: Tensor, b: Tensor) -> Tensor:
-    if b.ndim == 1:
-        return emit(ops.dot_general, a, b, contract=((a.ndim - 1,), (0,)), batch=((), ()))
-    return (
-        squeeze(matmul(expand_dims(a, 0), b), -2)
-        if b.ndim > 2
-        else emit(ops.dot_general, a, b, contract=((0,), (0,)), batch=((), ()))
-    )
+def _factors(x1: ArrayLike, x2: ArrayLike, dtype: DTypeLike | None) -> tuple[Tensor, Tensor, DType]:
+    """The inputs of a product, and the dtype of its result."""
+    if dtype is None:
+        a, b = operands(x1, x2)
+        return a, b, a.dtype
+    result = as_dtype(dtype)
+    a, b = as_tensor(x1), as_tensor(x2)
+    if not can_give(a.dtype, b.dtype, result):
+        a, b = operands(a, b, dtype=result)
+    return a, b, result
+
+
+def _dot(
+    a: Tensor,
+    b: Tensor,
+    contract: tuple[tuple[int, ...], tuple[int, ...]],
+    batch: tuple[tuple[int, ...], tuple[int, ...]],
+    result: DType,
+) -> Tensor:
+    if result is a.dtype:
+        return emit(ops.dot_general, a, b, contract=contract, batch=batch)
+    return emit(ops.dot_general, a, b, contract=contract, batch=batch, result=result)
 
 
 @recorded
 def tensordot(
-    x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    axes: int | tuple[Sequence[int], Sequence[int]] = 2,
+    dtype: DTypeLike | None = None,
 ) -> Tensor:
-    """Products summed over pairs of axes: the last n of x1 with the first n of x2, or as named."""
-    a, b = operands(x1, x2)
+    """Products summed over pairs of axes: the last n of x1 with the first n of x2, or as named.
+
+    `dtype` as in matmul.
+    """
+    a, b, result = _factors(x1, x2, dtype)
     if not isinstance(axes, list | tuple):
         n = whole(axes, "tensordot takes a number of axes, or two sequences of them")
         if not 0 <= n <= min(a.ndim, b.ndim):
@@ -86,7 +115,7 @@ def tensordot(
         )
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         raise _mismatch("tensordot needs axes of equal sizes", a, b)
-    return emit(ops.dot_general, a, b, contract=(tuple(left), tuple(right)), batch=((), ()))
+    return _dot(a, b, (tuple(left), tuple(right)), ((), ()), result)
 
 
 @recorded
@@ -169,14 +198,14 @@ def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
 
 
 @recorded
-def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
+def einsum(subscripts: str, /, *arrays: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """Einstein's sum of one or two arrays: letters name axes, and those missing on the right are summed over.
 
-    The right side must be given ("ij,jk->ik"); a letter may stand once in each array.
+    The right side must be given ("ij,jk->ik"); a letter may stand once in each array. `dtype` as in matmul.
     """
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    xs = list(operands(*arrays))
+    *xs, own = _factors(*arrays, dtype) if len(arrays) == 2 else _alone(arrays, dtype)
     if (
         not arrow
         or len(terms) != len(xs)
@@ -191,7 +220,6 @@ def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
         )
     if len(xs) == 1:
         return _arranged(_summed(xs[0], terms[0], set(result)), result)
-    own = xs[0].dtype
     if any(c not in result and inputs.count(c) == 1 for c in inputs):  # sums before the product are not its result
         xs = [cast(x, own.computes_as) for x in xs]
     (a, s), (b, t) = (
@@ -202,21 +230,27 @@ def einsum(subscripts: str, /, *arrays: ArrayLike) -> Tensor:
     contract = [c for c in s if c in t and c not in result]
     if any(a.shape[s.index(c)] != b.shape[t.index(c)] for c in batch + contract):
         raise _mismatch(f"einsum {subscripts!r} needs equal sizes for equal letters", a, b)
-    product = emit(
-        ops.dot_general,
+    product = _dot(
         a,
         b,
-        contract=(tuple(s.index(c) for c in contract), tuple(t.index(c) for c in contract)),
-        batch=(tuple(s.index(c) for c in batch), tuple(t.index(c) for c in batch)),
+        (tuple(s.index(c) for c in contract), tuple(t.index(c) for c in contract)),
+        (tuple(s.index(c) for c in batch), tuple(t.index(c) for c in batch)),
+        a.dtype if a.dtype is own.computes_as else own,
     )
     letters = "".join([*batch, *(c for c in s if c not in t), *(c for c in t if c not in s)])
     return _arranged((cast(product, own), letters), result)
 
 
+def _alone(arrays: Sequence[ArrayLike], dtype: DTypeLike | None) -> tuple[Any, ...]:
+    """Arrays that are no two factors, and their dtype."""
+    xs = operands(*arrays, dtype=None if dtype is None else as_dtype(dtype))
+    return *xs, xs[0].dtype
+
+
 def _summed(x: Tensor, letters: str, kept: set[str]) -> tuple[Tensor, str]:
-    """Without the axes that no other place needs."""
+    """Without the axes that no other place needs; integers wrap in their own dtype, as in products."""
     gone = [i for i, c in enumerate(letters) if c not in kept]
-    return (sum(x, axis=gone) if gone else x), "".join(c for c in letters if c in kept)
+    return (sum(x, axis=gone, dtype=x.dtype) if gone else x), "".join(c for c in letters if c in kept)
 
 
 def _arranged(named: tuple[Tensor, str], result: str) -> Tensor:

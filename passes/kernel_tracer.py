@@ -380,11 +380,10 @@ class KernelTracer:
         pieces = lowering.operands(index, contracted, *_types(node), **node.attrs)
         a, b = (self._operand(node.inputs[p.input], p) for p in pieces)
         dtype = node.dtype.computes_as
-        narrow = node.dtype if dtype is not node.dtype else dtype
         if not self.contracted:  # an outer product
             a, b = self.converted(a, dtype), self.converted(b, dtype)
             return self.apply(record("multiply", _multiply, (dtype, dtype)), a, b)
-        a, b = self.converted(a, narrow), self.converted(b, narrow)
+        a, b = (self.converted(x, node.inputs[p.input].dtype) for x, p in zip((a, b), pieces, strict=True))
         return self.add(Dot((a, b), self.contracted, dtype))
 
     def _operand(self, node: Node, piece: Piece) -> int:

@@ -13,6 +13,7 @@ from graphc.types import DType
 
 from .microkernel import MOST_ROWS, Strides, Tile, register_tile
 from .target import Target
+from .words import Words, words_for
 
 # Measured on one core with AVX2 at 100 GFLOP/s; what they weigh against each other scales alike elsewhere.
 FEW_COLUMNS = 4  # up to so many, products of operands that lie along k are better summed vector by vector
@@ -77,10 +78,12 @@ class Operand:
 
     `free` is the tiled axis that only it varies over, `outer` are its other axes that are not contracted.
     `strides` says how it lies in memory, if tiles could read it there. `vectors` is whether tiles read it by whole
-    vectors (columns) or by single elements (rows). Panels are padded to whole vectors of `lanes`.
+    vectors (columns) or by single elements (rows). Panels are padded to whole vectors of `lanes`. `element` is the
+    dtype that is multiplied. Where k goes by words, strides, widths and sizes count words.
     """
 
     value: int
+    element: DType
     free: Axis
     outer: tuple[Axis, ...]
     strides: Strides | None
@@ -116,7 +119,8 @@ class Blocking:
     """The plan of a contraction: `rows` and `columns` are its operands.
 
     A work unit is a block of `row_tiles` × `column_tiles` register tiles at one point of the outer axes. Its sums are
-    made in chunks of `chunk` along k, so that a chunk of a column panel stays in the first cache.
+    made in chunks of `chunk` along k, so that a chunk of a column panel stays in the first cache. With `words`, k goes
+    by words of several neighbours, which are as large as an element of `dtype`: `depth` and `chunk` count those.
     """
 
     dot: int
@@ -129,6 +133,7 @@ class Blocking:
     chunk: int
     row_tiles: int
     column_tiles: int
+    words: Words | None = None
 
     @property
     def operands(self) -> tuple[Operand, Operand]:
@@ -136,8 +141,13 @@ class Blocking:
 
     @property
     def depth(self) -> int:
-        """Elements along k, all contracted axes as one."""
-        return axes_size(self.contracted)
+        """Elements (or words) along k, all contracted axes as one."""
+        return -(-axes_size(self.contracted) // self.word)
+
+    @property
+    def word(self) -> int:
+        """Elements of a word; 1 where k goes by single ones."""
+        return self.words.size if self.words else 1
 
     @property
     def chunks(self) -> int:
@@ -159,7 +169,7 @@ class Blocking:
 
     @property
     def work(self) -> int:
-        """Multiply-adds."""
+        """Multiply-adds; one takes a word."""
         return axes_size(self.outer) * self.rows.free.size * self.columns.free.size * self.depth
 
     @property
@@ -183,7 +193,8 @@ class Blocking:
             return f"{operand.free.name}:{lengths} {'packed' if operand.packed else 'in place'}"
 
         return (
-            f"rows {side(self.rows)}, columns {side(self.columns)}, k {self.depth} in chunks of {self.chunk}, "
+            f"rows {side(self.rows)}, columns {side(self.columns)}, k {axes_size(self.contracted)} in chunks of "
+            f"{self.chunk * self.word}, {f'{self.word} at a time, ' if self.words else ''}"
             f"blocks of {self.row_tiles}×{self.column_tiles} tiles, {self.units} units"
         )
 
@@ -199,6 +210,8 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     if sides is None or any(a.size == 0 for a in (*kernel.parallel, *dot.axes)):
         return None
     (left, row_axis), (right, column_axis) = sides
+    words = _words(kernel, dot, (left, right), target)
+    elements = words.elements if words else (dot.dtype, dot.dtype)
     row_cut = Cut.evenly(row_axis.size, MOST_ROWS)
     tile = register_tile(target, dot.dtype, row_cut.first)
     column_cut = Cut.with_rest(column_axis.size, tile.columns)
@@ -207,16 +220,18 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
         mine = tuple(a for a in outer if a in kernel.axes[value])
         lanes = tile.lanes if vectors else min(tile.lanes, PANEL_ROWS)
-        return Operand(value, free, mine, _strides(kernel, value, free, dot), cut, lanes, vectors)
+        element = elements[vectors]
+        strides = _strides(kernel, value, element, free, dot.axes, words.size if words else 1)
+        return Operand(value, element, free, mine, strides, cut, lanes, vectors)
 
     rows, columns = operand(left, row_axis, row_cut, False), operand(right, column_axis, column_cut, True)
-    if column_axis.size <= FEW_COLUMNS and rows.lies_along_k and columns.lies_along_k:
+    if column_axis.size <= FEW_COLUMNS and rows.lies_along_k and columns.lies_along_k and not words:
         return None
-    depth = axes_size(dot.axes)
+    depth = axes_size(dot.axes) // (words.size if words else 1)
     rows = replace(rows, packed=_is_worth_packing(rows, columns, depth, dot.dtype, target))
     columns = replace(columns, packed=_is_worth_packing(columns, rows, depth, dot.dtype, target))
     tiles = rows.cut.count, columns.cut.count
-    plan = Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, depth, *tiles)
+    plan = Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, max(1, depth), *tiles, words)
     return _with_blocks(plan, target)
 
 
@@ -285,13 +300,29 @@ def _evenly(count: int, most: int) -> int:
     return -(-count // -(-count // most))
 
 
-def _strides(kernel: Kernel, number: int, free: Axis, dot: Dot) -> Strides | None:
-    """How an operand lies in memory: only where it is a load of the sum's dtype, unguarded and linear."""
-    value = kernel.values[number]
-    if not isinstance(value, Load) or value.bounds or value.dtype is not dot.dtype or len(dot.axes) != 1:
+def _words(kernel: Kernel, dot: Dot, sides: tuple[int, int], target: Target) -> Words | None:
+    """What k goes by, if not by single elements. A word's elements are neighbours on the last contracted axis."""
+    rows, columns = (kernel.dtypes[value] for value in sides)
+    words = words_for(target, rows, columns, dot.dtype)
+    if words is None or not dot.axes or (len(dot.axes) > 1 and dot.axes[-1].size % words.size):
         return None
-    (k,) = dot.axes
+    return words
+
+
+def _strides(
+    kernel: Kernel, number: int, element: DType, free: Axis, contracted: tuple[Axis, ...], word: int
+) -> Strides | None:
+    """How an operand lies in memory: only where it is a load of what is multiplied, unguarded and linear, and where
+    its words lie as such."""
+    value = kernel.values[number]
+    if not isinstance(value, Load) or value.bounds or value.dtype is not element or len(contracted) != 1:
+        return None
+    (k,) = contracted
     index: Index = value.index
     if not (index.is_linear_in(free) and index.is_linear_in(k)):
         return None
-    return Strides(index.coefficient(free), index.coefficient(k))
+    strides = Strides(index.coefficient(free), index.coefficient(k))
+    if word == 1:
+        return strides
+    is_whole = strides.depth == 1 and not (strides.free % word or k.size % word)
+    return Strides(strides.free // word, 1) if is_whole else None

@@ -98,7 +98,7 @@ def _write_product(parts: _Parts) -> None:
     blocking = parts.blocking
     slots = (*range(len(parts.kernel.slots)), *parts.panels.values())
     adds = blocking.chunks > 1
-    writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds, most_depth=blocking.chunk)
+    writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds, blocking.chunk, blocking.words)
     for rows in blocking.rows.cut.lengths:
         for columns in blocking.columns.cut.lengths:
             code = Code()

@@ -13,6 +13,7 @@ from graphc.types import DType
 from .primitives import Emitter
 from .target import Target
 from .text import Code, register_type
+from .words import Words
 
 MOST_ROWS = 6
 MOST_DEPTH = 1024  # products that a register sums up, one after the other; of more …
@@ -46,7 +47,7 @@ def register_tile(target: Target, dtype: DType, rows: int) -> Tile:
 
 @dataclass(frozen=True)
 class Strides:
-    """Where an operand's elements lie: (free index i, k) at element i·free + k·depth."""
+    """Where an operand's elements (or words) lie: (free index i, k) at element i·free + k·depth."""
 
     free: int
     depth: int
@@ -57,12 +58,17 @@ class TileWriter:
 
     `void @name(ptr a, ptr b, ptr tile, i64 depth, i1 first)`: tile[r][c] = sum over k < depth of a(r, k) · b(c, k),
     with depth ≥ 1, and `most_depth` at most. Row r of tile memory starts at r·tile.columns; columns are padded to
-    whole vectors there. `adds`: the sums are added to what tile memory holds, unless `first`.
+    whole vectors there. `adds`: the sums are added to what tile memory holds, unless `first`. With `words`, a, b and
+    depth count words of neighbours along k, and a product is the sum of theirs.
     """
 
-    def __init__(self, target: Target, dtype: DType, tile: Tile, adds: bool, most_depth: int) -> None:
+    def __init__(
+        self, target: Target, dtype: DType, tile: Tile, adds: bool, most_depth: int, words: Words | None = None
+    ) -> None:
         self.target = target
         self.dtype = dtype
+        self.words = words
+        self.align = dtype.itemsize // (words.size if words else 1)
         self.tile = tile
         self.adds = adds
         self.in_blocks = dtype.is_float and most_depth > MOST_DEPTH
@@ -102,7 +108,7 @@ class TileWriter:
         with code.loop(0, depth, carried=carried) as k:
             at_a, at_b, *sums = k.carried
             right = [
-                load_padded(code, self.dtype, code.element(at_b, self.scalar, n * lanes), width, lanes)
+                load_padded(code, self.dtype, code.element(at_b, self.scalar, n * lanes), width, lanes, self.align)
                 for n, width in enumerate(widths)
             ]
             following: list[str] = []
@@ -121,10 +127,12 @@ class TileWriter:
 
     def _spread(self, code: Code, pointer: str) -> str:
         """One element in all lanes."""
-        element = code.let(f"load {self.scalar}, ptr {pointer}")
+        element = code.let(f"load {self.scalar}, ptr {pointer}, align {self.align}")
         return Emitter(code, self.target, self.tile.lanes).splat(element, self.dtype)
 
     def _multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
+        if self.words:
+            return self.words.multiply_add(code, a, b, c, self.dtype, self.tile.lanes)
         recipe = record("multiply_add", _multiply_add, (self.dtype,) * 3)
         return Emitter(code, self.target, self.tile.lanes).recipe(recipe, (a, b, c))[0]
 
@@ -142,9 +150,9 @@ def _multiply_add(s: Builder, a: Scalar, b: Scalar, c: Scalar) -> Scalar:
     return s.fma(a, b, c)
 
 
-def load_padded(code: Code, dtype: DType, pointer: str, width: int, lanes: int) -> str:
+def load_padded(code: Code, dtype: DType, pointer: str, width: int, lanes: int, align: int) -> str:
     """A vector of `lanes` whose first `width` come from memory; nothing beyond them is read, the others are 0."""
-    loaded = code.let(f"load {register_type(dtype, width)}, ptr {pointer}, align {dtype.itemsize}")
+    loaded = code.let(f"load {register_type(dtype, width)}, ptr {pointer}, align {align}")
     return pad(code, dtype, loaded, width, lanes)
 
 

@@ -1,16 +1,18 @@
 """Packing: an operand of a contraction copied into panels, in the order in which register tiles read it.
 
 In: a kernel, its `Blocking`, one operand. Out: the body of a task whose units are groups of panels. A panel is one
-tile of the operand's cut: panel p, whose tile starts at s, holds element (i, k) at (p·depth + k)·width + (i − s). The
-operand may be any value, so converting, guarding and gathering happen here, and never in the tiles.
+tile of the operand's cut: panel p, whose tile starts at s, holds element (i, k) at (p·depth + k)·width + (i − s). Where
+k goes by words, these are words, and what is missing of the last one is 0. The operand may be any value, so converting,
+guarding and gathering happen here, and never in the tiles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
-from graphc.index import axes_size
+from graphc.index import Axis, axes_size
 from graphc.kernel import Kernel, Load
 from graphc.types import DType
 
@@ -24,6 +26,7 @@ from .target import Target
 from .text import Code, register_type
 from .units import tile_place, unit_place
 from .values import Values
+from .words import as_words
 
 GROUP = 64  # elements of a unit along the free axis: runs long enough to read, and few panels to write side by side
 GRAIN = 1 << 14  # elements, about 5 µs
@@ -41,6 +44,14 @@ def packing_grain(operand: Operand, depth: int) -> int:
 def _group(operand: Operand) -> int:
     """Panels of a unit."""
     return max(1, GROUP // operand.cut.first)
+
+
+@dataclass(frozen=True)
+class _Neighbour:
+    """An element of a word, or a single one: the frame at its k, and whether there is one (empty: there is)."""
+
+    frame: Frame
+    is_there: str = ""
 
 
 class Packing:
@@ -124,28 +135,56 @@ class Packing:
                     start, _ = tile_place(code, cut, panel.index)
                     self._copy_row(inner, start, length, self._row(base, panel.index, k))
 
-    def _copy_row(self, frame: Frame, start: Number, length: int, to: str) -> None:
-        code, number, lanes = self.code, self.operand.value, self.operand.lanes
+    def _copy_row(self, frames: Sequence[_Neighbour], start: Number, length: int, to: str) -> None:
+        """A row of elements, or of words of those at all `frames`."""
+        code, lanes = self.code, self.operand.lanes
         for at in range(0, length, lanes):
             count = min(lanes, length - at)
-            values = self._values(count)
-            here = Frame(frame, {self.operand.free: code.add(start, at)} if count == 1 else None)
-            x = values.vector(values.chunk(here, start, at, count), number)
-            x = values.vectors.cast(x, self.kernel.dtypes[number], self.dtype)
+            parts = [self._element(frame, start, at, count) for frame in frames]
+            x = parts[0] if len(parts) == 1 else as_words(code, parts, self.operand.element, self.dtype, count)
             self._put(pad(code, self.dtype, x, count, lanes), code.element(to, self.scalar, at))
 
+    def _element(self, neighbour: _Neighbour, start: Number, at: int, count: int) -> str:
+        """The operand at so many places from start + at on."""
+        code, number, element, values = self.code, self.operand.value, self.operand.element, self._values(count)
+        here = Frame(neighbour.frame, {self.operand.free: code.add(start, at)} if count == 1 else None)
+        x = values.vector(values.chunk(here, start, at, count), number)
+        x = values.vectors.cast(x, self.kernel.dtypes[number], element)
+        if not neighbour.is_there:
+            return x
+        type_, zero = register_type(element, count), "0" if count == 1 else "zeroinitializer"
+        return code.let(f"select i1 {neighbour.is_there}, {type_} {x}, {type_} {zero}")
+
     @contextmanager
-    def _depths(self, frame: Frame) -> Iterator[tuple[Frame, Number]]:
-        """Loops over the contracted axes: the frame inside, and k."""
-        k: Number = 0
+    def _depths(self, frame: Frame) -> Iterator[tuple[list[_Neighbour], Number]]:
+        """Loops over the contracted axes: what lies side by side at a step of k, and the number of the step."""
+        code, word = self.code, self.blocking.word
+        place: Number = 0
         with ExitStack() as stack:
             for axis in self.blocking.contracted:
                 self._values(1).prepare(frame, self.needed)
-                loop = stack.enter_context(self.code.loop(0, axis.size))
+                is_last = axis is self.blocking.contracted[-1]
+                steps = -(-axis.size // word) if is_last else axis.size
+                loop = stack.enter_context(code.loop(0, steps))
+                place = code.add(code.multiply(place, steps), loop.index)
+                if is_last and word > 1:
+                    yield [self._neighbour(frame, axis, loop.index, n) for n in range(word)], place
+                    return
                 frame = Frame(frame, {axis: loop.index})
-                k = self.code.add(self.code.multiply(k, axis.size), loop.index)
             self._values(1).prepare(frame, self.needed)
-            yield frame, k
+            yield [_Neighbour(frame)], place
+
+    def _neighbour(self, frame: Frame, axis: Axis, step: Number, number: int) -> _Neighbour:
+        """Element `number` of a word. Beyond the axis' end it is the last one, which does not count."""
+        code, word = self.code, self.blocking.word
+        k = code.add(code.multiply(step, word), number)
+        is_there = ""
+        if axis.size % word:
+            is_there = code.let(f"icmp slt i64 {k}, {axis.size}")
+            k = code.minimum(k, axis.size - 1)
+        inner = Frame(frame, {axis: k})
+        self._values(1).prepare(inner, self.needed)
+        return _Neighbour(inner, is_there)
 
     # ---- transposing: squares of lanes × lanes go through registers ------------------------------------------
 
@@ -169,9 +208,15 @@ class Packing:
             with code.loop(0, depth, lanes) as square:
                 k = square.index if depth % lanes == 0 else code.minimum(square.index, depth - lanes)
                 there = code.element(to, self.scalar, code.multiply(k, operand.width))
-                rows = [Memory(code, lanes).load(code.element(x, self.scalar, k), self.dtype) for x in lines]
+                rows = [self._line(code.element(x, self.scalar, k), lanes) for x in lines]
                 for i, x in enumerate(transpose(code, self.dtype, rows)):
                     self._put(x, code.element(there, self.scalar, i * operand.width))
+
+
+    def _line(self, pointer: str, lanes: int) -> str:
+        """Neighbours along k. Words are as aligned as their elements."""
+        align = self.operand.element.itemsize
+        return self.code.let(f"load {register_type(self.dtype, lanes)}, ptr {pointer}, align {align}")
 
 
 def transpose(code: Code, dtype: DType, rows: Sequence[str]) -> list[str]:

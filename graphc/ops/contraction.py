@@ -12,8 +12,9 @@ from ..errors import DTypeError, ShapeError
 from ..index import Index
 from ..ir import Node
 from ..op import Contraction, Kind, Op, Piece
-from ..types import TensorType
+from ..types import DType, TensorType, int8, int32, uint8
 from . import rules
+from .bits import cast
 from .rules import NUMBERS
 from .values import permuted
 
@@ -40,10 +41,25 @@ def _roles(a_ndim: int, b_ndim: int, contract: Pair, batch: Pair) -> tuple[_Role
     return _Roles.of(a_ndim, batch[0], contract[0]), _Roles.of(b_ndim, batch[1], contract[1])
 
 
-def _dot_general_type(a: TensorType, b: TensorType, contract: Pair, batch: Pair) -> TensorType:
+def can_give(a: DType, b: DType, result: DType) -> bool:
+    """Whether inputs of these dtypes can be multiplied and summed to `result`: their own dtype, or the wider one that
+    narrow numbers are summed in, float32 for floats of 16 bits and int32 for integers of 8."""
+    if a is not b:
+        return {a, b} <= {int8, uint8} and result is int32
+    return result is a or result is (int32 if a in (int8, uint8) else a.computes_as)
+
+
+def _dot_general_type(
+    a: TensorType, b: TensorType, contract: Pair, batch: Pair, result: DType | None = None
+) -> TensorType:
     rules.require("dot_general", NUMBERS, a, b)
-    if a.dtype is not b.dtype:
-        raise DTypeError("dot_general needs inputs of equal dtypes", got=f"{a} and {b}")
+    result = result or a.dtype
+    if not can_give(a.dtype, b.dtype, result):
+        raise DTypeError(
+            "dot_general needs inputs of equal dtypes and gives that dtype; float32 of 16-bit floats, and int32 of "
+            "8-bit integers of either sign, if asked",
+            got=f"{a} and {b} for {result}",
+        )
     for x, side in ((a, 0), (b, 1)):
         axes = (*contract[side], *batch[side])
         if len(set(axes)) != len(axes) or any(not 0 <= i < x.ndim for i in axes):
@@ -55,11 +71,15 @@ def _dot_general_type(a: TensorType, b: TensorType, contract: Pair, batch: Pair)
             )
     left, right = _roles(a.ndim, b.ndim, contract, batch)
     kept = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
-    return TensorType(a.dtype, tuple(kept))
+    return TensorType(result, tuple(kept))
 
 
-def _dot_general(a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair) -> np.ndarray:
+def _dot_general(
+    a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair, result: DType | None = None
+) -> np.ndarray:
     """As one batched matrix product; float32 numbers are multiplied and added in float64."""
+    if result is int32:
+        a, b = a.astype(np.int32), b.astype(np.int32)
     left, right = _roles(a.ndim, b.ndim, contract, batch)
     shape = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
     batches, m, k, n = (
@@ -96,13 +116,19 @@ def _few_rows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return result
 
 
-def _dot_general_vjp(g: Node, y: Node, a: Node, b: Node, contract: Pair, batch: Pair) -> tuple[Node, Node]:
+def _dot_general_vjp(
+    g: Node, y: Node, a: Node, b: Node, contract: Pair, batch: Pair, result: DType | None = None
+) -> tuple[Node, Node]:
+    """Where the result is wider than the inputs, their gradients are summed in its dtype and rounded once."""
     left, right = _roles(len(a.shape), len(b.shape), contract, batch)
     first = len(left.batch) + len(left.free)
-    return (
-        _input_gradient(g, b, left, right, tuple(range(first, first + len(right.free)))),
-        _input_gradient(g, a, right, left, tuple(range(len(left.batch), first))),
+    wide_a, wide_b = (x if x.dtype is g.dtype else cast(x, dtype=g.dtype) for x in (a, b))
+    found = (
+        _input_gradient(g, wide_b, left, right, tuple(range(first, first + len(right.free)))),
+        _input_gradient(g, wide_a, right, left, tuple(range(len(left.batch), first))),
     )
+    to_a, to_b = (d if d.dtype is x.dtype else cast(d, dtype=x.dtype) for d, x in zip(found, (a, b), strict=True))
+    return to_a, to_b
 
 
 def _input_gradient(g: Node, other: Node, own: _Roles, others: _Roles, others_free: Axes) -> Node:
@@ -118,12 +144,20 @@ def _input_gradient(g: Node, other: Node, own: _Roles, others: _Roles, others_fr
     return permuted(product, tuple(order.index(i) for i in range(len(order))))
 
 
-def _sizes(a: TensorType, b: TensorType, contract: Pair, batch: Pair) -> tuple[int, ...]:
+def _sizes(
+    a: TensorType, b: TensorType, contract: Pair, batch: Pair, result: DType | None = None
+) -> tuple[int, ...]:
     return tuple(a.shape[i] for i in contract[0])
 
 
 def _operands(
-    index: Indices, contracted: Indices, a: TensorType, b: TensorType, contract: Pair, batch: Pair
+    index: Indices,
+    contracted: Indices,
+    a: TensorType,
+    b: TensorType,
+    contract: Pair,
+    batch: Pair,
+    result: DType | None = None,
 ) -> tuple[Piece, Piece]:
     left, right = _roles(a.ndim, b.ndim, contract, batch)
     batches, rest = index[: len(left.batch)], index[len(left.batch) :]
@@ -141,7 +175,7 @@ def _at(roles: _Roles, batch: Indices, free: Indices, contracted: Indices) -> In
 
 
 # The product of a and b over pairs of `batch` axes, summed over pairs of `contract` axes.
-# Result axes: batch, free axes of a, free axes of b.
+# Result axes: batch, free axes of a, free axes of b. `result` is its dtype, left out where it is that of the inputs.
 dot_general: Op = Op(
     "dot_general",
     Kind.CONTRACTION,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from graphc.ir import Node
-from graphc.ops import dot_general, full_like, permute, permuted
+from graphc.ops import cast, dot_general, full_like, permute, permuted
+from graphc.ops.contraction import can_give
+from graphc.types import bfloat16, float32, int8, int32, uint8
 
 from ..rewrite import Exactness, Rule, rule, tensor
 
@@ -59,7 +61,7 @@ def _without_permute(node: Node, side: int) -> Node:
     batch[side] = tuple(order[a] for a in batch[side])
     inputs = list(node.inputs)
     inputs[side] = inputs[side].inputs[0]
-    product = dot_general(*inputs, contract=tuple(contract), batch=tuple(batch))
+    product = dot_general(*inputs, **{**node.attrs, "contract": tuple(contract), "batch": tuple(batch)})
     # This side's free axes now come out ascending; put them where they were.
     ascending = sorted(free)
     first = len(batch[0]) if side == 0 else len(node.shape) - len(free)
@@ -93,7 +95,34 @@ def permute_of_dot(node: Node) -> Node | None:
     swapped = (*range(batches), *range(middle, ndim), *range(batches, middle))
     if node.attrs["axes"] != swapped:
         return None
-    return dot_general(b, a, contract=contract[::-1], batch=batch[::-1])
+    return dot_general(b, a, **{**dot.attrs, "contract": contract[::-1], "batch": batch[::-1]})
+
+
+@rule(
+    dot_general,
+    examples=[
+        lambda: dot_general(
+            cast(tensor(2, 3, dtype=bfloat16), dtype=float32),
+            cast(tensor(3, 4, dtype=bfloat16), dtype=float32),
+            contract=((1,), (0,)),
+            batch=((), ()),
+        ),
+        lambda: dot_general(
+            cast(tensor(2, 3, dtype=int8), dtype=int32),
+            cast(tensor(3, 4, dtype=uint8), dtype=int32),
+            contract=((1,), (0,)),
+            batch=((), ()),
+        ),
+    ],
+)
+def dot_of_widened(node: Node) -> Node | None:
+    """Narrow numbers are multiplied as they are, and summed in the dtype that they were converted to."""
+    if any(x.op is not cast for x in node.inputs):
+        return None
+    a, b = (x.inputs[0] for x in node.inputs)
+    if a.dtype is node.dtype or not can_give(a.dtype, b.dtype, node.dtype):
+        return None
+    return dot_general(a, b, **{**node.attrs, "result": node.dtype})
 
 
 RULES = tuple(r for r in globals().values() if isinstance(r, Rule))

@@ -16,7 +16,20 @@ from graphc import ops
 from graphc.errors import DTypeError
 from graphc.ir import Graph, Literal, Node
 from graphc.op import Op, find_op
-from graphc.types import DTYPES, DType, TensorType, bool_, int32, int64, type_of, uint8
+from graphc.types import (
+    DTYPES,
+    DType,
+    TensorType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    int8,
+    int32,
+    int64,
+    type_of,
+    uint8,
+)  # fmt: skip
 from tests.contract.values import ordinary, special
 
 
@@ -200,7 +213,14 @@ def _dot_general(op: Op, dtype: DType) -> Iterator[Sample]:
         ((17, 33), (33, 19), ((1,), (0,)), nothing),
     ]:  # fmt: skip
         arrays = (ordinary(dtype, a, 1), ordinary(dtype, b, 2))
-        yield Sample(op, arrays, {"contract": contract, "batch": batch})
+        attrs = {"contract": contract, "batch": batch}
+        yield Sample(op, arrays, attrs)
+        if dtype in (float16, bfloat16):
+            yield Sample(op, arrays, {**attrs, "result": float32})
+        if dtype in (int8, uint8):
+            yield Sample(op, arrays, {**attrs, "result": int32})
+            other = ordinary(int8 if dtype is uint8 else uint8, b, 3)
+            yield Sample(op, (arrays[0], other), {**attrs, "result": int32})
 
 
 _GATHERS: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [   # shape of x, of the indices, axes

@@ -9,12 +9,27 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from graphc import ops
 from graphc.errors import GraphcError
 from graphc.ir import Node
 from graphc.op import Kind, Op
-from graphc.types import DTYPES, DType, TensorType, bool_, float32, float64, int32, int64, uint32
+from graphc.types import (
+    DTYPES,
+    DType,
+    TensorType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int32,
+    int64,
+    uint8,
+    uint32,
+)  # fmt: skip
 
 from .maker import MOST_ELEMENTS, SIZES, SMALL, Maker
 
@@ -197,12 +212,13 @@ def _dot(m: Maker, op: Op) -> Node | None:
         products *= size
     if products > MOST_PRODUCTS:
         return None
-    dtype = m.choose((float32, float32, float32, float64, int32))
+    dtype = m.choose((float32, float32, float32, float64, int32, bfloat16, float16, int8))
+    others = (int8, uint8) if dtype is int8 else (dtype,)
     operands, axes = [], []
-    for free in (left, right):
+    for free, dtype_ in ((left, dtype), (right, m.choose(others))):
         own = [*batch, *shared, *free]
         order = m.order(len(own))
-        operands.append(m.same(TensorType(dtype, tuple(own[i] for i in order))))
+        operands.append(m.same(TensorType(dtype_, tuple(own[i] for i in order))))
         place = {i: n for n, i in enumerate(order)}
         axes.append(
             (
@@ -210,7 +226,11 @@ def _dot(m: Maker, op: Op) -> Node | None:
                 tuple(place[len(batch) + i] for i in range(len(shared))),
             )
         )
-    return op(*operands, batch=(axes[0][0], axes[1][0]), contract=(axes[0][1], axes[1][1]))
+    attrs: dict[str, Any] = {"batch": (axes[0][0], axes[1][0]), "contract": (axes[0][1], axes[1][1])}
+    wide = int32 if dtype is int8 else dtype.computes_as
+    if operands[0].dtype is not operands[1].dtype or (wide is not dtype and m.chance(0.5)):
+        attrs["result"] = wide
+    return op(*operands, **attrs)
 
 
 BY_KIND: dict[Kind, Sampler] = {Kind.ELEMENTWISE: _elementwise, Kind.REDUCTION: _reduction}

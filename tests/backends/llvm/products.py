@@ -17,7 +17,8 @@ from graphc.types import DType, float32
 class Product:
     """c[batch, i, j] = sum over k of a[batch, i, k] · b[batch, k, j], in slots 0, 1 and 2, and then more values.
 
-    `transposed` says which of a and b lie the other way round in memory.
+    `transposed` says which of a and b lie the other way round in memory. b has the dtype `right` and the sums `sums`,
+    if they are not those that follow from `dtype`.
     """
 
     m: int
@@ -26,6 +27,8 @@ class Product:
     transposed: tuple[bool, bool] = (False, False)
     batch: int = 0
     dtype: DType = float32
+    right: DType | None = None
+    sums: DType | None = None
     slots: list[Slot] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
@@ -45,10 +48,11 @@ class Product:
         )
         self.place = b * (m * n) + flatten((self.i, self.j), (m, n))
         count = max(self.batch, 1)
-        self.slots = [Slot(self.dtype, size * count) for size in (m * k, k * n, m * n)]
+        dtypes = self.dtype, self.right or self.dtype, self.sums or self.dtype
+        self.slots = [Slot(d, size * count) for d, size in zip(dtypes, (m * k, k * n, m * n), strict=True)]
         self.load(0, b * (m * k) + a_place)
         self.load(1, b * (k * n) + b_place)
-        self.dot = self.add(Dot((0, 1), (l,), self.dtype.computes_as))
+        self.dot = self.add(Dot((0, 1), (l,), self.sums or self.dtype.computes_as))
 
     def add(self, value: Value) -> int:
         self.values.append(value)
@@ -98,14 +102,16 @@ def adam(product: Product) -> Kernel:
 
 
 def random_arrays(kernel: Kernel, seed: int = 0) -> list[np.ndarray]:
-    """Contents for every slot, small integers where the dtype is one."""
+    """Contents for every slot, small integers where the dtype is one, and all of 8-bit ones."""
     random = np.random.default_rng(seed)
-    return [
-        (random.integers(-9, 9, s.size) if s.dtype.is_integer else random.standard_normal(s.size)).astype(
-            s.dtype.numpy
-        )
-        for s in kernel.slots
-    ]
+
+    def content(slot: Slot) -> np.ndarray:
+        if not slot.dtype.is_integer:
+            return random.standard_normal(slot.size)
+        most = 9 if slot.dtype.bits > 8 else 128
+        return random.integers(-most, most, slot.size)
+
+    return [content(s).astype(s.dtype.numpy) for s in kernel.slots]
 
 
 def matrices(product: Product, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
