@@ -26,6 +26,8 @@ from graphc.callers import stack_level
 from graphc.imported import IMPORTED_NS
 from graphc.settings import Settings
 
+from . import library
+
 MAGIC = b"graphc object 1\n"
 LIMIT = 512 << 20  # bytes that the directory may hold
 DAY = 24 * 3600.0  # seconds
@@ -47,7 +49,7 @@ def cache_folder(settings: Settings) -> Path | None:
 def cache_key(*parts: object) -> str:
     """A name for what is made from `parts` (printed exactly, so let them be text, numbers, tuples, bytes) by this
     version of graphc and LLVM."""
-    text = repr((*parts, _llvm_version(), source_digest()))
+    text = repr((*parts, library.version(), source_digest()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -95,13 +97,6 @@ def _sources(folder: str, deep: bool) -> list[str]:
     files = [e.path for e in found if e.name.endswith(".py")]
     folders = [e.path for e in found if deep and "." not in e.name and e.is_dir()]
     return files + [path for below in folders for path in _sources(below, deep)]
-
-
-def _llvm_version() -> tuple[object, ...]:
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    return llvmlite.__version__, *llvm.llvm_version_info
 
 
 class ObjectCache:

@@ -1,6 +1,6 @@
 """LLVM IR text to object files, and object files to addresses in this process.
 
-In: IR text and a target. Out: object bytes, assembly text, or loaded code. Knows llvmlite and nothing of kernels.
+In: IR text and a target. Out: object bytes, assembly text, or loaded code. Knows nothing of kernels.
 No IR passes run: what is invariant is hoisted where the text is written. Code generation at level 1 (0 makes code up
 to 7 times slower), without loop strength reduction, which takes a fifth of the time and gains nothing here.
 """
@@ -10,22 +10,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
 
-from graphc.errors import CompileError
-from graphc.locks import keep_through_fork, new_lock
+from graphc.locks import new_lock
 
-from .library import machine_code
+from . import library
 from .lifetime import Hold
-from .llvm_calls import LLVMCalls, llvmlite_lock
 from .sharing import shared_map
 from .target import Target
 
-if TYPE_CHECKING:
-    import llvmlite.binding as llvm
-
 _in_llvm = new_lock()  # LLVM has locks of its own, which a forked child would find taken; and the option below
+_unloading = new_lock()  # the same for what finalizers do, which must not wait for a compilation
 
 
 def compile_object(ir: str, target: Target, *, level: int = 1, verify: bool = False) -> bytes:
@@ -48,29 +43,24 @@ def compile_objects(
     def compile_one(ir: str | Callable[[], str]) -> bytes:
         text = ir if isinstance(ir, str) else ir()
         with _machine(target, level) as machine:
-            return machine_code(_header(target) + text, machine, verify=verify)
+            return library.machine_code(_header(target) + text, machine, verify=verify)
 
-    with _in_llvm, LLVMCalls(), _without_strength_reduction():
+    with _in_llvm, _without_strength_reduction():
         return tuple(shared_map(compile_one, modules, threads))
 
 
 def emit_assembly(ir: str, target: Target, *, level: int = 1) -> str:
     """The assembly text of the code that `compile_object` makes."""
-    with _in_llvm, LLVMCalls(), _without_strength_reduction(), _machine(target, level) as machine:
-        return machine_code(_header(target) + ir, machine, as_text=True).decode()
+    with _in_llvm, _without_strength_reduction(), _machine(target, level) as machine:
+        return library.machine_code(_header(target) + ir, machine, as_text=True).decode()
 
 
 class Code(Mapping[str, int]):
     """Loaded machine code: symbol → address. The memory is given back when the last reference dies."""
 
-    def __init__(self, tracker: llvm.ResourceTracker, symbols: tuple[str, ...]) -> None:
-        self._addresses = {s: tracker[s] for s in symbols}
-
-        def unload() -> None:
-            with LLVMCalls():
-                tracker.close()
-
-        self._hold = Hold(unload)
+    def __init__(self, handle: int, addresses: Mapping[str, int]) -> None:
+        self._addresses = addresses
+        self._hold = Hold(partial(_ended, library.unload, handle))
 
     def __getitem__(self, symbol: str) -> int:
         return self._addresses[symbol]
@@ -85,45 +75,37 @@ class Code(Mapping[str, int]):
 def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
     """Link object files with each other and with this process (libc, libm) and give the addresses of `symbols`.
     Raises CompileError for a symbol that nothing defines and for bytes that are no object file."""
-    import llvmlite.binding as llvm
-
     names = tuple(symbols)
-    with _in_llvm, LLVMCalls():
-        library = llvm.JITLibraryBuilder().add_current_process()
-        for data in objects:
-            library.add_object_img(data)
-        for name in names:
-            library.export_symbol(name)
-        try:
-            number = next(_numbers)
-            tracker = library.link(_linker(number // LIBRARIES), f"graphc{number}")
-        except RuntimeError as error:
-            raise CompileError("the generated code does not link", got=str(error)) from error
-        return Code(tracker, names)
+    with _in_llvm:
+        number = next(_numbers)
+        linker = _linker(number // LIBRARIES)
+        handle, addresses = library.link(linker.pointer, f"graphc{number}", objects, names)
+        return Code(handle, dict(zip(names, addresses, strict=True)))
 
 
 _numbers = itertools.count()  # LLVM never takes the name of a library twice
 LIBRARIES = 64  # that one linker loads
 
 
-@lru_cache(maxsize=1)
-def _initialize() -> None:
-    import llvmlite.binding as llvm
+def _ended(end: Callable[[int], None], pointer: int) -> None:
+    with _unloading:
+        end(pointer)
 
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    if (lock := llvmlite_lock()) is not None:
-        keep_through_fork(lock)
+
+class _Linker:
+    def __init__(self) -> None:
+        self.pointer = library.new_linker()
+        self._hold = Hold(partial(_ended, library.close_linker, self.pointer))
 
 
 @contextmanager
-def _machine(target: Target, level: int) -> Iterator[llvm.TargetMachine]:
+def _machine(target: Target, level: int) -> Iterator[library.Machine]:
     """A machine that nobody else has meanwhile: another thread, or a signal handler that compiles too."""
     idle = _idle_machines(target, level)
     try:
         machine = idle.pop()
     except IndexError:
-        machine = _new_machine(target, level)
+        machine = library.Machine(*target.key, level)
     try:
         yield machine
     finally:
@@ -131,7 +113,7 @@ def _machine(target: Target, level: int) -> Iterator[llvm.TargetMachine]:
 
 
 @lru_cache(maxsize=32)
-def _idle_machines(target: Target, level: int) -> list[llvm.TargetMachine]:
+def _idle_machines(target: Target, level: int) -> list[library.Machine]:
     return []
 
 
@@ -139,44 +121,28 @@ def _idle_machines(target: Target, level: int) -> list[llvm.TargetMachine]:
 def _header(target: Target) -> str:
     """How sizes and alignments are on the target: what a module's text begins with."""
     with _machine(target, 1) as machine:
-        return f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n'
-
-
-def _new_machine(target: Target, level: int) -> llvm.TargetMachine:
-    import llvmlite.binding as llvm
-
-    _initialize()
-    found = llvm.Target.from_triple(target.triple)
-    # Small and position independent, else every constant is reached through a 64-bit immediate.
-    return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small"
-    )
+        return f'target datalayout = "{machine.layout()}"\ntarget triple = "{target.triple}"\n'
 
 
 @lru_cache(maxsize=1)
-def _linker(generation: int) -> llvm.LLJIT:
+def _linker(generation: int) -> _Linker:
     """LLVM keeps 9 KB of each library, also after it was unloaded, for as long as its linker lives: until the last code
     is gone that came through it, and there is a new one."""
-    import llvmlite.binding as llvm
-
-    _initialize()
-    return llvm.create_lljit_compiler(use_jit_link=True)
+    return _Linker()
 
 
 @contextmanager
 def _without_strength_reduction() -> Iterator[None]:
     """The option is the process's, so it is put back for others who use LLVM here (Numba): by the outermost, where a
     signal handler compiles in the middle of a compilation."""
-    import llvmlite.binding as llvm
-
     _depth.append(None)
-    llvm.set_option("graphc", "--disable-lsr=true")
+    library.set_option("--disable-lsr=true")
     try:
         yield
     finally:
         _depth.pop()
         if not _depth:
-            llvm.set_option("graphc", "--disable-lsr=false")
+            library.set_option("--disable-lsr=false")
 
 
 _depth: list[None] = []  # one for each compilation that is under way, all of them of one thread

@@ -13,8 +13,8 @@ from pathlib import Path
 from graphc.dataclass import dataclass
 from graphc.types import DType
 
+from . import library
 from .features import closed
-from .llvm_calls import LLVMCalls
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,8 @@ class Target:
 @lru_cache(maxsize=1)
 def host_target() -> Target:
     """The machine that this process runs on."""
-    import llvmlite.binding as llvm
-
-    with LLVMCalls():
-        features, name, triple = llvm.get_host_cpu_features(), llvm.get_host_cpu_name(), llvm.get_process_triple()
-    text = features.flatten()
+    triple, name, features = library.host()
+    text = ",".join(f"{'+' if features[f] else '-'}{f}" for f in sorted(features))
     if triple.startswith("x86_64"):
         text = closed(text)
     if features.get("avx512f"):

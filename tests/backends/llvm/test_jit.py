@@ -2,15 +2,18 @@
 
 import ctypes
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import llvmlite.binding as llvm
 import pytest
 
-from graphc.backends.llvm import jit
-from graphc.backends.llvm.llvm_calls import llvmlite_lock
+from graphc.backends.llvm import jit, library
 from graphc.backends.llvm.runtime import runtime_ir
 from graphc.backends.llvm.target import describe, host_target
 from graphc.errors import CompileError, UnsupportedError
@@ -106,57 +109,62 @@ def test_loading_gives_its_memory_back():
     assert [function(c["twice"])(21) for c in kept] == [42] * 3, "code outlives the linker's generation"
 
 
-# A Ctrl-C in the middle of llvmlite
+# A Ctrl-C in the middle
 
 
 @contextmanager
-def interrupted_in_llvmlite(side: int, number: int) -> Iterator[list[None]]:
-    """Raise KeyboardInterrupt in the main thread's so-manieth call of llvmlite: after it takes its lock, or before
-    it would give it back. What is given counts the calls."""
-    from llvmlite.binding.ffi import register_lock_callback, unregister_lock_callback
-
+def interrupted(after: bool, number: int) -> Iterator[list[None]]:
+    """Raise KeyboardInterrupt in the main thread's so-manieth call of LLVM: before it, or after it. What is given
+    counts the calls."""
     calls: list[None] = []
 
-    def interrupt() -> None:
-        if threading.current_thread() is threading.main_thread():
-            calls.append(None)
-            if len(calls) == number:
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            mine = threading.current_thread() is threading.main_thread()
+            if mine:
+                calls.append(None)
+            if mine and not after and len(calls) == number:
                 raise KeyboardInterrupt
+            result = function(*args)
+            if mine and after and len(calls) == number:
+                raise KeyboardInterrupt
+            return result
 
-    hooks: list[Callable[[], None]] = [lambda: None, lambda: None]
-    hooks[side] = interrupt
-    register_lock_callback(*hooks)
+        return call
+
+    functions = {name: getattr(library.library(), name) for name in library.SIGNATURES}
+    vars(library.library()).update({name: watched(function) for name, function in functions.items()})
     try:
         yield calls
     finally:
-        unregister_lock_callback(*hooks)
+        vars(library.library()).update(functions)
 
 
 def others_may_use_llvm() -> bool:
-    """Whether another thread would get llvmlite's lock."""
+    """Whether another thread can compile, and would get llvmlite's lock."""
     found: list[bool] = []
 
     def look() -> None:
-        lock = llvmlite_lock()
-        found.append(lock is None or lock.acquire(timeout=5))
-        if lock is not None and found[0]:
-            lock.release()
+        lock = llvm.ffi.lib._lock._lock
+        found.append(lock.acquire(timeout=5))
+        lock.release()
+        found.append(b"twice" in jit.compile_object(TWICE, host_target()))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=look, daemon=True)
     thread.start()
-    thread.join()
-    return found[0]
+    thread.join(10)
+    return found == [True, True]
 
 
 # One that comes in a finalizer is Python's to ignore, with this warning.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("side", [0, 1])
-def test_an_interrupt_leaves_llvm_to_others(side: int) -> None:
-    """Whatever call of llvmlite it comes in: compiling, linking, unloading."""
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_leaves_llvm_to_others(after: bool) -> None:
+    """Wherever it comes: compiling, linking, unloading."""
     number, came = 0, True
     while came:
         number += 1
-        with interrupted_in_llvmlite(side, number) as calls:
+        with interrupted(after, number) as calls:
             try:
                 code = jit.load(jit.compile_objects([CALLER, TWICE], host_target(), threads=2), ["four", "twice"])
                 assert ".text" in jit.emit_assembly(TWICE, host_target())
@@ -166,4 +174,32 @@ def test_an_interrupt_leaves_llvm_to_others(side: int) -> None:
         came = len(calls) >= number
         gc.collect()
         assert others_may_use_llvm(), number
-    assert number > 3
+    assert number > 5
+
+
+# llvmlite's library, without llvmlite's modules
+
+
+def test_signatures_are_those_of_llvmlite() -> None:
+    library.check_signatures()
+
+
+@pytest.mark.parametrize("name, signature", [
+    ("LLJITDispose", (None,)),
+    ("GetBufferSize", (ctypes.c_int, ctypes.c_void_p)),
+    ("NoSuchFunction", (None,)),
+])  # fmt: skip
+def test_another_llvmlite_is_refused(name: str, signature: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(library.SIGNATURES, name, signature)
+    with pytest.raises(UnsupportedError, match=f"llvmlite.*{name}"):
+        library.check_signatures()
+
+
+def test_compiling_imports_no_module_of_llvmlite() -> None:
+    code = """
+import sys, numpy as np, graphc as gx
+assert gx.compile(lambda x: x + 1)(np.zeros(3)).tolist() == [1, 1, 1]
+print(*[m for m in sys.modules if m.startswith("llvmlite.binding")])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not run.stdout.split()
