@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from graphc import ops
-from graphc.ir import Node, topological_order
+from graphc.ir import on_equal_inputs, topological_order
 from graphc.types import TensorType
 
 from .emit import as_tensor, frame, wrap
@@ -56,5 +56,5 @@ class _Copies:
         here = frame()
         new = {s: here.node(as_tensor(x)) for s, x in zip(self._stand_ins, values, strict=True)}
         for node in self._nodes:
-            new[node] = Node(node.op, tuple([new.get(i, i) for i in node.inputs]), node.attrs, node.type, node.loc)
+            new[node] = on_equal_inputs(node, tuple([new.get(i, i) for i in node.inputs]))
         return [wrap(new.get(r, r)) for r in self._results]

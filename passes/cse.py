@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from graphc import ops
-from graphc.ir import Graph, Node, with_inputs
+from graphc.ir import Graph, Node, on_equal_inputs
 from graphc.text import attrs_key
 
 # The result has the same bits when the two inputs change places.
@@ -38,12 +38,12 @@ class Interner:
         self._known: dict[Hashable, Node] = {}
 
     def intern(self, node: Node, inputs: tuple[Node, ...]) -> Node:
-        """The known node that computes the same as this one does of these inputs, which are interned; else such a node,
-        known from now on."""
+        """The known node that computes the same as this one does of these inputs, which are interned and of the types
+        of its own; else such a node, known from now on."""
         key = node_key(node, inputs)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = with_inputs(node, inputs)
+            found = self._known[key] = on_equal_inputs(node, inputs)
         return found
 
 

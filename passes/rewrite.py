@@ -34,9 +34,9 @@ class Exactness(Enum):
 @dataclass(frozen=True, eq=False)
 class Rule:
     """`apply(node)` gives the replacement, a node of the same type, or None. It is asked for nodes of `ops` only,
-    or of any op where `ops` is empty, and where `fits(node)`, which looks at nothing but types, and ops of the node and
-    its inputs: that is asked once for all nodes that are alike in these. `examples()` are nodes that it replaces, for
-    tests."""
+    or of any op where `ops` is empty, and where `fits(node)`, which looks at nothing but ops and types of the node and
+    its inputs, and ops of what comes first among these one's inputs: that is asked once for all nodes that are alike in
+    these. `examples()` are nodes that it replaces, for tests."""
 
     name: str
     ops: tuple[Op, ...]
@@ -165,8 +165,16 @@ def _commuted(pattern: Node) -> list[Node]:
 
 
 def _fits(pattern: Node, node: Node) -> bool:
-    """Whether the node's inputs have the ops that the pattern wants."""
-    return all(p.op is ops.input or p.op is n.op for p, n in zip(pattern.inputs, node.inputs, strict=True))
+    """Whether the node's inputs, and their first ones, have the ops that the pattern wants."""
+    for p, n in zip(pattern.inputs, node.inputs, strict=True):
+        if p.op is not ops.input and (p.op is not n.op or _feed(p) not in (None, ops.input, _feed(n))):
+            return False
+    return True
+
+
+def _feed(node: Node) -> Op | None:
+    """The op of its first input."""
+    return node.inputs[0].op if node.inputs else None
 
 
 def _match(pattern: Node, node: Node, found: dict[Node, Node]) -> bool:
@@ -247,12 +255,16 @@ class _Worklist:
             node = stack[-1]
             if node in final:
                 stack.pop()
-            elif node in becomes:
+                continue
+            if node in becomes:
                 self._follow(node, stack)
-            elif waiting := [i for i in node.inputs if i not in final]:
-                stack.extend(reversed(waiting))
+                continue
+            try:
+                inputs = tuple([final[i] for i in node.inputs])
+            except KeyError:
+                stack.extend([i for i in reversed(node.inputs) if i not in final])
             else:
-                self._step(node)
+                self._step(node, inputs)
         return final[root]
 
     def _follow(self, node: Node, stack: list[Node]) -> None:
@@ -269,24 +281,24 @@ class _Worklist:
         if self._steps_left < 0:
             raise CompileError("rewriting does not come to an end", got=repr(node), where=node.loc)
 
-    def _step(self, node: Node) -> None:
-        """One step for a node whose inputs are final."""
-        final = self._final
-        equal = self._interner.intern(node, tuple([final[i] for i in node.inputs]))
+    def _step(self, node: Node, inputs: tuple[Node, ...]) -> None:
+        """One step for a node whose inputs have become these, which are final."""
+        equal = self._interner.intern(node, inputs)
+        if equal not in self._final and equal not in self._becomes:
+            rules = self._rules_for(equal)
+            applied = _replaced(equal, rules) if rules else None
+            if applied is None:
+                self._final[equal] = equal
+            else:
+                self._becomes[equal] = applied
         if equal is not node:
             self._becomes[node] = equal
-            return
-        rules = self._rules_for(node)
-        applied = _replaced(node, rules) if rules else None
-        if applied is None:
-            self._final[node] = node
-        else:
-            self._becomes[node] = applied
 
     def _rules_for(self, node: Node) -> tuple[Rule, ...]:
         """The rules that may replace the node; mostly there are none."""
         inputs = node.inputs
-        key = (node.op, node.type, tuple([i.op for i in inputs]), tuple([i.type for i in inputs]))
+        seen = [(i.op, i.type, i.inputs[0].op if i.inputs else None) for i in inputs]
+        key = (node.op, node.type, *seen)
         found = self._fitting.get(key)
         if found is None:
             found = self._fitting[key] = self._rules.fitting(node)
