@@ -85,6 +85,7 @@ class Op:
     vjp         (g, y, *inputs, **attrs) → one node or None for each input, in terms of other ops; for an op with
                 several results `g` is a tuple of nodes or None. None as a result means that no gradient flows.
                 An op with bodies also gets `wanted`, which says for each input whether its gradient is asked for.
+                Rules of elementwise ops, reductions, views and indexed ops get 16-bit floats as float32.
                 An op without a rule can't be differentiated, and says so.
     position    POSITION: (index, **attrs) → the `Index` whose value, converted to the node's dtype, is the element.
     scalar      ELEMENTWISE: (s, *scalars, **attrs) → scalar, on the recording `Builder`.

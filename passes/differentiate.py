@@ -22,13 +22,14 @@ def differentiate(
 
     `cotangents` have the outputs' types, a gradient has the type of its node. Only nodes on a path of floats from
     `wrt` to `outputs` are visited. `wrt` may hold inner nodes; a path that runs through one of them counts for
-    those before it as well. New nodes carry the user's line of the node they are the gradient of.
+    those before it as well. Gradients of 16-bit floats flow as float32 and are rounded where they arrive, and where a
+    product takes them. New nodes carry the user's line of the node they are the gradient of.
     Raises UnsupportedError where the path meets an op without a gradient rule.
 
         %0 = exp(%x)               →    %1 = multiply(%g, %0)       for outputs %0, wrt %x, cotangents %g
     """
     active = _active_nodes(outputs, wrt)
-    cotangent = _Cotangents()
+    cotangent, widened = _Cotangents(), _Widened()
     for output, g in zip(outputs, cotangents, strict=True):
         if g.type != output.type:
             raise CompileError("a cotangent has its output's type", got=f"{g.type} for {output.type}")
@@ -40,10 +41,10 @@ def differentiate(
             flowed = cotangent.of(node)
             if flowed is None or not any(i in active for i in node.inputs):
                 continue
-            _pass_on(node, flowed, cotangent, active)
+            _pass_on(node, flowed, cotangent, active, widened)
         if node not in targets:
             cotangent.forget(node)
-    return [_tensor(cotangent.of(node)) for node in wrt]
+    return [_narrow(node, cotangent.of(node)) for node in wrt]
 
 
 def _active_nodes(outputs: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, None]:
@@ -70,10 +71,18 @@ def _carries_gradients(node: Node) -> bool:
     return any(t.dtype.is_float for t in types)
 
 
+class _Widened(dict[Node, Node]):
+    """Values of 16-bit floats as those that they are computed in, each converted once."""
+
+    def __missing__(self, node: Node) -> Node:
+        found = self[node] = converted(node, node.dtype.computes_as)
+        return found
+
+
 class _Cotangents:
     """What has flowed to each node so far; for a node with several results, to each of them.
 
-    What several users of a 16-bit float give it is summed in float32, and rounded when it is asked for.
+    That of a 16-bit float may be of the dtype that it is computed in.
     """
 
     def __init__(self) -> None:
@@ -81,13 +90,6 @@ class _Cotangents:
 
     def of(self, node: Node) -> Node | tuple[Node | None, ...] | None:
         g = self._known.get(node)
-        if isinstance(g, list):
-            types = node.type.items  # type: ignore[union-attr]
-            g = [x and converted(x, t.dtype) for x, t in zip(g, types, strict=True)]
-        elif g is not None:
-            g = converted(g, node.dtype)
-        if g is not None:
-            self._known[node] = g
         return tuple(g) if isinstance(g, list) else g
 
     def add(self, node: Node, g: Node) -> None:
@@ -113,13 +115,18 @@ def _added(known: Node | None, g: Node) -> Node:
     return add(converted(known, wide), converted(g, wide))
 
 
-def _tensor(g: Node | tuple[Node | None, ...] | None) -> Node | None:
+def _narrow(node: Node, g: Node | tuple[Node | None, ...] | None) -> Node | None:
     assert not isinstance(g, tuple)
-    return g
+    return g and converted(g, node.dtype)
+
+
+# Ops whose rules are as right for wider numbers. What flows through them is rounded where it arrives, not on the way;
+# products take it rounded, since they are what 16 bits are for.
+_ANY_WIDTH = frozenset((Kind.ELEMENTWISE, Kind.REDUCTION, Kind.VIEW, Kind.INDEXED))
 
 
 def _pass_on(
-    node: Node, g: Node | tuple[Node | None, ...], cotangent: _Cotangents, active: Container[Node]
+    node: Node, g: Node | tuple[Node | None, ...], cotangent: _Cotangents, active: Container[Node], widened: _Widened
 ) -> None:
     """Pass a node's cotangent on to those of its inputs that are active."""
     if node.op.kind is Kind.ITEM:
@@ -133,18 +140,28 @@ def _pass_on(
             where=node.loc,
             hint="keep it off the path from the parameters to the loss, or put gx.stop_gradient around it",
         )
+    y, inputs = node, node.inputs
+    if node.op.kind in _ANY_WIDTH:
+        assert isinstance(g, Node)
+        y, inputs = widened[node], tuple(widened[i] for i in node.inputs)
+        g = converted(g, y.dtype)
+    elif isinstance(g, tuple):
+        types = node.type.items  # type: ignore[union-attr]
+        g = tuple(x and converted(x, t.dtype) for x, t in zip(g, types, strict=True))
+    else:
+        g = converted(g, node.dtype)
     attrs = dict(node.attrs)
     if sub_graphs(node):
         attrs["wanted"] = tuple(i in active for i in node.inputs)
-    gradients = node.op.vjp(g, node, *node.inputs, **attrs)
-    if len(gradients) != len(node.inputs):
-        raise _broken(node, f"{len(gradients)} gradients for {len(node.inputs)} inputs")
-    for i, gradient in zip(node.inputs, gradients, strict=True):
-        if gradient is None or i not in active:
+    gradients = node.op.vjp(g, y, *inputs, **attrs)
+    if len(gradients) != len(inputs):
+        raise _broken(node, f"{len(gradients)} gradients for {len(inputs)} inputs")
+    for to, i, gradient in zip(node.inputs, inputs, gradients, strict=True):
+        if gradient is None or to not in active:
             continue
         if gradient.type != i.type:
             raise _broken(node, f"a {gradient.type} for a {i.type}")
-        cotangent.add(i, gradient)
+        cotangent.add(to, gradient)
 
 
 def _broken(node: Node, got: str) -> CompileError:

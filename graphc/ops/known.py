@@ -72,7 +72,10 @@ def _is_even_power(node: Node) -> bool:
 
 
 def known(node: Node) -> np.ndarray | None:
-    """The values that a node has whatever the inputs are: those of a constant, repeated or not."""
-    while node.op in (ops.broadcast, ops.reshape):
-        (node,) = node.inputs
+    """The values that a node has whatever the inputs are: those of a constant, repeated or not, as float or not."""
+    if node.op in (ops.broadcast, ops.reshape):
+        return known(node.inputs[0])
+    if node.op is ops.cast and node.dtype.is_float:
+        found = known(node.inputs[0])
+        return None if found is None else found.astype(node.dtype.numpy)
     return node.attrs["value"].array if node.op is ops.constant else None

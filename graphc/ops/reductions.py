@@ -15,7 +15,7 @@ from ..scalar import Builder, Number, Scalar
 from ..types import DType, int32, int64
 from . import functions, rules
 from .rules import ANY, BOOL, NUMBERS, no_gradient
-from .values import converted, masked, permuted, reshaped, scalar_constant, unreduced
+from .values import masked, permuted, reshaped, scalar_constant, unreduced
 
 State = tuple[Scalar, ...]
 Axes = tuple[int, ...]
@@ -50,13 +50,13 @@ def _prod_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
     """The product of all other elements, right also where some are 0, and where the rule is differentiated again.
 
     The elements are multiplied as a balanced tree, halves with halves, and the gradient walks back down: either
-    half gets the gradient of their product times the other half. Products of 16-bit floats are float32.
+    half gets the gradient of their product times the other half.
     """
     kept = tuple(a for a in range(len(x.shape)) if a not in axes)
     order = (*axes, *kept)
     rest = tuple(x.shape[a] for a in kept)
     count = math.prod(x.shape[a] for a in axes)
-    level = reshaped(permuted(converted(x, x.dtype.computes_as), order), (count, *rest))
+    level = reshaped(permuted(x, order), (count, *rest))
     halves: list[tuple[Node, Node, int]] = []
     while count > 1:
         half = (count + 1) // 2
@@ -66,11 +66,11 @@ def _prod_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
             high = ops.pad(high, one, low=(0,) * len(level.shape), high=(1, *(0,) * len(rest)))
         halves.append((low, high, count))
         level, count = ops.multiply(low, high), half
-    down = unreduced(converted(g, level.dtype), level.shape, (0,))
+    down = unreduced(g, level.shape, (0,))
     for low, high, count in reversed(halves):
         both = ops.concat(ops.multiply(down, high), ops.multiply(down, low), axis=0)
         down = _rows(both, 0, count)
-    split = reshaped(converted(down, x.dtype), tuple(x.shape[a] for a in order))
+    split = reshaped(down, tuple(x.shape[a] for a in order))
     return (permuted(split, tuple(order.index(a) for a in range(len(order)))),)
 
 
@@ -94,10 +94,8 @@ prod: Op = Op(
 def _extreme_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
     """Elements that are equally extreme share the gradient, as in JAX and PyTorch; none where the result is NaN."""
     mask = ops.equal(x, unreduced(y, x.shape, axes))
-    wide = x.dtype.computes_as  # 16 bits can't count far
-    count = sum(ops.cast(mask, dtype=wide), axes=axes)
-    share = converted(ops.divide(converted(g, wide), count), x.dtype)
-    return (masked(mask, unreduced(share, x.shape, axes)),)
+    count = sum(ops.cast(mask, dtype=x.dtype), axes=axes)
+    return (masked(mask, unreduced(ops.divide(g, count), x.shape, axes)),)
 
 
 # NaN if any element is NaN.

@@ -102,6 +102,14 @@ CASES: dict[str, Case] = {
         _gradient(lambda x: gx.sum(gx.stack([x * float(i % 3) for i in range(600)]))), lambda x: 600 * x,
         (ONES[:1],),
     ),
+    # 1/70,000 is subnormal in float16: rounded on its way, it would be off by 0.1 %, and what is smaller by more.
+    "gradient of a bias": (
+        _gradient(lambda b: gx.mean(gx.broadcast_to(b, (MANY, 3)) * 3)), lambda b: 1 + 0 * b, (ONES[:3],),
+    ),
+    "gradient through tanh": (
+        _gradient(lambda b: gx.mean(gx.tanh(gx.broadcast_to(b, (MANY, 2))) ** 2)),
+        lambda b: np.tanh(b) * (1 - np.tanh(b) ** 2), ([0.25, 0.5],),
+    ),
     "gradient of mse_loss": (
         _gradient(lambda x: nn.mse_loss(x, gx.zeros_like(x))), lambda x: 2 * x / x.size, (300 * NORMAL[0],),
     ),
