@@ -128,7 +128,8 @@ def cosh(x: ArrayLike, /) -> Tensor:
 def tanh(x: ArrayLike, /) -> Tensor:
     """The hyperbolic tangent. Integers give float32.
 
-    The gradient is taken from the result: it is 0 where that has rounded to ±1.
+    The gradient is taken from the result, as in PyTorch and JAX: it is 0 where that has rounded to ±1, in float32 from
+    |x| = 9 on, and right to 2e-7 elsewhere. From x it would be exact, at 5 % of a small network's training step.
     """
     return elementwise(ops.tanh, *floats(x))
 
@@ -167,7 +168,8 @@ def erfc(x: ArrayLike, /) -> Tensor:
 def sigmoid(x: ArrayLike, /) -> Tensor:
     """1 / (1 + exp(−x)). Integers give float32.
 
-    The gradient is taken from the result: it is 0 where that has rounded to 1.
+    The gradient is taken from the result, as in PyTorch and JAX: it is 0 where that has rounded to 1, in float32 from
+    x = 17 on, and right to 1e-7; exact far on the left. From x it would cost 6 % of a small network's training step.
     """
     return elementwise(ops.sigmoid, *floats(x))
 

@@ -145,7 +145,7 @@ def _power_vjp(g: Node, y: Node, x: Node, n: Node) -> tuple[Node, Node]:
 
     At x = 0 and n < 1 the slope is infinite, but 0 for an x that is never negative, as for `sqrt`. The exponent and
     the base are replaced before the function that would not be finite is applied, so that second derivatives stay
-    finite as well.
+    finite as well. Where xⁿ⁻¹ alone overflows, for subnormal x, the slope is inf, though an n near 0 might undo that.
     """
     at_zero = ops.equal(x, zeros_like(x))
     constant = ops.equal(n, zeros_like(n))
