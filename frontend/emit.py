@@ -277,8 +277,11 @@ def stretch(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def broadcast(*xs: Tensor) -> tuple[Tensor, ...]:
     """All stretched to their common shape."""
-    shape = broadcast_shape(*(x.shape for x in xs))
-    return tuple(stretch(x, shape) for x in xs)
+    shapes = [x.shape for x in xs]
+    if len(set(shapes)) == 1:
+        return xs
+    shape = broadcast_shape(*shapes)
+    return tuple([stretch(x, shape) for x in xs])
 
 
 def filled(value: Number, type_: TensorType) -> Tensor:

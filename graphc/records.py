@@ -42,20 +42,28 @@ def from_json(kind: type[R], text: bytes) -> R:
     return record
 
 
+_AS_THEY_ARE = (type(None), bool, int, float, str, list)
+
+
 def _encoded(value: Any) -> Any:
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is tuple:
+        return [item if type(item) in _AS_THEY_ARE else _encoded(item) for item in value]
+    if is_dataclass(value) and kind is not DType:
+        return {name: _encoded(getattr(value, name)) for name in field_names(value)}
     match value:
-        case None | bool() | int() | float() | str() | list():
-            return value
         case Enum():
             return value.value
+        case int() | float() | str() | list():
+            return value
         case DType():
             return value.name
         case tuple():
             return [_encoded(item) for item in value]
         case Mapping():
             return {str(name): _encoded(item) for name, item in value.items()}
-    if is_dataclass(value):
-        return {name: _encoded(getattr(value, name)) for name in field_names(value)}
     raise CompileError("a record has no such values", got=brief(value))
 
 

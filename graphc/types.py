@@ -91,7 +91,7 @@ class DType:
         """Signed or unsigned; bool is no integer."""
         return self.is_signed or self.is_unsigned
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Bytes in memory. A bool takes one."""
         return max(self.bits, 8) // 8
