@@ -42,25 +42,25 @@ class _Alike(Optimizer):
     the same for all parameters of a group. So it is traced for one of each type, and copied for the others."""
 
     @abstractmethod
-    def moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
+    def _moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
         """The moments of parameter `number`."""
 
     @abstractmethod
-    def step(
+    def _values(
         self, group: ParameterGroup, parameter: Tensor, gradient: Tensor, *moments: Tensor | Variable
     ) -> tuple[Tensor, ...]:
         """The new values of the parameter and of its moments."""
 
     def updated(self, group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
-        return self._assigned(group, number, self.step(group, parameter, gradient, *self.moments_of(group, number)))
+        return self._assigned(group, number, self._values(group, parameter, gradient, *self._moments_of(group, number)))
 
-    def updates(self) -> Update:
+    def _updates(self) -> Update:
         if type(self).__module__ != __name__:  # what a user's own class does may be more, or differ from call to call
             return self.updated
-        steps = {id(group): Repeated(partial(self.step, group)) for group in self.param_groups}
+        steps = {id(group): Repeated(partial(self._values, group)) for group in self.param_groups}
 
         def updated(group: ParameterGroup, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
-            found = steps[id(group)](parameter, gradient, *self.moments_of(group, number))
+            found = steps[id(group)](parameter, gradient, *self._moments_of(group, number))
             return self._assigned(group, number, found)
 
         return updated
@@ -68,7 +68,7 @@ class _Alike(Optimizer):
     def _assigned(self, group: ParameterGroup, number: int, new: Sequence[Tensor]) -> Tensor:
         """Of the new values, that of the parameter; the moments get theirs."""
         parameter, *values = new
-        for moment, value in zip(self.moments_of(group, number), values, strict=True):
+        for moment, value in zip(self._moments_of(group, number), values, strict=True):
             moment.assign(value)
         return parameter
 
@@ -107,10 +107,10 @@ class SGD(_Alike):
         if group.has_velocities:
             group.steps.assign(add(group.steps, 1))
 
-    def moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
+    def _moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
         return (self.velocities[number],) if group.has_velocities else ()
 
-    def step(
+    def _values(
         self, group: ParameterGroup, parameter: Tensor, gradient: Tensor, *moments: Tensor | Variable
     ) -> tuple[Tensor, ...]:
         dtype = parameter.dtype
@@ -155,10 +155,10 @@ class Adam(_Alike):
         group.beta1_power.assign(multiply(group.beta1_power, group["beta1"]))
         group.beta2_power.assign(multiply(group.beta2_power, group["beta2"]))
 
-    def moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
+    def _moments_of(self, group: ParameterGroup, number: int) -> tuple[Variable, ...]:
         return self.first_moments[number], self.second_moments[number]
 
-    def step(
+    def _values(
         self, group: ParameterGroup, parameter: Tensor, gradient: Tensor, *moments: Tensor | Variable
     ) -> tuple[Tensor, ...]:
         dtype = parameter.dtype

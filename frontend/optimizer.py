@@ -293,7 +293,7 @@ class Optimizer(Watched):
                 raise ShapeError(f"a gradient has its parameter's shape: {name} is {parameter.type}", got=str(g.type))
         for group in self._groups:
             self.begin(group)
-        updated = self.updates()
+        updated = self._updates()
         for number, (parameter, gradient) in enumerate(zip(self._parameters, given, strict=True)):
             if gradient is not None:
                 group = self._groups[self._group_numbers[number]]
@@ -319,7 +319,7 @@ class Optimizer(Watched):
         """The new value of parameter `number`, which is in this group: `group["lr"]` and the like are its
         hyperparameters. Both tensors are of the dtype that the update computes in."""
 
-    def updates(self) -> Update:
+    def _updates(self) -> Update:
         """`updated`, for the parameters of one `apply`."""
         return self.updated
 
