@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from graphc.errors import OptionError, ShapeError
 
-from .binary import divide, greater, logical_and, multiply, pow
+from .binary import divide, equal, logical_or, multiply, pow
 from .emit import (
     ArrayLike,
     as_tensor,
@@ -24,7 +24,7 @@ from .reductions import count_nonzero, max, min, sum
 from .searching import where
 from .shapes import squeeze
 from .tensor import Tensor
-from .unary import abs, isfinite, sqrt, square
+from .unary import abs, isinf, sqrt, square
 
 
 @recorded
@@ -56,13 +56,16 @@ def vector_norm(
 
 
 def _power_norm(x: Tensor, axis: int | Sequence[int] | None, keepdims: bool, ord: float) -> Tensor:
-    """(Σ xᵖ)^(1/p) for x ≥ 0, scaled by the element that decides: its power is 1, and all others are less."""
+    """(Σ xᵖ)^(1/p) for x ≥ 0, scaled by the element that decides: its power is 1, and others are less. Where that is
+    0 so are the norm and its gradient."""
     axes = normal_axes(axis, x.ndim)
     if not all(x.shape[a] for a in axes):
         return pow(sum(x, axis=axis, keepdims=keepdims), 1 / ord)
     most = stop_gradient((max if ord > 0 else min)(x, axis=axes, keepdims=True))
-    scale = where(logical_and(greater(most, 0), isfinite(most)), most, 1.0)
-    norm = multiply(pow(sum(pow(divide(x, scale), ord), axis=axes, keepdims=True), 1 / ord), scale)
+    nothing = equal(most, 0)
+    scale = where(logical_or(nothing, isinf(most)), 1.0, most)
+    shares = pow(divide(where(nothing, 1.0, x), scale), ord)
+    norm = where(nothing, 0.0, multiply(pow(sum(shares, axis=axes, keepdims=True), 1 / ord), scale))
     return norm if keepdims else squeeze(norm, axes)
 
 

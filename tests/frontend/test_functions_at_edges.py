@@ -106,6 +106,8 @@ def test_norms_of_zeros_and_of_equal_elements(backend: str) -> None:
         for size in (2, 1e30, 1e-30):
             value, slope = 2 * share * size, [-share, share]
             check(norm, [f32([-size, size])], value, [slope], backend, f"norm {ord} of equals")
+    for row in ([0, 3], [3, 0, 0]):  # of a negative order the smallest decides
+        check(lambda x: gx.linalg.vector_norm(x, ord=-2), [f32(row)], 0, [np.zeros(len(row))], backend, "norm -2")
     check(
         gx.linalg.matrix_norm, [f32([[0, 0], [0, 0]])], 0, [[[0, 0], [0, 0]]], backend, "matrix norm of zeros"
     )
