@@ -83,6 +83,7 @@ class SGD(_Alike):
     dampening = hyperparameter(least=-math.inf)
     weight_decay = hyperparameter()
     nesterov = flag()
+    velocities: tuple[Variable, ...] = ()
 
     @with_user_line
     def __init__(
@@ -92,16 +93,19 @@ class SGD(_Alike):
         super().__init__(
             parameters, lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
-        for group in self.param_groups:
-            if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-                raise HyperparameterError("nesterov needs a momentum and no dampening", got=brief(group))
-            group.has_velocities = group["momentum"] > 0
-            group.steps = Variable(np.int64(0), trainable=False, name="steps")
-            if not group.has_velocities:
-                reason = "this SGD has no memory for momentum: give SGD(..., momentum=...) one that is not 0"
-                group.fixed = {"momentum": reason, "nesterov": reason}
-        has_momentum = any(group.has_velocities for group in self.param_groups)
-        self.velocities = self.moments("velocity") if has_momentum else ()
+
+    def prepare(self, group: ParameterGroup) -> None:
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise HyperparameterError("nesterov needs a momentum and no dampening", got=brief(group))
+        group.has_velocities = group["momentum"] > 0
+        group.steps = Variable(np.int64(0), trainable=False, name="steps")
+        if not group.has_velocities:
+            reason = "this SGD has no memory for momentum: give SGD(..., momentum=...) one that is not 0"
+            group.fixed = {"momentum": reason, "nesterov": reason}
+
+    def grow(self) -> None:
+        if any(group.has_velocities for group in self.param_groups):
+            self.velocities = self.moments("velocity", self.velocities)
 
     def begin(self, group: ParameterGroup) -> None:
         if group.has_velocities:
@@ -138,6 +142,8 @@ class Adam(_Alike):
     beta2 = hyperparameter(below=1.0)
     eps = hyperparameter()
     weight_decay = hyperparameter()
+    first_moments: tuple[Variable, ...] = ()
+    second_moments: tuple[Variable, ...] = ()
 
     @with_user_line
     def __init__(
@@ -145,11 +151,14 @@ class Adam(_Alike):
         eps: float = 1e-8, weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        for group in self.param_groups:
-            for name in ("beta1_power", "beta2_power"):  # βᵗ after t steps
-                setattr(group, name, Variable(1.0, trainable=False, dtype="float64", name=name))
-        self.first_moments = self.moments("first_moment")
-        self.second_moments = self.moments("second_moment")
+
+    def prepare(self, group: ParameterGroup) -> None:
+        for name in ("beta1_power", "beta2_power"):  # βᵗ after t steps
+            setattr(group, name, Variable(1.0, trainable=False, dtype="float64", name=name))
+
+    def grow(self) -> None:
+        self.first_moments = self.moments("first_moment", self.first_moments)
+        self.second_moments = self.moments("second_moment", self.second_moments)
 
     def begin(self, group: ParameterGroup) -> None:
         group.beta1_power.assign(multiply(group.beta1_power, group["beta1"]))

@@ -210,23 +210,49 @@ class Optimizer(Watched):
 
     @with_user_line
     def __init__(self, parameters: Parameters, lr: float, **options: Any) -> None:
-        described = _described(parameters)
-        named = [_named(d["params"]) for d in described]
-        self._names, unique = _all_names(named)
-        # Tuples, since what lists hold is compared at each call.
-        self._groups = tuple(ParameterGroup(type(self), found) for found in unique)
-        self._parameters = tuple(p for found in unique for p in found)
-        self._group_numbers = tuple(g for g, found in enumerate(unique) for _ in found)
-        if not self._parameters:
+        self._defaults = {"lr": lr, **options}
+        self._groups: tuple[ParameterGroup, ...] = ()
+        self._given: list[list[tuple[str, Variable]]] = []  # of each group
+        self._take(_described(parameters), parameters)
+
+    @with_user_line
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """One more group: a dict with "params" and hyperparameters of its own, as PyTorch's. The others are those that
+        the optimizer was made with. What is known of earlier groups stays; a compiled step is traced again.
+
+        Raises TraceError in a trace, for Variables that are in a group already, and for a group without trainable ones;
+        NumberError and GroupError for what is no option. Then nothing has changed.
+        """
+        if current_frame() is not None:
+            hint = "add it before the step is called"
+            raise TraceError("groups of parameters are added outside of traces", hint=hint)
+        if not isinstance(param_group, Mapping):
+            hint = 'optimizer.add_param_group({"params": head, "lr": 1e-4})'
+            raise TraceError('a group of parameters is a dict with "params"', got=brief(param_group), hint=hint)
+        self._take(_described([param_group]), param_group)
+
+    def _take(self, described: Sequence[Mapping[str, Any]], parameters: Any) -> None:
+        """Add groups, all or none."""
+        given = [*self._given, *(_named(d["params"]) for d in described)]
+        names, unique = _all_names(given)
+        if not any(unique[len(self._groups) :]):
             raise TraceError(
                 "an optimizer needs trainable Variables",
                 got=brief(parameters),
                 hint="a module has those that are its attributes: self.weight = gx.Variable(x)",
             )
-        for group, own in zip(self._groups, described, strict=True):
-            for name, value in {"lr": lr, **options, **own}.items():
+        added = [ParameterGroup(type(self), found) for found in unique[len(self._groups) :]]
+        for group, own in zip(added, described, strict=True):
+            for name, value in {**self._defaults, **own}.items():
                 if name != "params":
                     group[name] = value
+            self.prepare(group)
+        # Tuples, since what lists hold is compared at each call.
+        self._given, self._names = given, names
+        self._groups = (*self._groups, *added)
+        self._parameters = tuple(p for found in unique for p in found)
+        self._group_numbers = tuple(g for g, found in enumerate(unique) for _ in found)
+        self.grow()
 
     @property
     def param_groups(self) -> tuple[ParameterGroup, ...]:
@@ -311,6 +337,12 @@ class Optimizer(Watched):
             raise ShapeError("there is one gradient for each parameter", got=got)
         return list(gradients)
 
+    def prepare(self, group: ParameterGroup) -> None:
+        """Make what a new group keeps beside its hyperparameters, which it has by now. Raises where they disagree."""
+
+    def grow(self) -> None:
+        """Make what each parameter keeps, for those that are new: see `moments`."""
+
     def begin(self, group: ParameterGroup) -> None:
         """What happens once for each step and group, before the parameters."""
 
@@ -323,12 +355,13 @@ class Optimizer(Watched):
         """`updated`, for the parameters of one `apply`."""
         return self.updated
 
-    def moments(self, name: str) -> tuple[Variable, ...]:
-        """Zeros like each parameter, in the dtype that updates compute in."""
-        return tuple(
+    def moments(self, name: str, known: Sequence[Variable] = ()) -> tuple[Variable, ...]:
+        """Those that are known, and zeros like each parameter behind those, in the dtype that updates compute in."""
+        new = (
             Variable(np.zeros(p.shape, p.dtype.computes_as.numpy), trainable=False, name=f"{p.name}_{name}")
-            for p in self._parameters
+            for p in self._parameters[len(known) :]
         )
+        return (*known, *new)
 
     # State
 

@@ -200,7 +200,6 @@ WORDS: dict[Place, dict[str, str]] = {
         "step": _MINIMIZE, "update": _MINIMIZE, "init": "an optimizer has its state when it is made: optim.Adam(model)",
         "zero_grad": "gradients do not accumulate, so there is nothing to clear; " + _MINIMIZE,
         "learning_rate": "optimizer.lr", "betas": "optimizer.beta1 and optimizer.beta2",
-        "add_param_group": "groups are given when it is made: optim.Adam([{'params': a}, {'params': b, 'lr': 1e-4}])",
     },
     Place.FUNCTION: {
         "lower": "fn.source(x, stage='llvm-ir'), or fn.graph(x)", "trace": "gx.trace(fn, x)",

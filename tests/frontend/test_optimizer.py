@@ -1,6 +1,10 @@
 """Groups of parameters, given gradients, and the numbers that optimizers and layers are made with."""
 
 import copy
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +78,80 @@ def test_a_group_is_like_a_dict() -> None:
         group["momentum"] = 0.5
     assert "weight_decay" in str(error.value)
     assert optim.Adam(a).param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize(("make", "all_", "own"), GROUPS)
+@pytest.mark.parametrize("steps_before", [0, 2])
+def test_a_group_that_is_added_starts_anew_and_the_others_go_on(
+    make: Any, all_: dict[str, Any], own: dict[str, Any], steps_before: int
+) -> None:
+    a, b = two()
+    optimizer = make([a], **all_)
+    traces = []
+
+    @gx.compile
+    def step() -> None:
+        traces.append(1)
+        optimizer.minimize(gx.sum(a**4) + gx.sum(b**4))
+
+    for _ in range(steps_before):
+        step()
+    optimizer.add_param_group({"params": b, **own})
+    assert [len(g["params"]) for g in optimizer.param_groups] == [1, 1] and optimizer.parameters == [a, b]
+    for _ in range(3):
+        step()
+    assert len(traces) == 1 + (steps_before > 0)
+    (c, _), (_, f) = two(), two()
+    assert a.tolist() == trained(make(c, **all_), c, steps=steps_before + 3)[0]
+    assert b.tolist() == trained(make(f, **{**all_, **own}), f)[0]
+
+    # As if it had been made with both groups: the state fits, and training goes on as it does here.
+    d, e = gx.Variable(a.numpy(), name="a"), gx.Variable(b.numpy(), name="b")
+    other = make([{"params": [d]}, {"params": [e], **own}], **all_)
+    assert other.names == optimizer.names
+    assert other.state_dict().keys() == optimizer.state_dict().keys()
+    other.load_state_dict(optimizer.state_dict())
+    step()
+    assert [a.tolist(), b.tolist()] == trained(other, d, e, steps=1)
+
+
+def test_a_step_that_is_traced_again_for_a_group_says_so() -> None:
+    source = """
+import numpy as np, graphc as gx
+a, b = gx.Variable(np.ones(2)), gx.Variable(np.ones(2))
+opt = gx.optim.Adam(a)
+step = gx.compile(lambda: opt.minimize(gx.sum(a * b)))
+step()
+opt.add_param_group({"params": b})
+step()"""
+    environment = {**os.environ, "GRAPHC_LOG": "retrace"}
+    found = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r"Adam\._parameters was .* is ", found.stderr), found.stderr
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "message"),
+    [
+        (lambda a, b: {"params": a}, gx.TraceError, "in one group of parameters only"),
+        (lambda a, b: {"params": [b, a]}, gx.TraceError, "in one group of parameters only"),
+        (lambda a, b: {"params": b, "lr": -1}, gx.GraphcError, "lr is a finite number"),
+        (lambda a, b: {"params": b, "rate": 1}, optim.HyperparameterError, "other options"),
+        (lambda a, b: {"params": b, "nesterov": True}, optim.HyperparameterError, "nesterov needs a momentum"),
+        (lambda a, b: {"params": []}, gx.TraceError, "trainable Variables"),
+        (lambda a, b: {"lr": 1.0}, gx.TraceError, 'a dict with "params"'),
+        (lambda a, b: [b], gx.TraceError, r'add_param_group\({"params"'),
+    ],
+)
+def test_what_can_not_be_added_changes_nothing(group: Any, error: type[Exception], message: str) -> None:
+    a, b = two()
+    optimizer = optim.SGD(a)
+    with pytest.raises(error, match=message):
+        optimizer.add_param_group(group(a, b))
+    assert (len(optimizer.param_groups), optimizer.names, optimizer.parameters) == (1, ["0"], [a])
+    with pytest.raises(gx.TraceError, match="outside of traces"):
+        gx.compile(lambda: optimizer.add_param_group({"params": b}))()
+    optimizer.add_param_group({"params": b})
+    assert optimizer.names == ["0", "1"]
 
 
 def test_names_and_state_of_groups() -> None:
