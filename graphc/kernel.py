@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from .cached import cached_property
-from .dataclass import dataclass
+from .dataclass import dataclass, field_names
 from .index import Axis, Bound, Gathered, Index
 from .scalar import Number, Recipe, from_bits
 from .types import DType, bool_, int64
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,30 @@ class KernelKind(Enum):
     INDEXED = "indexed"
 
 
+class _Fact(Generic[T]):
+    """What follows from a kernel, whatever its slots are called: found once for it and its copies by other names."""
+
+    def __init__(self, find: Callable[[Kernel], T]) -> None:
+        self._find = find
+        self.__doc__ = find.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, kernel: None, owner: type) -> _Fact[T]: ...
+    @overload
+    def __get__(self, kernel: Kernel, owner: type) -> T: ...
+    def __get__(self, kernel: Kernel | None, owner: type) -> Any:
+        if kernel is None:
+            return self
+        facts = kernel._facts
+        if self._name not in facts:
+            facts[self._name] = self._find(kernel)
+        kernel.__dict__[self._name] = facts[self._name]  # found here from now on
+        return facts[self._name]
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One fused loop nest.
@@ -170,20 +196,34 @@ class Kernel:
     stores: tuple[Store, ...]
 
     @cached_property
+    def _facts(self) -> dict[str, Any]:
+        """What was found out about it, or about a copy by other names."""
+        return {}
+
+    @_Fact
     def _hash(self) -> int:
         return hash((self.slots, self.parallel, self.row, self.contracted, self.values, self.stores))
 
     def __hash__(self) -> int:
         return self._hash
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Kernel):
+            return NotImplemented
+        if self._facts is other._facts:
+            return True
+        return self._hash == other._hash and all(
+            getattr(self, name) == getattr(other, name) for name in field_names(self)
+        )
+
     def named(self, names: Iterable[str]) -> Kernel:
-        """The same kernel with other names of its slots. What is known of it stays known."""
+        """The same kernel with other names of its slots."""
         slots = tuple([Slot(s.dtype, s.size, name) for s, name in zip(self.slots, names, strict=True)])
         other = Kernel(slots, self.parallel, self.row, self.contracted, self.values, self.stores)
-        other.__dict__.update({**self.__dict__, "slots": slots})
+        other.__dict__["_facts"] = self._facts
         return other
 
-    @cached_property
+    @_Fact
     def kind(self) -> KernelKind:
         if any(s.scatter for s in self.stores):
             return KernelKind.INDEXED
@@ -193,7 +233,7 @@ class Kernel:
             return KernelKind.REDUCTION
         return KernelKind.LOOP
 
-    @cached_property
+    @_Fact
     def axes(self) -> tuple[frozenset[Axis], ...]:
         """For each value, the axes it varies over."""
         result: list[frozenset[Axis]] = []
@@ -204,7 +244,7 @@ class Kernel:
             result.append(found)
         return tuple(result)
 
-    @cached_property
+    @_Fact
     def levels(self) -> tuple[int, ...]:
         """For each value, how many reductions must have finished before it can be computed."""
         result: list[int] = []
@@ -213,11 +253,11 @@ class Kernel:
             result.append(below + isinstance(value, Reduce | Dot))
         return tuple(result)
 
-    @cached_property
+    @_Fact
     def dtypes(self) -> tuple[DType, ...]:
         return tuple(v.dtype for v in self.values)
 
-    @cached_property
+    @_Fact
     def digest(self) -> str:
         """SHA-256 over all that the kernel means: its text with recipes spelled out, without names of slots."""
         recipes = [r for v in self.values for r in _recipes(v)]
@@ -226,17 +266,17 @@ class Kernel:
         parts = [print_kernel(self, named=False), *map(str, dict.fromkeys(recipes)), str(constants)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    @cached_property
+    @_Fact
     def written(self) -> frozenset[int]:
         """The slots that are stored to."""
         return frozenset(s.slot for s in self.stores)
 
-    @cached_property
+    @_Fact
     def loaded(self) -> frozenset[int]:
         """The slots that are loaded from."""
         return frozenset(v.slot for v in self.values if isinstance(v, Load))
 
-    @cached_property
+    @_Fact
     def gathers(self) -> bool:
         """Whether an index is a value that it loads or computes, so that a bad one may show when it runs."""
         found = [i for v in self.values for i in indices(v)] + [s.index for s in self.stores]

@@ -17,17 +17,16 @@ from graphc.ir import Graph, Node
 from graphc.kernel import Kernel
 from graphc.op import Kind
 
+from .absorb import absorbed, stored_behind
 from .build_kernel import find_split, store_of, trace_members
 from .groups import Group, in_order
-from .kernel_tracer import Cut, Domain, KernelTracer, Limits, contracted_sizes, describe, scalar_recipe
+from .kernel_tracer import Cut, Domain, KernelTracer, Limits, contracted_sizes, describe
 from .lower_groups import Lowering
 from .merge import merge
 from .pattern import Likeness, Pattern
 
-CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
 LARGE_SUM = 1 << 14  # a sum of more elements is shared by threads, so nothing can use it in its kernel
 MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
-MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 # Members that read each other at many indices are computed again for each. And a long chain of dear functions is
 # compiled sooner as equal kernels, each long enough that what they load and store for each other costs nothing. What
 # varies along a row may be computed again in each pass over it.
@@ -63,64 +62,31 @@ class _Fusion:
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._largest_readers: dict[int, dict[Node, int]] = {}
-        self._absorbable: dict[Node, bool] = {}
-        self._behind: dict[Node, frozenset[Node]] = {}  # of an absorbable node: the stored nodes behind it
-        self._pieces: dict[Node, int] = {}  # of an absorbable node: how many loads an element of it may take
+        self._behind = absorbed(graph)
         self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
         self._likeness = Likeness()
         self._patterns: dict[Domain, Pattern] = {}  # of groups without members
 
     # Placing nodes
 
-    def is_absorbable(self, node: Node) -> bool:
-        """Whether every reader traces through the node, so that it has no memory of its own."""
-        found = self._absorbable.get(node)
-        if found is None:
-            pieces = sum(self._pieces.get(i, 1) for i in node.inputs)
-            found = node not in self.results and pieces <= MOST_PIECES and self._costs_nothing(node)
-            self._absorbable[node] = found
-            if found:
-                self._pieces[node] = max(pieces, 1)
-                self._behind[node] = self._sources_of(node)
-        return found
-
-    def _costs_nothing(self, node: Node) -> bool:
-        kind = node.op.kind
-        if kind in (Kind.VIEW, Kind.POSITION):
-            return True
-        if node.op is ops.constant:
-            return node.tensor_type.size == 1
-        if kind is not Kind.ELEMENTWISE or scalar_recipe(node).cost > CHEAP:
-            return False
-        sources = {s for i in node.inputs for s in self._sources(i) if s.tensor_type.size > 1}
-        return len(sources) <= 1 and all(s.op.kind is Kind.SOURCE for s in self._sources_of(node))
-
-    def _sources(self, node: Node) -> frozenset[Node]:
-        """The stored nodes that an absorbable node reads, or the node itself."""
-        return self._behind[node] if self.is_absorbable(node) else frozenset((node,))
-
-    def _sources_of(self, node: Node) -> frozenset[Node]:
-        return frozenset().union(*(self._sources(i) for i in node.inputs))
-
     def place_all(self) -> None:
-        absorbable = [self.is_absorbable(node) for node in self.graph.nodes]  # in this order it is no deep recursion
-        for node, vanishes in zip(self.graph.nodes, absorbable, strict=True):
-            if node.op.kind is not Kind.SOURCE and not vanishes and node.tensor_type.size:
+        for node in self.graph.nodes:
+            if node.op.kind is not Kind.SOURCE and node not in self._behind and node.tensor_type.size:
                 self.place(node)
 
     def producers(self, node: Node) -> set[Group]:
-        """The groups that a node reads from. Notes the absorbable nodes in between."""
+        """The groups that a node reads from. Notes the absorbed nodes in between."""
         found: set[Group] = set()
-        absorbed: dict[Node, None] = {}
+        through: dict[Node, None] = {}
         pending = list(node.inputs)
         while pending:
             n = pending.pop()
             if n in self.owner:
                 found.add(self.owner[n])
-            elif self.is_absorbable(n) and n not in absorbed:
-                absorbed[n] = None
+            elif n in self._behind and n not in through:
+                through[n] = None
                 pending.extend(n.inputs)
-        self._absorbed[node] = tuple(absorbed)
+        self._absorbed[node] = tuple(through)
         return found
 
     def place(self, node: Node) -> None:
@@ -243,11 +209,11 @@ class _Fusion:
         while pending:
             last = pending[-1]
             users = self.graph.users[last]
-            through = [u for u in users if self.is_absorbable(u) or u.tensor_type.size == width]
+            through = [u for u in users if u in self._behind or u.tensor_type.size == width]
             if waiting := [u for u in through if u not in found]:
                 pending += waiting
                 continue
-            sizes = [u.tensor_type.size for u in users if not self.is_absorbable(u)]
+            sizes = [u.tensor_type.size for u in users if u not in self._behind]
             found[last] = max([*sizes, *(found[u] for u in through)], default=-1)
             pending.pop()
         return found[node] >= node.inputs[0].tensor_type.size
@@ -326,8 +292,7 @@ class _Fusion:
         """The nodes that a group loads."""
         if not group.scatters:
             return group.loads()
-        scatter = group.members[0]
-        return set().union(*(self._sources(i) for i in scatter.inputs))
+        return set(stored_behind(group.members[0], self._behind))
 
     def _in_order(self, lowered: Sequence[tuple[Group, list[FusedKernel]]]) -> list[FusedKernel]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that

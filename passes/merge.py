@@ -14,6 +14,7 @@ from graphc.dataclass import dataclass
 from graphc.ir import Node
 
 from .groups import Group, bits
+from .pattern import Pattern
 
 SHARED_BYTES = 1 << 12  # groups merge to save reading at least this much twice
 SMALL = 1 << 10  # groups of at most this many elements merge to save a kernel
@@ -31,11 +32,11 @@ class _Traits:
     contracts: bool
 
     @staticmethod
-    def of(group: Group) -> _Traits:
+    def of(group: Group, large: Sequence[int]) -> _Traits:
+        """`large`: the local numbers of the large tensors."""
         if group.scatters:
             return _Traits((), False)
-        touched = dict.fromkeys((*group.slots, *group.members))
-        keys: list[Node | int] = [n for n in touched if n.tensor_type.nbytes >= SHARED_BYTES]
+        keys: list[Node | int] = [group.nodes[n] for n in large]
         if not group.contracts and 0 < (size := group.size) <= SMALL:
             keys.append(size)
         return _Traits(tuple(keys), group.contracts)
@@ -61,7 +62,8 @@ class _Window:
         self.before = [0] * len(groups)  # the positions of what must run before, directly or through others
         self.after = [0] * len(groups)
         self._close()
-        self.traits = [_Traits.of(g) for g in groups]
+        self._large: dict[Pattern, list[int]] = {}
+        self.traits = [self._traits_of(g) for g in groups]
         self.alike: dict[Node | int, int] = {}  # the positions of the groups that have a trait
         self.contracting = 0
         for position in range(len(groups)):
@@ -79,6 +81,14 @@ class _Window:
 
     def _known(self, groups: set[Group]) -> list[int]:
         return [self.positions[g] for g in groups if g in self.positions]
+
+    def _traits_of(self, group: Group) -> _Traits:
+        large = self._large.get(group.pattern)
+        if large is None:
+            touched = dict.fromkeys((*group.slots, *group.members))
+            large = [group.local[n] for n in touched if n.tensor_type.nbytes >= SHARED_BYTES]
+            self._large[group.pattern] = large
+        return _Traits.of(group, large)
 
     def _enter(self, position: int) -> None:
         bit, traits = 1 << position, self.traits[position]
@@ -151,7 +161,7 @@ class _Window:
         self.groups[first], self.groups[second] = None, whole
         del self.positions[a], self.positions[b]
         self.positions[whole] = second
-        self.traits[second] = _Traits.of(whole)
+        self.traits[second] = self._traits_of(whole)
         self._enter(second)
         self.refused[second] = 0
         self.patience[second] = PATIENCE

@@ -53,6 +53,8 @@ def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
     """
     updated = (v for v, u in zip(graph.variables, graph.updates, strict=True) if u is not None)
     kept = Choice(graph, frozenset((*graph.inputs, *updated))).made()
+    if not kept:
+        return Graph((), graph.variables, (None,) * len(graph.variables), ()), graph
     inputs = {node: ops.input(type=node.tensor_type, name=f"prepared{i}") for i, node in enumerate(kept)}
     prepare = Graph((), graph.variables, (None,) * len(graph.variables), tuple(kept))
     rest = graph.rebuild(lambda node, new: inputs.get(node) or with_inputs(node, new))
