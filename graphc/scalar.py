@@ -147,7 +147,7 @@ class Recipe:
         """The dtypes of the results."""
         return tuple(self.dtype_of(r) for r in self.results)
 
-    @property
+    @cached_property
     def dtype(self) -> DType:
         """The dtype of the only result."""
         (dtype,) = self.dtypes

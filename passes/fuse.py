@@ -20,7 +20,7 @@ from graphc.op import Kind
 from .absorb import absorbed, stored_behind
 from .build_kernel import find_split, store_of, trace_members
 from .groups import Group, in_order
-from .kernel_tracer import Cut, Domain, KernelTracer, Limits, contracted_sizes, describe
+from .kernel_tracer import Cut, Domain, Effort, KernelTracer, Limits, contracted_sizes, describe
 from .lower_groups import Lowering
 from .merge import merge
 from .pattern import Likeness, Pattern
@@ -242,6 +242,7 @@ class _Fusion:
         wide, other = (a, b) if _width(a) >= _width(b) else (b, a)
         first = next((g for g in (wide, other) if _width(g) == _width(wide) and _can_go_first(g, a, b)), None)
         try:
+            LIMITS.check(_least_effort(a, b))
             grown = self._joined_anew(wide, other) if first is None else self._grown(first, b if first is a else a)
         except Cut as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
@@ -342,6 +343,14 @@ def _can_go_first(group: Group, a: Group, b: Group) -> bool:
     other = b if group is a else a
     reduces = any(n.op.kind is Kind.REDUCTION for n in other.members)
     return not reduces and not other.contracts and not group.loads().intersection(other.members)
+
+
+def _least_effort(a: Group, b: Group) -> Effort:
+    """What both as one take at least: cheaper than trying. Groups that have no node in common compute nothing twice."""
+    one, other = a.pattern.effort, b.pattern.effort
+    if not a.inside.isdisjoint(b.inside):
+        return one
+    return one._replace(values=max(one.values + other.applied, other.values + one.applied))
 
 
 def _is_too_large(a: Group, b: Group) -> bool:

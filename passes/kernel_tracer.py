@@ -75,15 +75,16 @@ class Domain:
 
 
 class Effort(NamedTuple):
-    """What a kernel's values take: how many are computed by recipes, these recipes' instructions, and the passes over
-    the row, in each of which what varies along it may have to be computed again."""
+    """What a kernel takes: how many values it has and how many of them are computed by recipes, these recipes'
+    instructions, and the passes over the row, in each of which what varies along it may have to be computed again."""
 
+    values: int
     applied: int
     cost: int
     passes: int
 
 
-NO_EFFORT = Effort(0, 0, 1)
+NO_EFFORT = Effort(0, 0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ class Limits:
     cost: int
     passes: int
 
-    def check(self, values: int, effort: Effort) -> None:
+    def check(self, effort: Effort) -> None:
         """Raise Cut beyond the limits."""
-        if values > self.values:
+        if effort.values > self.values:
             raise Cut(f"the kernel would compute more than {self.values} values")
         if effort.cost > self.cost:
             raise Cut(f"the kernel would take more than {self.cost} instructions for each element")
@@ -182,6 +183,9 @@ class KernelTracer:
         Chains of elementwise members, which may be longer than Python's stack is deep, are walked without recursion.
         """
         memo, pending = self._memo, [node]
+        known = memo.get((node, index, bounds))
+        if known is not None:
+            return known
         while pending:
             last = pending[-1]
             waiting: Node | None = None
@@ -229,19 +233,20 @@ class KernelTracer:
         """The number of a value; equal values have one."""
         number = self._numbers.get(value)
         if number is None:
-            axes = frozenset().union(
-                *(i.axes for i in indices(value)), *(self.value_axes[i] for i in inputs(value))
-            )
-            level = max([self._levels[i] for i in inputs(value)], default=0)
-            effort = self.effort
+            used = inputs(value)
+            axes = frozenset().union(*[i.axes for i in indices(value)], *[self.value_axes[i] for i in used])
+            level = max([self._levels[i] for i in used], default=0)
+            count, applied, cost, passes = self._efforts[-1]
             if isinstance(value, Apply):
-                effort = Effort(effort.applied + 1, effort.cost + value.recipe.cost, effort.passes)
+                applied += 1
+                cost += value.recipe.cost
             elif isinstance(value, Reduce | Dot):
                 axes -= set(value.axes)
                 level += 1
-                effort = Effort(effort.applied, effort.cost, max(effort.passes, level + 1))
+                passes = max(passes, level + 1)
+            effort = Effort(count + 1, applied, cost, passes)
             if self.limits is not None:
-                self.limits.check(len(self.values) + 1, effort)
+                self.limits.check(effort)
             number = self._numbers[value] = len(self.values)
             self.values.append(value)
             self.value_axes.append(axes)
