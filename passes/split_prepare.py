@@ -57,6 +57,8 @@ def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
         return Graph((), graph.variables, (None,) * len(graph.variables), ()), graph
     inputs = {node: ops.input(type=node.tensor_type, name=f"prepared{i}") for i, node in enumerate(kept)}
     prepare = Graph((), graph.variables, (None,) * len(graph.variables), tuple(kept))
+    if not kept:
+        return prepare, graph
     rest = graph.rebuild(lambda node, new: inputs.get(node) or with_inputs(node, new))
     return prepare, Graph((*graph.inputs, *inputs.values()), rest.variables, rest.updates, rest.outputs)
 
