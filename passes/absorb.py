@@ -5,7 +5,7 @@ In: a graph. Out: which nodes every reader computes for itself, and the stored n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from graphc import ops
 from graphc.ir import Graph, Node
@@ -17,11 +17,11 @@ CHEAP = 4  # recipes up to this cost are computed by every reader rather than st
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 
 
-def absorbed(graph: Graph) -> dict[Node, frozenset[Node]]:
-    """The nodes that every reader traces through, each with the stored nodes that it is computed from."""
+def absorbed(graph: Graph, results: Collection[Node]) -> dict[Node, frozenset[Node]]:
+    """The nodes that every reader traces through, each with the stored nodes that it is computed from. `results` are
+    stored in any case."""
     behind: dict[Node, frozenset[Node]] = {}
     pieces: dict[Node, int] = {}  # how many loads an element of an absorbed node may take
-    results = set(graph.results)
     for node in graph.nodes:
         if node in results or not _costs_nothing(node, behind):
             continue

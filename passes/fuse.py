@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from typing import TypeAlias
 
 from graphc import ops
 from graphc.dataclass import dataclass
 from graphc.index import Axis
-from graphc.ir import Graph, Node
+from graphc.ir import Graph, Node, is_tuple
 from graphc.kernel import Kernel
 from graphc.op import Kind
 
@@ -43,11 +44,32 @@ class FusedKernel:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FusedControl:
+    """A loop or branch, and the items of its results. What is inside of it is fused by itself."""
+
+    node: Node
+    items: tuple[Node, ...]
+
+    @property
+    def slots(self) -> tuple[Node, ...]:
+        """What it touches: what it reads, then its results."""
+        return (*self.node.inputs, *self.items)
+
+
+Fused: TypeAlias = FusedKernel | FusedControl
+
+
 def fuse(graph: Graph) -> tuple[FusedKernel, ...]:
-    """All kernels that compute the graph's results, in a runnable order.
+    """All kernels that compute the results of a graph without loops and branches, in a runnable order.
 
     Results that are inputs, variables or constants need no kernel here; the schedule copies them.
     """
+    return tuple(f for f in fuse_steps(graph) if isinstance(f, FusedKernel))
+
+
+def fuse_steps(graph: Graph) -> tuple[Fused, ...]:
+    """The same for any graph, with its loops and branches."""
     fusion = _Fusion(graph)
     fusion.place_all()
     fusion.merge_all()
@@ -57,12 +79,13 @@ def fuse(graph: Graph) -> tuple[FusedKernel, ...]:
 class _Fusion:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.results = set(graph.results)
+        # What is stored whoever reads it: results, and what loops and branches take.
+        self.results = {*graph.results, *(i for n in graph.nodes if n.op.kind is Kind.CONTROL for i in n.inputs)}
         self.number = {n: i for i, n in enumerate(graph.nodes)}
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._largest_readers: dict[int, dict[Node, int]] = {}
-        self._behind = absorbed(graph)
+        self._behind = absorbed(graph, self.results)
         self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
         self._likeness = Likeness()
         self._patterns: dict[Domain, Pattern] = {}  # of groups without members
@@ -71,8 +94,26 @@ class _Fusion:
 
     def place_all(self) -> None:
         for node in self.graph.nodes:
-            if node.op.kind is not Kind.SOURCE and node not in self._behind and node.tensor_type.size:
-                self.place(node)
+            match node.op.kind:
+                case Kind.SOURCE:
+                    pass
+                case Kind.CONTROL:
+                    self.place_control(node)
+                case Kind.ITEM:
+                    self.owner[node] = self.owner[node.inputs[0]]
+                    self.owner[node].members.append(node)
+                case _ if node not in self._behind and node.tensor_type.size:
+                    self.place(node)
+
+    def place_control(self, node: Node) -> None:
+        """A group for a loop or branch alone."""
+        producers = self.producers(node)
+        group = self._group(Domain.over(()), len(self.groups))
+        group.steers = True
+        group.members.append(node)
+        group.require(producers)
+        self.owner[node] = group
+        self.groups.append(group)
 
     def producers(self, node: Node) -> set[Group]:
         """The groups that a node reads from. Notes the absorbed nodes in between."""
@@ -135,6 +176,8 @@ class _Fusion:
 
     def join(self, group: Group, node: Node) -> None:
         """Make the node a member, or raise Cut and leave the group as it was."""
+        if group.steers:
+            raise Cut(f"{describe(node)} reads what a {group.members[0].op.name} makes")
         if group.scatters or (node.op.push is not None and group.members):
             raise Cut("a scatter is a kernel of its own")
         if node.op.kind is Kind.CONTRACTION and group.members:
@@ -209,11 +252,11 @@ class _Fusion:
         while pending:
             last = pending[-1]
             users = self.graph.users[last]
-            through = [u for u in users if u in self._behind or u.tensor_type.size == width]
+            through = [u for u in users if u in self._behind or _size(u) == width]
             if waiting := [u for u in through if u not in found]:
                 pending += waiting
                 continue
-            sizes = [u.tensor_type.size for u in users if u not in self._behind]
+            sizes = [_size(u) for u in users if u not in self._behind]
             found[last] = max([*sizes, *(found[u] for u in through)], default=-1)
             pending.pop()
         return found[node] >= node.inputs[0].tensor_type.size
@@ -277,11 +320,14 @@ class _Fusion:
 
     # Finishing
 
-    def finish(self) -> tuple[FusedKernel, ...]:
+    def finish(self) -> tuple[Fused, ...]:
         loaded = {n for g in self.groups for n in self._reads(g)}
         lowering = Lowering(self.number.__getitem__)
-        lowered: list[tuple[Group, list[FusedKernel]]] = []
+        lowered: list[tuple[Group, list[Fused]]] = []
         for group in self.groups:
+            if group.steers:
+                lowered.append((group, [FusedControl(group.members[0], tuple(group.members[1:]))]))
+                continue
             reasons = tuple(dict.fromkeys(group.reasons))
             members = sorted(group.members, key=self._place)
             stored = [n for n in members if n in self.results or n in loaded]
@@ -291,11 +337,13 @@ class _Fusion:
 
     def _reads(self, group: Group) -> set[Node]:
         """The nodes that a group loads."""
+        if group.steers:
+            return set(group.members[0].inputs)
         if not group.scatters:
             return group.loads()
         return set(stored_behind(group.members[0], self._behind))
 
-    def _in_order(self, lowered: Sequence[tuple[Group, list[FusedKernel]]]) -> list[FusedKernel]:
+    def _in_order(self, lowered: Sequence[tuple[Group, list[Fused]]]) -> list[Fused]:
         """Producers first; among those that can run, one that writes a variable's new value waits, so that
         readers of the old value go before it and it can be written in place, and after all indices were checked."""
         updates = {u for u in self.graph.updates if u is not None}
@@ -303,13 +351,13 @@ class _Fusion:
         def urgency(place: int) -> tuple[int, int]:
             group, kernels = lowered[place]
             late = not updates.isdisjoint(group.members)
-            return late * (1 if any(k.kernel.gathers for k in kernels) else 2), place
+            return late * (1 if any(isinstance(k, FusedKernel) and k.kernel.gathers for k in kernels) else 2), place
 
         places = {group: place for place, (group, _) in enumerate(lowered)}
         waiting = [len(group.needs) for group, _ in lowered]
         ready = [urgency(place) for place, count in enumerate(waiting) if not count]
         heapify(ready)
-        order: list[FusedKernel] = []
+        order: list[Fused] = []
         while ready:
             group, kernels = lowered[heappop(ready)[1]]
             order += kernels  # a scatter has two kernels, kept in order
@@ -330,6 +378,11 @@ def _traced_again(tracer: KernelTracer, domain: Domain, members: Sequence[Node])
 
 def _reduces_a_contraction(node: Node) -> Cut:
     return Cut(f"{describe(node)} reduces a contraction's result")
+
+
+def _size(node: Node) -> int:
+    """Elements; −1 of a loop or branch."""
+    return -1 if is_tuple(node) else node.tensor_type.size
 
 
 def _width(group: Group) -> tuple[bool, int]:

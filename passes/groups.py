@@ -30,7 +30,8 @@ class Group:
     has become. `kept` is a tracer that may lag behind the members.
 
     `needs` are the groups that must run before it, `users` those that need it; both directly. `before` has the bit
-    of every group that must run before it, while nodes are placed; `number` is that of its own bit.
+    of every group that must run before it, while nodes are placed; `number` is that of its own bit. `steers`: it is a
+    loop or branch, whose members are that node and the items of its results.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Group:
     needs: set[Group] = field(default_factory=set)
     users: set[Group] = field(default_factory=set)
     before: int = 0
+    steers: bool = False
     reasons: list[str] = field(default_factory=list)
     kept: KernelTracer | None = None
 

@@ -83,6 +83,8 @@ class _Window:
         return [self.positions[g] for g in groups if g in self.positions]
 
     def _traits_of(self, group: Group) -> _Traits:
+        if group.steers:
+            return _Traits((), False)
         large = self._large.get(group.pattern)
         if large is None:
             touched = dict.fromkeys((*group.slots, *group.members))

@@ -1,4 +1,4 @@
-"""From an optimized graph to a `Schedule`: kernels in order, every buffer at its place.
+"""From an optimized graph to a `Schedule`: steps in order, every buffer at its place.
 
 Decides where each node's elements live: outputs go straight to the caller's memory, a variable's new value over
 its old one where no reader is left, the rest to the arena. Knows nothing of backends.
@@ -6,60 +6,24 @@ its old one where no reader is left, the rest to the arena. Knows nothing of bac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from graphc.cached import cached_property
-from graphc.dataclass import dataclass
-from graphc.errors import Location, UnsupportedError
-from graphc.index import Axis, Index
-from graphc.ir import Graph, Literal, Node
-from graphc.kernel import Kernel, Load, Slot, Store
+from graphc.errors import Location
+from graphc.ir import Graph, Node, map_graphs
 from graphc.op import Kind
-from graphc.schedule import Buffer, KernelStep, Schedule, Space
-from graphc.types import TensorType
-from graphc.work import flops
+from graphc.schedule import BranchStep, Buffer, KernelStep, LoopStep, Schedule, Space, Step, Window
 
 from .build_kernel import slot_name
-from .fuse import FusedKernel, fuse
-from .in_place import can_update_in_place, share_slot
 from .plan_memory import Life, plan_memory, rounded
+from .planned import BranchTask, KernelTask, Key, Lives, LoopTask, Place, Task, copy_task, key, places_of
 from .scatter import wide_scatters
+from .scope import Program, Scope
 from .split_prepare import split_prepare
-
-LONG_WORK = 1_000_000_000  # operations: some 10 ms, after which a call looks for Ctrl-C
-COPY_WORK = 2_000  # operations beside which copying an element takes a few percent
-
-
-@dataclass(eq=False)
-class _Place:
-    """A buffer that is being planned."""
-
-    type: TensorType
-    space: Space
-    position: int = 0
-    name: str = ""
-    offset: int = 0
-
-
-@dataclass(eq=False)
-class _Task:
-    """A step that is being planned."""
-
-    kernel: Kernel
-    places: list[_Place]
-    nodes: Sequence[Node] = ()
-    reasons: Sequence[str] = ()
 
 
 def schedule(graph: Graph) -> Schedule:
-    """Plan a whole graph. Raises UnsupportedError for loops and branches."""
-    for node in graph.nodes:
-        if node.op.kind is Kind.CONTROL:
-            raise UnsupportedError(
-                f"this version makes no kernels of {node.op.name}", where=node.loc,
-                hint='gx.compile(fn, backend="reference"), or gx.using(backend="reference")',
-            )  # fmt: skip
-    graph = wide_scatters(graph)
+    """Plan a whole graph."""
+    graph = map_graphs(graph, wide_scatters)
     prepare, main = split_prepare(graph)
     planner = _Planner(graph)
     planner.plan_prepare(prepare, main)
@@ -69,242 +33,148 @@ def schedule(graph: Graph) -> Schedule:
 
 class _Planner:
     def __init__(self, graph: Graph) -> None:
-        self.places: dict[Node, _Place] = {}
-        self.outputs: list[_Place] = []
-        self.constants: list[_Place] = []
-        self.literals: list[Literal] = []
-        self.prepare: list[_Task] = []
-        self.main: list[_Task] = []
-        self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
-        self.inputs = [
-            _Place(n.tensor_type, Space.INPUT, i, slot_name(n)) for i, n in enumerate(graph.inputs)
-        ]
+        self.program = Program()
+        self.outputs: list[Place] = []
+        self.prepare: list[Task] = []
+        self.main: list[Task] = []
+        self.inputs = [Place(n.tensor_type, Space.INPUT, i, slot_name(n)) for i, n in enumerate(graph.inputs)]
         self.variables = [
-            _Place(n.tensor_type, Space.VARIABLE, i, slot_name(n)) for i, n in enumerate(graph.variables)
+            Place(n.tensor_type, Space.VARIABLE, i, slot_name(n)) for i, n in enumerate(graph.variables)
         ]
-        self.places.update(zip(graph.inputs, self.inputs, strict=True))
-        self.places.update(zip(graph.variables, self.variables, strict=True))
-
-    def place(self, node: Node, space: Space = Space.ARENA) -> _Place:
-        """Where a node lives; decided at the first question."""
-        found = self.places.get(node)
-        if found is None:
-            if node.op.kind is Kind.SOURCE:  # inputs and variables are known: this is a constant
-                found = _Place(node.tensor_type, Space.CONSTANT, len(self.constants), "constant")
-                self.constants.append(found)
-                self.literals.append(node.attrs["value"])
-            else:
-                found = _Place(node.tensor_type, space, name=slot_name(node))
-            self.places[node] = found
-        return found
+        self.given: dict[Key, Place] = {}
+        self.given.update(zip(graph.inputs, self.inputs, strict=True))
+        self.given.update(zip(graph.variables, self.variables, strict=True))
 
     def plan_prepare(self, prepare: Graph, main: Graph) -> None:
         """The prepare graph's outputs are the main graph's inputs beyond the caller's. Both share the variables and
         constants; what else they have in common each computes for itself, since no call may write prepared memory."""
-        for node in prepare.outputs:
-            self.place(node, Space.PREPARED)
-        outputs = [self.places[node] for node in prepare.outputs]
-        for fused in fuse(prepare):
-            places = [self.place(n, Space.PREPARED) for n in fused.slots]
-            self.prepare.append(_Task(fused.kernel, places, fused.nodes, fused.reasons))
-        self.places = {node: place for node, place in self.places.items() if node.op.kind is Kind.SOURCE}
-        self.places.update(zip(main.inputs[len(self.inputs) :], outputs, strict=True))
+        scope = Scope(self.program, prepare, Space.PREPARED)
+        scope.places.update(self.given)
+        scope.register()
+        outputs = [scope.place(node) for node in prepare.outputs]
+        self.prepare = scope.tasks()
+        self.given = {k: p for k, p in scope.places.items() if isinstance(k, Node) and k.op.kind is Kind.SOURCE}
+        self.given.update(zip(main.inputs[len(self.inputs) :], outputs, strict=True))
 
     def plan_main(self, graph: Graph) -> None:
-        kernels = fuse(graph)
-        computed = {n for k in kernels for n in _stored(k)}
-        early: list[_Task] = []
-        late: list[_Task] = []
-        self._place_updates(graph, kernels, computed, early, late)
-        self._place_outputs(graph, computed, early, late)
-        self.main = early + [self._task(k) for k in kernels] + late
+        scope = Scope(self.program, graph, Space.ARENA)
+        scope.places.update(self.given)
+        scope.register()
+        early: list[Task] = []
+        late: list[Task] = []
+        self._place_updates(scope, early, late)
+        self._place_outputs(scope, early, late)
+        self.main = early + scope.tasks() + late
 
-    def _place_updates(
-        self,
-        graph: Graph,
-        kernels: Sequence[FusedKernel],
-        computed: set[Node],
-        early: list[_Task],
-        late: list[_Task],
-    ) -> None:
+    def _place_updates(self, scope: Scope, early: list[Task], late: list[Task]) -> None:
         """Give each variable's new value the variable's own memory where that is safe, else copy it at the end."""
-        uses = _Uses(kernels, graph.updates)
+        graph, computed, places = scope.graph, scope.computed, scope.places
         changed = {
             variable: new
             for variable, new in zip(graph.variables, graph.updates, strict=True)
             if new is not None and new is not variable and new.tensor_type.size
         }
         for variable, new in changed.items():
-            if new in computed and new not in self.places and uses.written_over(variable, new):
-                self.places[new] = self.places[variable]
+            if key(new) in computed and key(new) not in places and scope.uses.written_over(variable, new):
+                places[key(new)] = places[variable]
         for variable, new in changed.items():
-            own = self.places[variable]
-            if (
-                new not in computed
-            ):  # a source; another variable's old value must be saved before that one changes
-                saved = _Place(new.tensor_type, Space.ARENA, name=slot_name(new))
-                early.append(copy_task(self.place(new), saved, new))
-                late.append(copy_task(saved, own, new))
-            elif self.place(new) is not own:
-                late.append(copy_task(self.place(new), own, new))
+            own = places[variable]
+            if key(new) not in computed:
+                # a source; another variable's old value must be saved before that one changes
+                saved = Place(new.tensor_type, Space.ARENA, name=slot_name(new))
+                early.append(copy_task(scope.place(new), saved))
+                late.append(copy_task(saved, own))
+            elif scope.place(new) is not own:
+                late.append(copy_task(scope.place(new), own))
 
-    def _place_outputs(
-        self, graph: Graph, computed: set[Node], early: list[_Task], late: list[_Task]
-    ) -> None:
+    def _place_outputs(self, scope: Scope, early: list[Task], late: list[Task]) -> None:
         """A computed node is written straight to its output; sources and repeated nodes are copied."""
-        for position, node in enumerate(graph.outputs):
-            output = _Place(node.tensor_type, Space.OUTPUT, position, f"output {position}")
+        for position, node in enumerate(scope.graph.outputs):
+            output = Place(node.tensor_type, Space.OUTPUT, position, f"output {position}")
             self.outputs.append(output)
             if node.tensor_type.size == 0:
                 continue
-            if node not in computed:  # copied first, before an update overwrites a variable
-                early.append(copy_task(self.place(node), output, node))
-            elif node in self.places:
-                late.append(copy_task(self.places[node], output, node))
+            if key(node) not in scope.computed:  # copied first, before an update overwrites a variable
+                early.append(copy_task(scope.place(node), output))
+            elif key(node) in scope.places:
+                late.append(copy_task(scope.place(node), output))
             else:
-                self.places[node] = output
-
-    def _task(self, fused: FusedKernel) -> _Task:
-        """A kernel on its places; a value that is updated in place has one slot."""
-        kernel, places = fused.kernel, [self.place(n) for n in fused.slots]
-        for stored in sorted(kernel.written, reverse=True):
-            if places[stored] in places[:stored]:
-                loaded = places.index(places[stored])
-                if loaded in kernel.loaded:
-                    shared, order = self._shared(kernel, loaded, stored)
-                    kernel = shared.named(kernel.slots[n].name for n in order)
-                    places = [places[n] for n in order]
-        return _Task(kernel, places, fused.nodes, fused.reasons)
-
-    def _shared(self, kernel: Kernel, loaded: int, stored: int) -> tuple[Kernel, tuple[int, ...]]:
-        """`share_slot`, once for equal kernels."""
-        key = kernel, loaded, stored
-        if key not in self._with_shared_slots:
-            self._with_shared_slots[key] = share_slot(*key)
-        return self._with_shared_slots[key]
+                scope.places[key(node)] = output
 
     # The finished schedule
 
     def finish(self) -> Schedule:
         arena = self._plan_arena()
         prepared = self._plan_prepared()
-        used = dict.fromkeys([*self.inputs, *self.variables, *self.outputs, *self.constants])
-        used.update(dict.fromkeys(p for t in (*self.prepare, *self.main) for p in t.places))
+        used = dict.fromkeys([*self.inputs, *self.variables, *self.outputs, *self.program.constants])
+        used.update(dict.fromkeys((*places_of(self.prepare), *places_of(self.main))))
         numbers = {place: n for n, place in enumerate(used)}
         buffers = tuple(Buffer(n, p.type, p.space, p.position, p.offset, p.name) for p, n in numbers.items())
-
-        def steps(tasks: Iterable[_Task]) -> tuple[KernelStep, ...]:
-            return tuple(_step(t, tuple(numbers[p] for p in t.places)) for t in tasks)
-
-        made = Schedule(buffers, tuple(self.literals), steps(self.prepare), steps(self.main), arena, prepared)
+        steps = _Steps(numbers)
+        made = Schedule(
+            buffers, tuple(self.program.literals), steps.of(self.prepare), steps.of(self.main), arena, prepared
+        )
         made.check_sizes()
         return made
 
     def _plan_arena(self) -> int:
-        first: dict[_Place, int] = {}
-        last: dict[_Place, int] = {}
-        for number, task in enumerate(self.main):
-            for place in task.places:
-                if place.space is Space.ARENA:
-                    first.setdefault(place, number)
-                    last[place] = number
-        lives = [Life(p.type.nbytes, first[p], last[p]) for p in first]
-        offsets, size = plan_memory(lives)
-        for place, offset in zip(first, offsets, strict=True):
+        lives = Lives(Space.ARENA)
+        lives.add(self.prepare)  # which uses none
+        lives.add(self.main)
+        found = [Life(p.type.nbytes, lives.first[p], lives.last[p]) for p in lives.first]
+        offsets, size = plan_memory(found)
+        for place, offset in zip(lives.first, offsets, strict=True):
             place.offset = offset
         return size
 
     def _plan_prepared(self) -> int:
         size = 0
-        for place in dict.fromkeys(p for t in self.prepare for p in t.places if p.space is Space.PREPARED):
-            place.offset = size
-            size += rounded(place.type.nbytes)
+        for place in dict.fromkeys(places_of(self.prepare)):
+            if place.space is Space.PREPARED:
+                place.offset = size
+                size += rounded(place.type.nbytes)
         return size
 
 
-class _Uses:
-    """Which kernels, by number, store and load each node, and which is the last that gathers. `updates`: the new values
-    of variables."""
+class _Steps:
+    """Makes steps of tasks, once places have their numbers."""
 
-    def __init__(self, kernels: Sequence[FusedKernel], updates: Iterable[Node | None]) -> None:
-        self.kernels = kernels
-        self.updates = frozenset(updates)
-        self.writers: dict[Node, list[int]] = {}
-        self.last_load: dict[Node, int] = {}
-        self.last_gather = -1
-        self._can_update: dict[tuple[Kernel, int, int], bool] = {}  # once for equal kernels
-        for number, fused in enumerate(kernels):
-            for node in _stored(fused):
-                self.writers.setdefault(node, []).append(number)
-            for node in _loaded(fused):
-                self.last_load[node] = number
-            if fused.kernel.gathers:
-                self.last_gather = number
+    def __init__(self, numbers: dict[Place, int]) -> None:
+        self.numbers = numbers
 
-    def written_over(self, variable: Node, new: Node) -> bool:
-        """Whether a variable's new value is written over the old one."""
-        return self._safe_in_place(variable, new) and not self._too_early(new)
+    def of(self, tasks: Iterable[Task]) -> tuple[Step, ...]:
+        return tuple(self._step(task) for task in tasks)
 
-    def _too_early(self, new: Node) -> bool:
-        """Whether long work follows, so that a call could not be cut off any more: then a new value that is small
-        beside that work (the state of random numbers, running statistics) is copied at the end."""
-        left = self._work_left[self.writers[new][0]]
-        return left >= LONG_WORK and left >= COPY_WORK * new.tensor_type.size
+    def _step(self, task: Task) -> Step:
+        match task:
+            case KernelTask():
+                names = tuple(n.op.name for n in task.nodes) or ("copy",)
+                gathered_at = next((n.loc for n in task.nodes if n.op.kind is Kind.INDEXED), None)
+                places = tuple(self.numbers[p] for p in task.places)
+                return KernelStep(task.kernel, places, names, _lines(task.nodes), tuple(task.reasons), gathered_at)
+            case LoopTask():
+                return self._loop(task)
+            case BranchTask():
+                arms = tuple(map(self.of, task.arms))
+                return BranchStep(self.numbers[task.index], arms, (task.node.op.name,), _lines([task.node]))
 
-    @cached_property
-    def _work_left(self) -> list[int]:
-        """The work after each kernel, but for what other kernels do that write variables' new values too."""
-        work: dict[Kernel, int] = {}
-        left = [0]
-        for fused in reversed(self.kernels):
-            own = 0
-            if self.updates.isdisjoint(_stored(fused)):
-                if fused.kernel not in work:
-                    work[fused.kernel] = flops(fused.kernel)
-                own = work[fused.kernel]
-            left.append(left[-1] + own)
-        return left[-2::-1]
-
-    def _safe_in_place(self, variable: Node, new: Node) -> bool:
-        """Whether a variable's new value may be written over the old one. Not where a bad index may show in this
-        kernel or a later one: then no variable may have changed."""
-        writers, last_load = self.writers[new], self.last_load.get(variable, -1)
-        if len(writers) != 1:  # a scatter writes its base first
-            return False
-        (writer,) = writers
-        if self.last_gather >= writer or last_load > writer:
-            return False
-        if last_load < writer:
-            return True
-        fused = self.kernels[writer]
-        key = fused.kernel, fused.slots.index(variable), fused.slots.index(new)
-        if key not in self._can_update:
-            self._can_update[key] = can_update_in_place(*key)
-        return self._can_update[key]
+    def _loop(self, task: LoopTask) -> LoopStep:
+        steering = (task.limit, task.predicate, task.counter)
+        limit, predicate, counter = (None if p is None else self.numbers[p] for p in steering)
+        return LoopStep(
+            task.length,
+            limit,
+            predicate,
+            counter,
+            self.of(task.start),
+            self.of(task.condition),
+            self.of(task.body),
+            tuple(Window(self.numbers[new], self.numbers[of], stride) for new, of, stride in task.windows),
+            tuple((self.numbers[a], self.numbers[b]) for a, b in task.swaps),
+            (task.node.op.name,),
+            _lines([task.node]),
+        )
 
 
-def _stored(fused: FusedKernel) -> set[Node]:
-    return {fused.slots[s] for s in fused.kernel.written}
-
-
-def _loaded(fused: FusedKernel) -> set[Node]:
-    return {fused.slots[s] for s in fused.kernel.loaded}
-
-
-def _step(task: _Task, buffers: tuple[int, ...]) -> KernelStep:
-    names = tuple(n.op.name for n in task.nodes) or ("copy",)
-    lines: dict[Location, None] = dict.fromkeys(n.loc for n in task.nodes if n.loc is not None)
-    gathered_at = next((n.loc for n in task.nodes if n.op.kind is Kind.INDEXED), None)
-    return KernelStep(task.kernel, buffers, names, tuple(lines), tuple(task.reasons), gathered_at)
-
-
-def copy_task(source: _Place, to: _Place, node: Node) -> _Task:
-    """A step that copies a whole buffer."""
-    size = source.type.size
-    axis = Axis("i0", size)
-    index = Index.of(axis)
-    slots = (Slot(source.type.dtype, size, source.name), Slot(to.type.dtype, size, to.name))
-    load = Load(0, index, (), source.type.dtype)
-    parallel = (axis,) if size != 1 else ()
-    kernel = Kernel(slots, parallel, (), (), (load,), (Store(1, index, 0),))
-    return _Task(kernel, [source, to])
+def _lines(nodes: Iterable[Node]) -> tuple[Location, ...]:
+    return tuple(dict.fromkeys(n.loc for n in nodes if n.loc is not None))

@@ -1,0 +1,169 @@
+"""A scan or while_loop as a task: what is carried in place or in two places that change, slices as moving windows.
+
+What an iteration hands to the next is written over the old value where the body's reads allow it. Else there are two
+places for it: the body reads the one and writes the other, and both change after each iteration. A scan that makes as
+many iterations as its type says ends with the value in a place that is known before; the result of another loop is
+where the window points in the end.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from graphc.ir import Graph, Node
+from graphc.ops import while_loop
+from graphc.ops.loops import LoopInputs
+from graphc.types import TensorType
+
+from .planned import LoopTask, Place, copy_task, key, window, zeros_task
+from .scope import Scope, body_tasks
+
+
+class Mode(Enum):
+    """How a carry is carried."""
+
+    FIXED = "fixed"  # each iteration hands on what it was given
+    OVER = "over"  # the new value is written over the old one
+    PAIR = "pair"  # two places
+
+
+class LoopPlan:
+    def __init__(self, scope: Scope, node: Node) -> None:
+        attrs = node.attrs
+        self.node = node
+        self.is_while = node.op is while_loop
+        body: Graph = attrs["body"]
+        self.counted: bool = not self.is_while and attrs["counted"]
+        self.given = LoopInputs.of(node.inputs, attrs["consts"], attrs["carries"], self.counted)
+        self.length: int | None = attrs["max_steps"] if self.is_while else attrs["length"]
+        self.loop = LoopTask(node, self.length)
+        self.body = Scope(scope.program, body, scope.space, self.loop)
+        self.condition = Scope(scope.program, attrs["cond"], scope.space, self.loop) if self.is_while else None
+        self.carried = LoopInputs.of(body.inputs, attrs["consts"], attrs["carries"]).carries
+        self.handed_on = body.outputs[: len(self.carried)]
+        self.stacked = body.outputs[len(self.carried) :]
+        self.modes = self._modes()
+        self.pairs: dict[int, tuple[Place, Place]] = {}  # of carries by number: where the first value is, and the other
+
+    @property
+    def gathers(self) -> bool:
+        return self.body.uses.gathers or (self.condition is not None and self.condition.uses.gathers)
+
+    @property
+    def work(self) -> int:
+        return (1 if self.length is None else self.length) * self.body.uses.work
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether there may be fewer iterations than its length."""
+        return self.is_while or self.counted
+
+    def _modes(self) -> list[Mode]:
+        """How each carry is carried. A value that is wanted as it was until the end is not written over; nor is one
+        place given to a value twice."""
+        wanted = set(self.body.graph.outputs)
+        taken: set[object] = set()
+        modes = []
+        for old, new in zip(self.carried, self.handed_on, strict=True):
+            if new is old:
+                modes.append(Mode.FIXED)
+                continue
+            computed = key(new) in self.body.computed and key(new) not in taken
+            over = computed and old not in wanted and self.body.uses.can_overwrite(old, new)
+            if over:
+                taken.add(key(new))
+            modes.append(Mode.OVER if over else Mode.PAIR)
+        return modes
+
+    # Places
+
+    def register(self, scope: Scope) -> None:
+        """The results that are where a window points in the end."""
+        for number, mode in enumerate(self.modes):
+            if mode is Mode.PAIR and self.ends_early:
+                type_ = self.carried[number].tensor_type
+                first, second = (self._fresh(scope, type_) for _ in range(2))
+                self.pairs[number] = first, second
+                scope.places[self.node, number] = window(type_, "carried", first, second)
+
+    def _fresh(self, scope: Scope, type_: TensorType) -> Place:
+        return Place(type_, scope.space, name="carried", loop=scope.loop)
+
+    def claim(self, scope: Scope) -> None:
+        """Let initial values be made where the first iteration reads them. Not those of a while_loop, so that it can be
+        run again."""
+        for number, init in enumerate(self.given.carries):
+            first = self._first(scope, number)
+            if not self.is_while:
+                scope.claim(init, first)
+
+    def _first(self, scope: Scope, number: int) -> Place:
+        """Where the first iteration reads a carry. Of a pair, the place of the result is where the last one writes."""
+        if self.modes[number] is not Mode.PAIR:
+            return scope.place((self.node, number))
+        if number not in self.pairs:
+            result = scope.place((self.node, number))
+            other = self._fresh(scope, result.type)
+            even = self.length is not None and self.length % 2 == 0
+            self.pairs[number] = (result, other) if even else (other, result)
+        return self.pairs[number][0]
+
+    # The task
+
+    def task(self, scope: Scope) -> LoopTask:
+        loop = self.loop
+        consts = [scope.place(n) for n in self.given.consts]
+        if self.counted:
+            loop.limit = scope.place(self.given.steps[0])
+        for number, init in enumerate(self.given.carries):
+            source, first = scope.place(init), self._first(scope, number)
+            if source is not first and first.type.size:
+                loop.start.append(copy_task(source, first))
+        carries, wanted = self._carry(scope)
+        if self.condition is not None:
+            (holds,) = self.condition.graph.outputs
+            loop.condition = body_tasks(self.condition, [*consts, *carries], ())
+            loop.predicate = self.condition.place(holds)
+            if (self.node, len(self.carried)) in scope.computed:
+                loop.counter = scope.place((self.node, len(self.carried)))
+        slices = [self._slice(scope.place(n), bool(self.node.attrs["reverse"])) for n in self.given.slices]
+        wanted += self._stacks(scope)
+        loop.body = body_tasks(self.body, [*consts, *carries, *slices], wanted)
+        return loop
+
+    def _carry(self, scope: Scope) -> tuple[list[Place], list[tuple[Node, Place]]]:
+        """Where the body finds what is carried, and where it is to write what it hands on."""
+        carries: list[Place] = []
+        wanted: list[tuple[Node, Place]] = []
+        for number, (mode, new) in enumerate(zip(self.modes, self.handed_on, strict=True)):
+            first = self._first(scope, number)
+            if mode is not Mode.PAIR:
+                carries.append(first)
+                wanted.append((new, first))
+                continue
+            places = self.pairs[number]
+            now = scope.places[self.node, number] if self.ends_early else window(first.type, "carried", *places)
+            following = window(first.type, "carried", *places)
+            self.loop.windows += [(now, places[0], 0), (following, places[1], 0)]
+            self.loop.swaps.append((now, following))
+            carries.append(now)
+            wanted.append((new, following))
+        return carries, wanted
+
+    def _slice(self, of: Place, reverse: bool) -> Place:
+        """A window on one row, which moves on."""
+        row = window(of.type.with_shape(of.type.shape[1:]), of.name, of)
+        self.loop.windows.append((row, of, -row.type.nbytes if reverse else row.type.nbytes))
+        return row
+
+    def _stacks(self, scope: Scope) -> list[tuple[Node, Place]]:
+        """Where the body is to write its rows. Those that no iteration makes are 0."""
+        first = len(self.carried) + self.is_while  # behind the number of steps
+        wanted = []
+        for number, node in enumerate(self.stacked, first):
+            stack = scope.place((self.node, number))
+            if self.ends_early and stack.type.size:
+                self.loop.start.append(zeros_task(stack))
+            reverse = not self.is_while and self.node.attrs["reverse"]
+            wanted.append((node, self._slice(stack, reverse)))
+        return wanted

@@ -1,0 +1,157 @@
+"""Planning one graph: its kernels, loops and branches in order, on places. Bodies are graphs like others.
+
+In: a graph, and places for what is given to it and wanted of it. Out: tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from graphc.cached import cached_property
+from graphc.errors import UnsupportedError
+from graphc.ir import Graph, Literal, Node
+from graphc.kernel import Kernel
+from graphc.op import Kind
+from graphc.ops import scan, switch, while_loop
+from graphc.schedule import Space
+
+from .build_kernel import slot_name
+from .fuse import FusedControl, FusedKernel, fuse_steps
+from .in_place import share_slot
+from .planned import KernelTask, Key, LoopTask, Place, Task, copy_task, key, type_of
+from .uses import Inside, Uses
+
+
+class Program:
+    """What all graphs of a program share: its constants."""
+
+    def __init__(self) -> None:
+        self.constants: list[Place] = []
+        self.literals: list[Literal] = []
+        self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
+
+    def constant(self, node: Node) -> Place:
+        place = Place(node.tensor_type, Space.CONSTANT, len(self.constants), "constant")
+        self.constants.append(place)
+        self.literals.append(node.attrs["value"])
+        return place
+
+    def shared(self, kernel: Kernel, loaded: int, stored: int) -> tuple[Kernel, tuple[int, ...]]:
+        """`share_slot`, once for equal kernels."""
+        known = kernel, loaded, stored
+        if known not in self._with_shared_slots:
+            self._with_shared_slots[known] = share_slot(*known)
+        return self._with_shared_slots[known]
+
+
+class Plan(Inside, Protocol):
+    """A loop or branch that is being planned, in three parts: what of its results has a place of its own kind; which of
+    its inputs can be made where it wants them; the task."""
+
+    def register(self, scope: Scope) -> None: ...
+
+    def claim(self, scope: Scope) -> None: ...
+
+    def task(self, scope: Scope) -> Task: ...
+
+
+class Scope:
+    """One graph that is being planned. `space`: of what is temporary. `loop`: that the graph is in."""
+
+    def __init__(self, program: Program, graph: Graph, space: Space, loop: LoopTask | None = None) -> None:
+        self.program = program
+        self.graph = graph
+        self.space = space
+        self.loop = loop
+        self.fused = fuse_steps(graph)
+        controls = [f for f in self.fused if isinstance(f, FusedControl)]
+        self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
+        self.uses = Uses(self.fused, graph.updates, self.plans)
+        self.places: dict[Key, Place] = {}
+
+    @property
+    def computed(self) -> Iterable[Key]:
+        """What the graph's steps store."""
+        return self.uses.writers.keys()
+
+    def place(self, of: Node | Key) -> Place:
+        """Where something lives; decided at the first question."""
+        name = key(of) if isinstance(of, Node) else of
+        found = self.places.get(name)
+        if found is None:
+            if isinstance(name, Node) and name.op.kind is Kind.SOURCE:  # inputs and variables are known: a constant
+                found = self.program.constant(name)
+            else:
+                called = slot_name(name if isinstance(name, Node) else name[0])
+                found = Place(type_of(name), self.space, name=called, loop=self.loop)
+            self.places[name] = found
+        return found
+
+    def register(self) -> None:
+        """Before any result has its place."""
+        for plan in self.plans.values():
+            plan.register(self)
+
+    def deliver(self, results: Iterable[tuple[Node, Place]]) -> list[Task]:
+        """Let results be written where they are wanted; what has to be copied there in the end."""
+        late: list[Task] = []
+        for node, to in results:
+            if not to.type.size:
+                continue
+            if key(node) in self.computed and key(node) not in self.places:
+                self.places[key(node)] = to
+            elif self.place(node) is not to:
+                late.append(copy_task(self.place(node), to))
+        return late
+
+    def claim(self, wanted: Node, place: Place) -> bool:
+        """Have an input of a loop made at this place, if nothing else needs it; whether that is so now."""
+        name = key(wanted)
+        if name in self.places or name not in self.computed or self._readers[name] != 1:
+            return self.places.get(name) is place
+        self.places[name] = place
+        return True
+
+    @cached_property
+    def _readers(self) -> Counter[Key]:
+        nodes = [i for n in self.graph.nodes if n.op.kind is not Kind.ITEM for i in n.inputs]
+        return Counter(key(n) for n in (*nodes, *self.graph.results))
+
+    def tasks(self) -> list[Task]:
+        """All steps in order, once results have their places."""
+        for plan in reversed(self.plans.values()):
+            plan.claim(self)
+        return [self._kernel(f) if isinstance(f, FusedKernel) else self.plans[f.node].task(self) for f in self.fused]
+
+    def _kernel(self, fused: FusedKernel) -> KernelTask:
+        """A kernel on its places; a value that is updated in place has one slot."""
+        kernel, places = fused.kernel, [self.place(n) for n in fused.slots]
+        for stored in sorted(kernel.written, reverse=True):
+            if places[stored] in places[:stored]:
+                loaded = places.index(places[stored])
+                if loaded in kernel.loaded:
+                    shared, order = self.program.shared(kernel, loaded, stored)
+                    kernel = shared.named(kernel.slots[n].name for n in order)
+                    places = [places[n] for n in order]
+        return KernelTask(kernel, places, fused.nodes, fused.reasons)
+
+
+def body_tasks(scope: Scope, given: Sequence[Place], results: Sequence[tuple[Node, Place]]) -> list[Task]:
+    """The tasks of a body whose inputs have these places, with its results where they are wanted."""
+    scope.places.update(zip(scope.graph.inputs, given, strict=True))
+    scope.register()
+    late = scope.deliver(results)
+    return scope.tasks() + late
+
+
+def _plan(scope: Scope, node: Node) -> Plan:
+    from .branch_plan import BranchPlan
+    from .loop_plan import LoopPlan
+
+    if node.op is switch:
+        return BranchPlan(scope, node)
+    if node.op is scan or node.op is while_loop:
+        return LoopPlan(scope, node)
+    raise UnsupportedError(f"there are no steps for {node.op.name}", where=node.loc)

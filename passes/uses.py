@@ -1,0 +1,128 @@
+"""Who reads and writes what in a graph whose nodes are fused: when a new value may be written over an old one.
+
+In: kernels, loops and branches, in order. Knows no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from graphc.cached import cached_property
+from graphc.ir import Node
+from graphc.kernel import Kernel
+from graphc.work import flops
+
+from .fuse import Fused, FusedControl, FusedKernel
+from .in_place import can_update_in_place
+from .planned import Key, key, type_of
+
+LONG_WORK = 1_000_000_000  # operations: some 10 ms, after which a call looks for Ctrl-C
+COPY_WORK = 2_000  # operations beside which copying an element takes a few percent
+
+
+class Inside(Protocol):
+    """What is to be known of a loop or branch."""
+
+    @property
+    def gathers(self) -> bool:
+        """Whether it may meet a bad index."""
+
+    @property
+    def work(self) -> int:
+        """Operations, as far as they can be counted."""
+
+
+class Uses:
+    """Which steps, by number, store and load what, and which is the last that gathers. `updates`: the new values of
+    variables."""
+
+    def __init__(
+        self, steps: Sequence[Fused], updates: Iterable[Node | None], controls: Mapping[Node, Inside]
+    ) -> None:
+        self.steps = steps
+        self.controls = controls
+        self.updates = frozenset(key(u) for u in updates if u is not None)
+        self.writers: dict[Key, list[int]] = {}
+        self.last_load: dict[Key, int] = {}
+        self.last_gather = -1
+        self._can_update: dict[tuple[Kernel, int, int], bool] = {}  # once for equal kernels
+        for number, fused in enumerate(steps):
+            for stored in _stored(fused):
+                self.writers.setdefault(stored, []).append(number)
+            for loaded in _loaded(fused):
+                self.last_load[loaded] = number
+            if fused.kernel.gathers if isinstance(fused, FusedKernel) else controls[fused.node].gathers:
+                self.last_gather = number
+
+    @property
+    def gathers(self) -> bool:
+        """Whether any step may meet a bad index."""
+        return self.last_gather >= 0
+
+    @property
+    def work(self) -> int:
+        """Operations of all steps."""
+        return sum(map(self._work_of, self.steps))
+
+    def written_over(self, variable: Node, new: Node) -> bool:
+        """Whether a variable's new value is written over the old one. Not where a bad index may show in this kernel or
+        a later one: then no variable may have changed."""
+        writer = self.writers[key(new)][-1]
+        return self.last_gather < writer and self.can_overwrite(variable, new) and not self._too_early(new)
+
+    def _too_early(self, new: Node) -> bool:
+        """Whether long work follows, so that a call could not be cut off any more: then a new value that is small
+        beside that work (the state of random numbers, running statistics) is copied at the end."""
+        left = self._work_left[self.writers[key(new)][0]]
+        return left >= LONG_WORK and left >= COPY_WORK * type_of(key(new)).size
+
+    @cached_property
+    def _work_left(self) -> list[int]:
+        """The work after each step, but for what other kernels do that write variables' new values too."""
+        work: dict[Kernel, int] = {}
+        left = [0]
+        for fused in reversed(self.steps):
+            own = 0
+            if self.updates.isdisjoint(_stored(fused)):
+                if not isinstance(fused, FusedKernel):
+                    own = self._work_of(fused)
+                elif fused.kernel in work:
+                    own = work[fused.kernel]
+                else:
+                    own = work[fused.kernel] = flops(fused.kernel)
+            left.append(left[-1] + own)
+        return left[-2::-1]
+
+    def _work_of(self, fused: Fused) -> int:
+        return flops(fused.kernel) if isinstance(fused, FusedKernel) else self.controls[fused.node].work
+
+    def can_overwrite(self, old: Node, new: Node) -> bool:
+        """Whether a kernel may write a new value over an old one, that nobody needs after it. A loop or branch may not:
+        it might be cut off, and it reads what it is given for as long as it runs."""
+        writers, last_load = self.writers[key(new)], self.last_load.get(key(old), -1)
+        if len(writers) != 1:  # a scatter writes its base first
+            return False
+        (writer,) = writers
+        fused = self.steps[writer]
+        if isinstance(fused, FusedControl) or last_load > writer:
+            return False
+        if last_load < writer:
+            return True
+        slots = [key(n) for n in fused.slots]
+        known = fused.kernel, slots.index(key(old)), slots.index(key(new))
+        if known not in self._can_update:
+            self._can_update[known] = can_update_in_place(*known)
+        return self._can_update[known]
+
+
+def _stored(fused: Fused) -> set[Key]:
+    if isinstance(fused, FusedControl):
+        return {key(n) for n in fused.items}
+    return {key(fused.slots[s]) for s in fused.kernel.written}
+
+
+def _loaded(fused: Fused) -> set[Key]:
+    if isinstance(fused, FusedControl):
+        return {key(n) for n in fused.node.inputs}
+    return {key(fused.slots[s]) for s in fused.kernel.loaded}
