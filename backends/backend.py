@@ -123,6 +123,15 @@ class Assembler(Protocol):
 
 
 @runtime_checkable
+class Beginner(Protocol):
+    """A backend that has something to do once in each process."""
+
+    def begin(self) -> None:
+        """Begin with it, beside what the caller does next. Called once, when it is certain that a program will run."""
+        ...
+
+
+@runtime_checkable
 class Keeper(Protocol):
     """A backend that keeps programs between processes."""
 

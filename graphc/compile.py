@@ -230,6 +230,19 @@ def find_backend(name: str) -> Backend:
     return backend
 
 
+@cache
+def begin(name: str) -> None:
+    """Let a backend begin with what it does once in a process: beside the trace of the first function that is called.
+    A name that there is no backend of is told later."""
+    if name in BACKENDS:
+        from .backends.backend import Beginner
+
+        with hook.call_lock:  # as in `alone`
+            backend = find_backend(name)
+        if isinstance(backend, Beginner):
+            backend.begin()
+
+
 @with_user_line
 def compile(
     function: Callable[..., Any] | None = None,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .brief import brief
 from .collector import rare_collections
-from .compile import Compilation, Stage
+from .compile import Compilation, Stage, begin
 from .dataclass import replace
 from .driver import call_lock, tracing
 from .errors import TraceError, UnsupportedError, option
@@ -114,6 +114,7 @@ class Executable:
             args = as_declared(args, self.inputs)
         arguments = Arguments.of(self.function, args, kwargs)
         with rare_collections():
+            begin(self.backend or context.settings.backend)
             with tracing():
                 found = self._specialize(arguments, context)
             with call_lock:

@@ -6,7 +6,6 @@ In: a `Schedule`. Out: a program; bound to variables' memory, a function on arra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from graphc.storage import Storage
 from graphc.types import type_of
 
 from . import jit
-from .array_call import NO_MATCH, SYMBOLS, array_call_object
+from .array_call import NO_MATCH
+from .beginning import begin, shared
 from .build import Work, compile_kernels
 from .cache import ObjectCache, cache_folder, cache_key
 from .instance import Instance, PrepareError, address
@@ -31,7 +31,6 @@ from .program import link_program
 from .settle import settle
 from .tables import BuiltProgram, Origin, build_program
 from .target import Target, host_target
-from .team import process_team, runtime_object
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,10 @@ class LLVMBackend:
         kernels = compile_kernels(lowered.work, target, cache, settings)
         notes = {k: Lowering(c.native.plans, c.native.notes) for k, c in kernels.items()}
         return LLVMProgram(build_program(lowered, kernels), notes, target, cache, settings)
+
+    def begin(self) -> None:
+        """See `Beginner`."""
+        begin()
 
     def put_together(self, parts: Parts, signature: Signature, settings: Settings) -> LLVMProgram:
         """The program of these parts, if this machine can run it; see `Assembler`."""
@@ -94,20 +97,14 @@ class LLVMProgram:
         link_program(path, settle(self.built, bound.contents), self.target, self.cache, outputs=outputs)
 
 
-@lru_cache(maxsize=1)
-def _calls(code: bytes) -> jit.Code:
-    return jit.load([code], SYMBOLS)
-
-
 class BoundLLVMProgram:
     """Machine code with its memory. Callers hold the process's call lock; a call that interrupts another one comes
     before it or after it."""
 
     def __init__(self, program: LLVMProgram, variables: tuple[Storage, ...]) -> None:
         native = program.built.native
-        team = process_team(runtime_object(program.target, program.cache), program.settings.threads)
+        team, calls = shared(program.settings.threads)
         code = jit.load(native.objects.values(), native.symbols)
-        calls = _calls(array_call_object(program.target, program.cache))
         self._program = program
         self._team, self._threads = team, team.threads
         self._instance = Instance(native, code, team, calls, variables, program.built.updated)

@@ -23,6 +23,9 @@ _in_llvm = new_lock()  # LLVM has locks of its own, which a forked child would f
 _unloading = new_lock()  # the same for what finalizers do, which must not wait for a compilation
 
 
+QUICK = 0  # the level for code that a call runs a few instructions of: made in a fifth of the time
+
+
 def compile_object(ir: str, target: Target, *, level: int = 1, verify: bool = False) -> bytes:
     """The object file of one module. `level`: LLVM's code generation level, 0 to 3.
     Raises CompileError with the lines around the fault if the text is no valid IR."""

@@ -77,14 +77,14 @@ class _Library:
 def library() -> _Library:
     """The library, ready for use."""
     if not _library:
-        with _opening:
+        with opening:
             if not _library:
                 _library.append(_open())
     return _library[0]
 
 
 _library: list[_Library] = []
-_opening = new_lock()
+opening = new_lock()  # before all others of LLVM's: `beginning` takes them while it has it
 
 
 def _open() -> _Library:
