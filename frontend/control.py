@@ -12,6 +12,7 @@ from graphc import ops
 from graphc.brief import brief
 from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Graph, Node
+from graphc.ops.bodies import LoopInputs
 from graphc.ops.branches import branch_attrs
 from graphc.types import TensorType, bool_, int32, int64
 
@@ -21,6 +22,7 @@ from .binary import add, less, maximum, minimum
 from .bodies import BodyTrace, Leaves, Surroundings, array_leaf, at_once, call
 from .branches import agreed
 from .carries import Carries
+from .checkpoints import scan_in_segments, segment_size
 from .context import current_frame
 from .emit import ArrayLike, as_tensor, cast, emit_items, is_number, whole
 from .exchange import is_foreign_array
@@ -35,8 +37,9 @@ _STEPS = "max_steps is a whole number of steps ≥ 0"
 
 @with_user_line
 def scan(
-    body: Function, init: Any, xs: Any = None, *, length: int | None = None, reverse: bool = False
-) -> tuple[Any, Any]:
+    body: Function, init: Any, xs: Any = None, *, length: int | None = None, reverse: bool = False,
+    remat: bool | int = False,
+) -> tuple[Any, Any]:  # fmt: skip
     """(carry, ys) of the loop `for x in xs: carry, y = body(carry, x)`, with all y stacked: a recurrence, whose step is
     compiled once, however long it is.
 
@@ -46,21 +49,26 @@ def scan(
     xs: a pytree of arrays. Slices run along their first axes, which are equally long; ys have such an axis, too.
         None for a body that needs no slices, with `length=`.
     reverse: slices are taken, and ys are stacked, from the end.
+    remat: for gradients, keep only what is carried from one segment of about √length steps, or of so many, to the next,
+        and compute the values inside of segments once more: memory grows with the square root of the length.
 
     The body sees what is around it. Variables that it assigns have the new values in the next step, and random numbers
     are new ones in each. Gradients flow through all of it, except for what Variables are assigned.
     Raises ShapeError or DTypeError for a carry that changes, which name the leaf; TraceError for what is no array.
     """
     if current_frame() is None:
-        found: tuple[Any, Any] = at_once(lambda: scan(body, init, xs, length=length, reverse=reverse))
+        found: tuple[Any, Any] = at_once(
+            lambda: scan(body, init, xs, length=length, reverse=reverse, remat=remat)
+        )
         return found
     start = Leaves.of(init, parameter_names(body, 1)[0])
-    return _scan("scan", body, start, Leaves.of(xs, "xs"), length, bool(reverse))
+    return _scan("scan", body, start, Leaves.of(xs, "xs"), length, bool(reverse), remat)
 
 
 def _scan(
-    name: str, body: Function, start: Leaves, slices: Leaves, length: int | None, reverse: bool
-) -> tuple[Any, Any]:
+    name: str, body: Function, start: Leaves, slices: Leaves, length: int | None, reverse: bool = False,
+    remat: bool | int = False,
+) -> tuple[Any, Any]:  # fmt: skip
     rows = [_stack(x, path) for x, path in zip(slices.values, slices.paths, strict=True)]
     count = _length(rows, slices.paths, length)
     carries, kept = Carries.of(name, start), Leaves.of(None, "y")
@@ -79,11 +87,9 @@ def _scan(
     step, after = carries.settled(traced)
     body_ = step.close([*after, *step.nodes(kept, f"what gx.{name} stacks")])
     around = Surroundings([body_])
-    results = emit_items(
-        ops.scan, [*around.fixed, *carries.tensors, *around.changing, *rows],
-        body=_loop_body(around, body_, len(after)), consts=len(around.fixed),
-        carries=len(after) + len(around.assigned), length=count, reverse=reverse, counted=False,
-    )  # fmt: skip
+    inputs = LoopInputs(tuple(around.fixed), (*carries.tensors, *around.changing), tuple(rows))
+    graph = _loop_body(around, body_, len(after))
+    results = scan_in_segments(inputs, graph, count, reverse, segment_size(remat, count))
     last, stacks = len(after), len(after) + len(around.assigned)
     around.commit(results[last:stacks])
     return start.filled(results[:last]), kept.filled(results[stacks:])
@@ -208,7 +214,7 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Any, *, 
         steps = max(0, whole(upper, rule) - whole(lower, rule))
         steps = steps if max_steps is None else min(steps, whole(max_steps, _STEPS))
         none = Leaves.of(None, "xs")
-        (_, found), _ = _scan("fori_loop", lambda pair, _: (stepped(pair), None), start, none, steps, False)
+        (_, found), _ = _scan("fori_loop", lambda pair, _: (stepped(pair), None), start, none, steps)
         return found
     end = _bound(upper)
     return _while("fori_loop", lambda pair: less(pair[0], end), stepped, start, max_steps)[1]

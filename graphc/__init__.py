@@ -60,6 +60,7 @@ from .frontend.devices import API_VERSIONS as _API_VERSIONS, namespace_info as _
 from .frontend.spec import Spec, spec
 from .frontend.trace import trace
 from .frontend.gradients import grad, gradients, jvp, stop_gradient, value_and_grad, vjp
+from .frontend.checkpoints import checkpoint
 from .frontend.control import cond, fori_loop, scan, switch, while_loop
 from .frontend.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .frontend.creation import (

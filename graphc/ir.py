@@ -232,15 +232,6 @@ def topological_order(
     return tuple(order)
 
 
-def substitute(results: Sequence[Node], known: Mapping[Node, Node]) -> tuple[Node, ...]:
-    """The results with these nodes in place of those, and whatever depends on them made anew."""
-    new = dict(known)
-    for node in topological_order(results, lambda n: n not in known):
-        if node not in new:
-            new[node] = with_inputs(node, [new[i] for i in node.inputs])
-    return tuple(new[r] for r in results)
-
-
 def sub_graphs(node: Node) -> dict[str, Graph]:
     """The graphs in a control node's attrs."""
     return {name: value for name, value in node.attrs.items() if isinstance(value, Graph)}

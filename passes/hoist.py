@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc import ops
-from graphc.ir import Graph, Node, make_node, substitute, topological_order, with_inputs
+from graphc.ir import Graph, Node, make_node, topological_order, with_inputs
 from graphc.op import Kind
+from graphc.ops.bodies import substitute
 
 from .split_prepare import Choice
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from graphc import ops
-from graphc.ir import Graph, Node, make_node, sub_graphs, substitute, with_inputs
+from graphc.ir import Graph, Node, make_node, sub_graphs, with_inputs
 from graphc.op import Kind
+from graphc.ops.bodies import substitute
 from graphc.text import attrs_key, canonical_hash
 
 from .cse import cse

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphc import ops
-from graphc.ir import Graph, Literal, Node, make_node, sub_graphs, substitute, with_inputs
+from graphc.ir import Graph, Literal, Node, make_node, sub_graphs, with_inputs
 from graphc.op import Kind
-from graphc.ops.bodies import LoopInputs
+from graphc.ops.bodies import LoopInputs, substitute
 from graphc.types import TensorType
 
 from .rules.patterns import fill_of

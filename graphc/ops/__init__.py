@@ -69,6 +69,7 @@ from .logic import (
 )
 from .loops import scan, while_loop
 from .random import philox
+from .recompute import checkpoint, delay
 from .reductions import all, any, argmax, argmin, max, min, prod, sum
 from .sources import constant, input, iota, variable
 from .transcendental import (

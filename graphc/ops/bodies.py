@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from .. import ops
 from ..dataclass import dataclass
 from ..errors import CompileError
-from ..ir import Graph
+from ..ir import Graph, Node, make_node, topological_order
 from ..types import TensorType
 
 T = TypeVar("T")
@@ -55,3 +56,14 @@ def loop_attrs(inputs: LoopInputs[Any], body: Graph, length: int, *, reverse: bo
         "body": body, "consts": len(inputs.consts), "carries": len(inputs.carries), "length": length,
         "reverse": reverse, "counted": bool(inputs.steps),
     }  # fmt: skip
+
+
+def substitute(results: Sequence[Node], known: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """The results with these nodes in place of those, for another graph: whatever is not known is made anew, also
+    constants, but for inputs, which are that graph's as well."""
+    new = dict(known)
+    for node in topological_order(results, lambda n: n not in known):
+        if node not in new:
+            is_source = node.op is ops.input or node.op is ops.variable
+            new[node] = node if is_source else make_node(node.op, [new[i] for i in node.inputs], node.attrs, node.loc)
+    return tuple(new[r] for r in results)

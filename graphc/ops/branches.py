@@ -12,10 +12,10 @@ from .. import ops
 from ..driver import driver
 from ..errors import CompileError
 from ..evaluate import evaluate_graph
-from ..ir import Graph, Node, substitute
+from ..ir import Graph, Node
 from ..op import Kind, Op
 from ..types import TensorType, TupleType, Type, int32
-from .bodies import require_closed
+from .bodies import require_closed, substitute
 from .control import item
 from .residuals import residuals
 from .values import zeros_like

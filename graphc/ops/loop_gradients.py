@@ -14,9 +14,9 @@ from .. import ops
 from ..dataclass import dataclass
 from ..driver import driver
 from ..errors import UnsupportedError
-from ..ir import Graph, Node, substitute, topological_order
+from ..ir import Graph, Node, topological_order
 from ..types import TensorType
-from .bodies import LoopInputs, loop_attrs
+from .bodies import LoopInputs, loop_attrs, substitute
 from .residuals import flow, residuals
 from .values import converted, zeros_like
 
@@ -212,7 +212,7 @@ def _sum_of_products(gradient: Node, consts: Collection[Node], stacks: Collectio
     """A product of matrices, summed over all iterations, as one product of what iterations stack: a few large products
     instead of many small ones. None where stacking takes more memory than the sums would."""
     views: list[Node] = []
-    while gradient.op in (ops.permute, ops.reshape):
+    while gradient.op in (ops.permute, ops.reshape, ops.cast):
         views.append(gradient)
         (gradient,) = gradient.inputs
     if gradient.op is not ops.dot_general:
@@ -225,11 +225,10 @@ def _sum_of_products(gradient: Node, consts: Collection[Node], stacks: Collectio
 
     def total(a: Node, b: Node) -> Node:
         (ca, cb), (ba, bb) = gradient.attrs["contract"], gradient.attrs["batch"]
-        product = ops.dot_general(
-            a, b, contract=((0, *(i + 1 for i in ca)), (0, *(i + 1 for i in cb))),
-            batch=(tuple(i + 1 for i in ba), tuple(i + 1 for i in bb)),
-        )  # fmt: skip
-        return _viewed(product, views)
+        attrs = dict(gradient.attrs)
+        attrs["contract"] = (0, *(i + 1 for i in ca)), (0, *(i + 1 for i in cb))
+        attrs["batch"] = tuple(i + 1 for i in ba), tuple(i + 1 for i in bb)
+        return _viewed(ops.dot_general(a, b, **attrs), views)
 
     return _Sum((lhs, rhs), total)
 

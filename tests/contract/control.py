@@ -127,4 +127,18 @@ SWITCHES = [
     for i, r in _RESULTS.items()
 ]
 
-CONTROL: dict[str, list[ControlSample]] = {"scan": SCANS, "while_loop": WHILES, "switch": SWITCHES}
+_CHECKPOINT = """graph(%x: float32[2]) {
+  %0 = checkpoint(%x) {body = graph(%x: float32[2]) {
+    %0 = add(%x, %x)
+    return %0, %x
+  }}
+  %1 = item(%0) {index = 0}
+  %2 = item(%0) {index = 1}
+  return %1, %2
+}"""
+
+CHECKPOINTS = [ControlSample("checkpoint", _CHECKPOINT, (np.array([1, 3], F),), ([2, 6], [1, 3]))]
+
+CONTROL: dict[str, list[ControlSample]] = {
+    "scan": SCANS, "while_loop": WHILES, "switch": SWITCHES, "checkpoint": CHECKPOINTS,
+}  # fmt: skip

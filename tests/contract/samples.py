@@ -172,6 +172,10 @@ def _slice(op: Op, dtype: DType) -> Iterator[Sample]:
         yield Sample(op, (ordinary(dtype, shape),), {"start": start, "stop": stop, "step": step})
 
 
+def _delay(op: Op, dtype: DType) -> Iterator[Sample]:
+    yield Sample(op, (ordinary(dtype, (2, 3)), ordinary(int32, (4,))))
+
+
 def _flip(op: Op, dtype: DType) -> Iterator[Sample]:
     for shape, axes in [
         ((5,), (0,)),
@@ -371,6 +375,7 @@ MAKERS: dict[str, Maker] = {
     "broadcast": _broadcast,
     "slice": _slice,
     "flip": _flip,
+    "delay": _delay,
     "pad": _pad,
     "concat": _concat,
     "dot_general": _dot_general,

@@ -223,7 +223,7 @@ def test_reductions(backend: str, name: str) -> None:
 
 LINEAR = [
     "add", "subtract", "sum", "cast", "reshape", "permute", "broadcast", "slice", "flip", "pad", "concat", "gather",
-    "scatter_add", "pick",
+    "scatter_add", "pick", "delay",
 ]  # fmt: skip
 ELSEWHERE = {"dot_general", "select"}  # below
 SOURCES = {"constant", "iota"}

@@ -200,6 +200,72 @@ def test_a_leaf_that_the_loss_does_not_use_has_a_gradient_of_zeros() -> None:
     same(gx.grad(f, (0, 1))(H, H), (np.full(3, 32.0), np.zeros(3)))
 
 
+# Memory
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("remat", [True, 1, 2, 4, 5, 9])
+def test_scans_in_segments_give_the_same(remat: bool | int, reverse: bool) -> None:
+    def loss(remat: bool | int, w: Any, h: Any, xs: Any) -> gx.Tensor:
+        last, ys = gx.scan(tanh_step(w), h, xs, reverse=reverse, remat=remat)
+        return gx.sum(last * last) + gx.sum(ys * np.arange(1.0, 6))
+
+    both = [gx.value_and_grad(partial(loss, r), (0, 1, 2)) for r in (remat, False)]
+    same(both[0](W, H, XS), both[1](W, H, XS))
+    twice = [gx.grad(lambda w, r=r: gx.sum(gx.grad(partial(loss, r))(w, H, XS) ** 2)) for r in (remat, False)]
+    same(twice[0](W), twice[1](W))
+
+
+def peak(graph: Graph) -> int:
+    """Bytes of what loops stack, at most: those of one body are there while the stacks around it are."""
+    stacks = [t.nbytes for n in graph.nodes if n.op is ops.scan for t in n.type.items]  # type: ignore[union-attr]
+    inner = (peak(body) for n in graph.nodes for body in sub_graphs(n).values())
+    return sum(stacks) + max(inner, default=0)
+
+
+def test_memory_grows_with_the_square_root_of_the_length() -> None:
+    def step(h: gx.Tensor, x: gx.Tensor) -> Any:
+        return gx.tanh(h + x), None
+
+    def bytes_for(length: int, remat: bool) -> int:
+        def loss(h: Any) -> gx.Tensor:
+            return gx.sum(gx.fori_loop(0, 1, lambda i, c: gx.scan(step, c, gx.zeros(length), remat=remat)[0], h))
+
+        return peak(optimize(gx.trace(gx.grad(loss), np.zeros(100)), Settings()))
+
+    assert bytes_for(6400, False) > 3.9 * bytes_for(1600, False)
+    assert bytes_for(6400, True) < 2.1 * bytes_for(1600, True) < bytes_for(1600, False) / 8
+
+
+def test_a_checkpoint_keeps_its_arguments_and_gives_the_same() -> None:
+    w = gx.Variable(W)
+
+    def block(x: Any) -> Any:
+        y = gx.sin(gx.exp(x @ w))
+        return {"y": y * gx.random.uniform((3,), dtype="float64")}
+
+    def loss(x: Any, around: Any) -> gx.Tensor:
+        return gx.sum(around(around(x)["y"])["y"] ** 2)
+
+    found = []
+    for around in (block, gx.checkpoint(block)):
+        gx.random.seed(3)
+        compiled = gx.compile(lambda x, f=around: gx.gradients(loss(x, f), [x, w]))
+        found.append([*compiled(H), *compiled(H)])
+        assert gx.random.get_state().tolist()[2] == 4
+    same(found[0], found[1])
+    graph = gx.trace(gx.grad(partial(loss, around=gx.checkpoint(block))), H)
+    verify(graph)
+    counts = [sum(n.op is ops.exp for n in optimize(g, Settings(check=Check.ALL)).nodes)
+              for g in (graph, gx.trace(gx.grad(partial(loss, around=block)), H))]  # fmt: skip
+    assert counts == [4, 2]
+    assert gx.checkpoint(lambda x: x * 2)(XS).tolist() == (XS * 2).tolist()
+    with pytest.raises(gx.TraceError, match="takes a function"):
+        gx.checkpoint(XS)  # type: ignore[type-var]
+    with pytest.raises(gx.ShapeError, match="remat"):
+        gx.scan(tanh_step(gx.asarray(W)), H, XS, remat=0)
+
+
 # while_loop
 
 

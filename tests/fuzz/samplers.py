@@ -75,7 +75,9 @@ def _select(m: Maker, op: Op) -> Node:
 
 
 def _cast(m: Maker, op: Op) -> Node:
-    return op(m.any_node(), dtype=m.dtype())
+    x = m.any_node()
+    floats = x.dtype.is_float and m.chance(0.5)  # which have gradients
+    return op(x, dtype=m.choose((float16, bfloat16, float32, float64)) if floats else m.dtype())
 
 
 def _bitcast(m: Maker, op: Op) -> Node:
@@ -145,6 +147,10 @@ def _slice(m: Maker, op: Op) -> Node:
 def _flip(m: Maker, op: Op) -> Node:
     x = m.any_node()
     return op(x, axes=m.some_axes(len(x.shape)))
+
+
+def _delay(m: Maker, op: Op) -> Node:
+    return op(m.any_node(), m.any_node())
 
 
 def _pad(m: Maker, op: Op) -> Node:
@@ -237,7 +243,7 @@ BY_KIND: dict[Kind, Sampler] = {Kind.ELEMENTWISE: _elementwise, Kind.REDUCTION: 
 SAMPLERS: dict[str, Sampler] = {
     "select": _select, "cast": _cast, "bitcast": _bitcast, "philox": _philox, "iota": _iota, "reshape": _reshape,
     "permute": _permute, "broadcast": _broadcast, "slice": _slice, "flip": _flip, "pad": _pad, "concat": _concat,
-    "gather": _gather, "scatter_add": _scatter, "pick": _pick, "dot_general": _dot,
+    "gather": _gather, "scatter_add": _scatter, "pick": _pick, "dot_general": _dot, "delay": _delay,
 }  # fmt: skip
 
 
