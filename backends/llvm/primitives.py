@@ -45,12 +45,20 @@ class Emitter:
     def constant(self, bits: int, dtype: DType) -> str:
         return constant(bits, dtype, self.lanes)
 
-    def recipe(
-        self, recipe: Recipe, inputs: tuple[str, ...], contract: bool | None = None
-    ) -> tuple[str, ...]:
-        """Inline a recipe. A recipe of one primitive may contract with its neighbours to a fused multiply-add;
-        inside longer ones the order of roundings is the author's."""
-        flag = len(recipe.steps) == 1 if contract is None else contract
+    def recipe(self, recipe: Recipe, inputs: tuple[str, ...]) -> tuple[str, ...]:
+        """Inline a recipe. The roundings are those that it says: a product that is added to something becomes a fused
+        multiply-add only in `combine`. Whether it does elsewhere would depend on its other uses, which differ between
+        the places that compute a value, and all must find the same bits: so the elements that equal their maximum are
+        found, and x·x − y·y is 0 where x is y."""
+        flag = len(recipe.steps) == 1 and recipe.steps[0].prim is Prim.MUL
+        return self._inlined(recipe, inputs, flag)
+
+    def combine(self, recipe: Recipe, inputs: tuple[str, ...]) -> tuple[str, ...]:
+        """Inline the recipe that adds a term to a running state, which nobody else computes: a product is added
+        unrounded."""
+        return self._inlined(recipe, inputs, len(recipe.steps) == 1)
+
+    def _inlined(self, recipe: Recipe, inputs: tuple[str, ...], flag: bool) -> tuple[str, ...]:
         dtypes = list(recipe.params) + [s.dtype for s in recipe.steps]
 
         def emit(step: Step, operands: tuple[str, ...]) -> str:
@@ -174,7 +182,7 @@ class Emitter:
         """A transcendental function: our own recipe inlined, or libm, lane by lane, which the report shows."""
         own = expansion(prim, dtype, self.target.has_fma, self._scales(dtype))
         if own is not None:
-            result, *power = self.recipe(own.usual, x, contract=False)
+            result, *power = self.recipe(own.usual, x)
             if own.is_power:
                 return self._scaled(result, power[0], dtype)
             return result if own.rare is None else self._mended(own.rare, result, x)
@@ -205,7 +213,7 @@ class Emitter:
     def _mended(self, rare: Rare, usual: str, x: tuple[str, ...]) -> str:
         """`usual` where it holds, else what the rare recipe gives; that is skipped where no lane needs it."""
         code, mask = self.code, vector_of("i1", self.lanes)
-        (holds,) = self.recipe(rare.is_usual, x, contract=False)
+        (holds,) = self.recipe(rare.is_usual, x)
         fails = code.let(f"xor {mask} {holds}, {self.constant(1, bool_)}")
         before = code.block
         if self.lanes > 1:
@@ -223,7 +231,7 @@ class Emitter:
         body, t, name = Code(), self.type(recipe.dtype), f"rare_{recipe.name}_{self.lanes}"
         types = [self.type(dtype) for dtype in recipe.params]
         names = tuple(f"%x{i}" for i in range(len(types)))
-        (result,) = Emitter(body, self.target, self.lanes).recipe(recipe, names, contract=False)
+        (result,) = Emitter(body, self.target, self.lanes).recipe(recipe, names)
         body.do(f"ret {t} {result}")
         self.code.define(f"internal {t} @{name}({', '.join(map(' '.join, zip(types, names, strict=True)))})", body)
         return self.code.let(f"call {t} @{name}({', '.join(map(' '.join, zip(types, x, strict=True)))})")

@@ -75,7 +75,7 @@ class States:
             width = len(group.init)
             at = position + copy * width
             new = tuple(self._input(chunk, group, k, masked) for k in range(width))
-            carried[at : at + width] = values.vectors.recipe(group.combine, (*carried[at : at + width], *new))
+            carried[at : at + width] = values.vectors.combine(group.combine, (*carried[at : at + width], *new))
             position += self.copies * width
 
     def lifted(self, chunk: Chunk) -> list[str]:
