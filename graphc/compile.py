@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache, wraps
@@ -21,7 +21,7 @@ from . import ops
 from .brief import brief
 from .cached import cached_property
 from .collector import rare_collections
-from .errors import CompileError, TraceError, UnsupportedError
+from .errors import CompileError, TraceError, UnsupportedError, option
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, sub_graphs
 from .settings import Check, Settings
@@ -282,8 +282,33 @@ def compile(
 
 
 @with_user_line
+def build(
+    path: str | PathLike[str],
+    functions: Mapping[str, Executable],
+    *,
+    kind: str = "package",
+    batch: int | Sequence[int] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> None:
+    """Write several compiled functions into one package, by name; Variables that they share stay one.
+
+    functions: such as {"train_step": train_step, "predict": predict}, each compiled with `inputs=`. batch and sizes fix
+    what their specs leave open, in those that do; with batch=[1, 32], a function that leaves it open is built for both,
+    and calls find the one for their arguments. `gx.load(path)["predict"]` is then one of them.
+
+    Raises as `Executable.build`.
+    """
+    from .artifacts import Kind, of_all, write
+
+    made = option(Kind, kind, "kind of file")
+    write(of_all(functions, batch, sizes or {}), Path(path), made)
+
+
+@with_user_line
 def load(path: str | PathLike[str], *, backend: str | None = None) -> Loaded:
-    """The function in a package that `build(path, kind="package")` wrote.
+    """What a package holds that `build(path, kind="package")` or `gx.build` wrote: its function, or several by name.
+
+    `load(path)["predict"]` is the function of that name either way.
 
     backend: another one than it was built with; then it is compiled again, from the package's graph. That also happens,
     with a warning, where the machine code in the package does not suit this machine.
@@ -291,11 +316,11 @@ def load(path: str | PathLike[str], *, backend: str | None = None) -> Loaded:
     A package holds machine code, and loading it means to run that: load only files that you trust. Raises PackageError
     for a file that is no package, or is damaged; OSError for one that can't be read.
     """
-    from .loaded import Loaded
+    from .loaded import unpack
     from .package import Package
 
     path = Path(path)
-    return Loaded(Package.read(path), path.name, backend)
+    return unpack(Package.read(path), path.name, backend)
 
 
 def thread_count() -> int:

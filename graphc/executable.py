@@ -21,7 +21,7 @@ from .collector import rare_collections
 from .compile import Compilation, Stage, begin
 from .dataclass import replace
 from .driver import call_lock, tracing
-from .errors import TraceError, UnsupportedError, option
+from .errors import UnsupportedError, option
 from .frontend.arguments import (
     Arguments,
     as_declared,
@@ -29,7 +29,6 @@ from .frontend.arguments import (
     check_specs,
     declaration,
     is_same_static,
-    parameter_count,
 )
 from .frontend.context import Context, current_context
 from .frontend.interrupts import interrupts, run_outside
@@ -203,33 +202,26 @@ class Executable:
         *,
         kind: str = "program",
         target: str | None = None,
-        batch: int | None = None,
+        batch: int | Sequence[int] | None = None,
         sizes: Mapping[str, int] | None = None,
         inputs: Sequence[Any] | None = None,
     ) -> None:
-        """Write a file that does what a call does now.
+        """Write a file that does what a call does now. `gx.build` puts several functions into one.
 
         kind: "program", an executable that needs no Python, reads and writes .npy files, and keeps no state; or
         "package", which `gx.load` opens, with the Variables as they are now. batch and sizes fix what the specs of the
-        inputs leave open; `inputs`, specs or examples, one for each argument, replaces the declared ones.
+        inputs leave open; a package may be for several batches, batch=[1, 32]. `inputs`, specs or examples, one for
+        each argument, replaces the declared ones.
 
         Raises ShapeError that lists the sizes that are still open, TraceError where inputs are not known,
         UnsupportedError for what can't be built: kind="library" and other targets than this machine, in this version.
         """
-        from .build import Kind, build, fix_sizes
+        from .artifacts import Kind, of_one, write
 
         if target is not None:
             raise UnsupportedError("this version builds for this machine only", got=f"target={brief(target)}")
-        declared = self.inputs if inputs is None else tuple(inputs)
-        if declared is None and parameter_count(self.function) == 0:
-            declared = ()
-        if declared is None or any(s is None for s in declared):
-            raise TraceError(
-                f"{self.__qualname__} does not say what its inputs are",
-                hint="compile it with inputs=[gx.spec(...), ...], or give build(..., inputs=[...]): specs or examples",
-            )
-        found = self.specialize(*fix_sizes(declared, batch, sizes or {}))
-        build(found, self.__qualname__, Path(path), option(Kind, kind, "kind of file"))
+        made = option(Kind, kind, "kind of file")
+        write(of_one(self, self.__qualname__, inputs, batch, sizes or {}), Path(path), made)
 
     @with_user_line
     def specialize(self, *args: Any, **kwargs: Any) -> Specialization:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from .specialization import Specialization
 
 
+def names_in_common(functions: Sequence[tuple[str, Specialization]]) -> dict[int, str]:
+    """A name for each Variable of several named functions, by its identity, all different. Where functions call
+    different Variables alike, the function's name goes before: "predict.0.weight"."""
+    names: dict[int, str] = {}
+    for function, found in functions:
+        taken = {*names.values()}
+        for variable, name in zip(found.variables, variable_names(found), strict=True):
+            names.setdefault(id(variable), f"{function}.{name}" if name in taken else name)
+    return dict(zip(names, _told_apart(list(names.values())), strict=True))
+
+
 def variable_names(found: Specialization) -> list[str]:
     """A name for each Variable, in order, all different: "0.weight", "lr", "first_moments.0.weight".
 

@@ -63,6 +63,12 @@ def packages(folder: Path) -> list[tuple[dict[str, bytes], list[np.ndarray]]]:
         path = folder / name
         gx.compile(function, backend="llvm").build(path, kind="package", inputs=arguments)
         found.append((read_archive(path, FORMAT, VERSION), arguments))
+    made = {
+        name: gx.compile(function, backend="llvm", inputs=[gx.spec(x.shape, str(x.dtype)) for x in arguments])
+        for name, (function, arguments) in functions().items()
+    }
+    gx.build(folder / "several", made)
+    found.append((read_archive(folder / "several", FORMAT, VERSION), functions()["step"][1]))
     return found
 
 
@@ -153,6 +159,8 @@ def meet(members: dict[str, bytes], arguments: list[np.ndarray], path: Path) -> 
     write_archive(path, FORMAT, VERSION, members)
     try:
         loaded = gx.load(path)
+        if len(loaded) > 1:
+            loaded = loaded["step"]
         repr(loaded), str(loaded.report())
         loaded(*arguments)
         loaded(*arguments)

@@ -58,7 +58,7 @@ def test_sizes_that_are_none(size: Any, tmp_path: Path) -> None:
     batched = gx.compile(gx.exp, inputs=[gx.spec((None,))])
     named = gx.compile(gx.exp, inputs=[gx.spec(("time",))])
     for build in (
-        lambda: batched.build(tmp_path / "file", kind="package", batch=size),
+        lambda: batched.build(tmp_path / "file", kind="package", batch=[size]),
         lambda: named.build(tmp_path / "file", kind="package", sizes={"time": size}),
     ):
         with pytest.raises(ShapeError, match="a size is a whole number ≥ 0") as error:

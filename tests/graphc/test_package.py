@@ -48,6 +48,12 @@ def packed(path: Path, function: Callable[..., Any], *inputs: Any, **options: An
     return gx.load(path)
 
 
+def tables_of(members: dict[str, bytes]) -> str:
+    """The member with the tables of the one program."""
+    (place,) = (name for name in members if name.startswith("files/") and name.endswith(".json"))
+    return place
+
+
 def test_a_training_step_goes_on_where_it_was(tmp_path: Path) -> None:
     """Weights, moments and random state are as they were, and the copy lives apart from the original."""
     model, step = training()
@@ -192,13 +198,14 @@ def test_code_of_another_machine_is_compiled_again(tmp_path: Path) -> None:
     path = tmp_path / "f.gxp"
     packed(path, lambda x: gx.exp(x), gx.spec((4,)))
     members = read_archive(path, FORMAT, VERSION)
-    tables = json.loads(members["program/tables.json"])
+    place = tables_of(members)
+    tables = json.loads(members[place])
     for change, reason in (
         ({"features": tables["features"] + ",+avx9000"}, "without avx9000"),
         ({"triple": "riscv64-unknown-linux-gnu"}, "riscv64"),
         ({"abi": "0"}, "another version of graphc's runtime"),
     ):
-        changed = {**members, "program/tables.json": json.dumps({**tables, **change}).encode()}
+        changed = {**members, place: json.dumps({**tables, **change}).encode()}
         write_archive(path, FORMAT, VERSION, changed)
         with pytest.warns(RuntimeWarning, match=reason):
             loaded = gx.load(path)
@@ -247,9 +254,10 @@ def test_what_is_no_package(tmp_path: Path) -> None:
 
 def _tables(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, bytes]], None]:
     def apply(members: dict[str, bytes]) -> None:
-        tables = json.loads(members["program/tables.json"])
+        place = tables_of(members)
+        tables = json.loads(members[place])
         change(tables)
-        members["program/tables.json"] = json.dumps(tables).encode()
+        members[place] = json.dumps(tables).encode()
 
     return apply
 
@@ -263,6 +271,17 @@ def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str,
     return apply
 
 
+def _entry(**fields: Any) -> Callable[[dict[str, bytes]], None]:
+    """Other fields in the one entry, all of which it has already."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        (entry,) = manifest["entries"]
+        assert fields.keys() <= entry.keys()
+        entry.update(fields)
+
+    return _manifest(change)
+
+
 MADE_UP: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "a slot beyond the buffers": _tables(lambda t: t["main"]["tasks"][0].update(slots=[99])),
     "a negative slot": _tables(lambda t: t["main"]["tasks"][0].update(slots=[-1])),
@@ -274,11 +293,17 @@ MADE_UP: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "no constants": lambda m: m.update({"constants.safetensors": m["variables.safetensors"]}),
     "a variable of another shape": _manifest(lambda m: m["state"][0]["type"].update(shape=[5])),
     "no state": _manifest(lambda m: m.update(state=[])),
-    "an argument of another shape": _manifest(lambda m: m.update(arguments={"tuple": [
-        {"tuple": [{"array": ["float32", 400]}]}, {"dict": []}]})),
-    "arguments of no shape": _manifest(lambda m: m.update(arguments=[1, 2])),
+    "an argument of another shape": _entry(arguments={"tuple": [
+        {"tuple": [{"array": ["float32", 400]}]}, {"dict": []}]}),
+    "arguments of no shape": _entry(arguments=[1, 2]),
     "a field too many": _manifest(lambda m: m.update(more=1)),
-    "a number for a name": _manifest(lambda m: m.update(name=1)),
+    "a number for a name": _entry(name=1),
+    "no entry": _manifest(lambda m: m.update(entries=[])),
+    "an entry without its graph": _manifest(lambda m: m["entries"].append(m["entries"][0])),
+    "a Variable that is not there": _entry(variables=["other"]),
+    "a Variable twice": _entry(variables=["w", "w"]),
+    "a file that is not there": _entry(files={"tables.json": "0.json"}),
+    "no graph": lambda m: m.pop("graphs/0.txt"),
     "no JSON": lambda m: m.update({"manifest.json": b"{"}),
     "no arrays": lambda m: m.update({"variables.safetensors": b"12345678"}),
 }  # fmt: skip
