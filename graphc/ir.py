@@ -237,9 +237,14 @@ def sub_graphs(node: Node) -> dict[str, Graph]:
     return {name: value for name, value in node.attrs.items() if isinstance(value, Graph)}
 
 
+def has_graphs(node: Node) -> bool:
+    """Whether it is a control node, with graphs in its attrs."""
+    return bool(node.attrs) and Graph in map(type, node.attrs.values())
+
+
 def map_graphs(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     """Apply a graph → graph function to the bodies of all control nodes (innermost first), then to the graph."""
-    if any(n.attrs and Graph in map(type, n.attrs.values()) for n in graph.nodes):
+    if any(map(has_graphs, graph.nodes)):
 
         def make(node: Node, inputs: tuple[Node, ...]) -> Node:
             bodies = {name: map_graphs(body, change) for name, body in sub_graphs(node).items()}

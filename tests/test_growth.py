@@ -74,3 +74,18 @@ def test_the_table_of_tasks_grows_with_the_program() -> None:
 
     calls(2)
     assert calls(24) <= MOST_GROWTH * calls(12)
+
+
+MOST_CALLS = {"trace": 75, "optimize": 105}  # for each node of the trace, Python's own functions among them
+
+
+@pytest.mark.parametrize("make", [layers, transformer])
+def test_a_node_takes_little_work(make: Callable[[int], Prepared]) -> None:
+    stages(make(2))
+    function, arguments = make(12)
+    specialization, trace = counted(lambda: function.specialize(*arguments))
+    compilation = specialization.compilation
+    _, optimize = counted(lambda: compilation.graph)
+    nodes = len(compilation.traced.nodes)
+    calls = {"trace": trace // nodes, "optimize": optimize // nodes}
+    assert all(calls[stage] <= most for stage, most in MOST_CALLS.items()), calls

@@ -106,3 +106,29 @@ def test_many_parameters_move_as_one_does(options: dict[str, Any]) -> None:
     together = trained([[4, 0, 2], [5, 1, 3]])
     apart = [trained([[n]])[0] for n in (4, 0, 2, 5, 1, 3)]
     np.testing.assert_array_equal(together, apart)
+
+
+def test_in_the_body_of_a_loop() -> None:
+    """Stand-ins and what the updates share belong to the frame of the body."""
+
+    def trained(is_scan: bool) -> list[np.ndarray]:
+        weights = [gx.Variable(np.full(3, n + 1, np.float32)) for n in range(4)]
+        optimizer = optim.Adam(weights, lr=0.1)
+
+        def step(count: gx.Tensor, x: gx.Tensor) -> tuple[gx.Tensor, gx.Tensor]:
+            loss = squares(weights) * x
+            optimizer.minimize(loss)
+            return count, loss
+
+        @gx.compile(backend="reference")
+        def train(xs: gx.Tensor) -> None:
+            if is_scan:
+                gx.scan(step, gx.zeros(()), xs)
+            else:
+                for number in range(3):
+                    step(xs, xs[number])
+
+        train(np.array([1, 2, 3], np.float32))
+        return [w.value.numpy() for w in weights]
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-6)
