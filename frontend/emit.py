@@ -23,8 +23,9 @@ from graphc.op import Op
 from graphc.storage import aligned_copy
 from graphc.types import DType, TensorType, as_dtype, float16, float32, float64, require_size
 
-from .context import current_frame, current_settings
+from .context import current_context, current_frame, current_settings
 from .exchange import native_array
+from .interrupts import interrupts, run_outside
 from .location import present, user_location
 from .promotion import Number, common_dtype, in_range
 from .signatures import check_call
@@ -336,12 +337,15 @@ def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 
 
 def operation(function: Callable[P, R]) -> Callable[P, R]:
-    """An array function. Its errors get the user's line, and no result shares memory that someone may write to."""
+    """An array function, `with_user_line`; no result shares memory that someone may write to."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             try:
+                here = current_context().frame
+                if here is not None and interrupts(here, 2):
+                    return run_outside(call, *args, **kwargs)
                 result = function(*args, **kwargs)
             except TypeError:
                 check_call(function, args, kwargs)

@@ -13,7 +13,8 @@ from typing import ParamSpec, TypeVar
 from graphc.callers import is_ours, package_of, stack_level, user_frame, user_location
 from graphc.errors import CompileError, GraphcError
 
-from .context import current_settings
+from .context import current_context, current_settings
+from .interrupts import traced
 from .signatures import check_call
 
 P = ParamSpec("P")
@@ -22,13 +23,15 @@ R = TypeVar("R")
 
 def with_user_line(function: Callable[P, R]) -> Callable[P, R]:
     """For functions that users call: errors name the line of that call, unless they know one already, and show none
-    of our frames; a call that does not fit the signature raises ArgumentError."""
+    of our frames; a call that does not fit the signature raises ArgumentError; in a handler or a finalizer that
+    interrupts a trace, it is no part of that."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             try:
-                return function(*args, **kwargs)
+                frame = current_context().frame
+                return function(*args, **kwargs) if frame is None else traced(frame, call, function, *args, **kwargs)
             except TypeError:
                 check_call(function, args, kwargs)
                 raise

@@ -20,7 +20,9 @@ from graphc.types import DType, type_of
 
 from .context import current_context, current_settings, within
 from .emit import carried_out, operation
+from .interrupts import traced
 from .location import present
+from .signatures import check_call
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame
 from .variable import Variable
@@ -77,14 +79,20 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            if _context().frame is None:
+            frame = _context().frame
+            if frame is None:
                 key: list[Any] = [function]
                 arrays: list[np.ndarray] = []
                 if _describe(args, key, arrays) and (not kwargs or _describe_named(kwargs, key, arrays)):
                     known = _known(tuple(key), function, args, kwargs)
                     if known:
                         return known(arrays)
-            return carried_out(function, args, kwargs)
+                return carried_out(function, args, kwargs)
+            try:
+                return traced(frame, call, function, *args, **kwargs)
+            except TypeError:
+                check_call(function, args, kwargs)
+                raise
         except Exception as error:
             present(error)
             raise

@@ -85,7 +85,12 @@ class Frame:
         self.parent = parent
         self.inputs: list[Node] = []
         self.traced_by: CodeType | None = None  # of the call in which the traced function runs
-        self.handlers: dict[int, CodeType] | None = None  # see `interrupts`
+        # See `interrupts`: the code of signal handlers; of those met, by id, whether it interrupts, makes the trace
+        # (False), or neither; those, so that ids stay theirs; the ids of the frames of running calls.
+        self.handlers: tuple[CodeType, ...] | None = None
+        self.codes: dict[int, bool | None] = {}
+        self.met: list[CodeType] = []
+        self.running: set[int] = set()
         # What the trace of a root frame depends on, by id (a guard keeps its owner alive) and name; the attributes
         # that it has set itself; the functions that it has called of what it watched.
         self.printed: list[tuple[Printed, list[Node]]] = []  # what calls will print, with its values

@@ -26,6 +26,7 @@ from .guards import (
     items_of,
     note_change,
 )
+from .interrupts import interrupts
 
 if TYPE_CHECKING:
     from .tracer import Frame
@@ -108,7 +109,7 @@ class Watched:
 
     def _changed(self, name: str) -> None:
         frame = current_frame()
-        if frame is not None:
+        if frame is not None and not interrupts(frame):
             frame.root.set_here.add((id(self), name))
         note_change()
 

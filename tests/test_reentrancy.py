@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import signal
 import subprocess
@@ -198,6 +199,136 @@ def test_a_finalizer_in_a_trace_is_no_part_of_it() -> None:
 
     assert traced(np.float32(1)).item() == 2 and traced(np.float32(1)).item() == 2
     assert count.item() == 2 and traced.specializations[0].variables == ()
+
+
+def _helper(x: Any) -> Any:
+    """What the traced function and those that interrupt it both call."""
+    return gx.sum(nn.softmax(x) * 2)
+
+
+class _Node:
+    me: Any
+
+
+def _raise_signal(handler: Callable[..., None]) -> None:
+    before = signal.signal(signal.SIGALRM, handler)  # in the trace, even
+    try:
+        signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _dies(name: str, call: Callable[[], None]) -> None:
+    def close(self: Any) -> None:
+        call()
+
+    close.__name__ = name
+    type("Dying", (), {"__del__": close})()
+
+
+def _dies_referred_to(make: Callable[[Any], Any]) -> None:
+    node = _Node()
+    kept = make(node)
+    del node
+    del kept
+
+
+def _collected(call: Callable[[], None]) -> None:
+    def watch(phase: str, info: dict[str, int]) -> None:
+        call()
+
+    gc.callbacks.append(watch)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(watch)
+
+
+def _dies_in_a_cycle(call: Callable[[], None]) -> None:
+    node = _Node()
+    node.me = node
+    kept = weakref.ref(node, lambda _: call())
+    del node
+    gc.collect()
+    assert kept() is None
+
+
+def _dies_when_a_call_returns(call: Callable[[], None]) -> None:
+    kept = []
+
+    def inner() -> None:
+        node = _Node()
+        kept.append(weakref.ref(node, lambda _: call()))
+
+    inner()
+
+
+INTERRUPTIONS: dict[str, Callable[[Callable[[], None]], None]] = {
+    "handler: function": lambda call: _raise_signal(as_handler(call)["function"]),
+    "handler: method": lambda call: _raise_signal(as_handler(call)["method"]),
+    "handler: object": lambda call: _raise_signal(as_handler(call)["object"]),
+    "handler: partial": lambda call: _raise_signal(as_handler(call)["partial"]),
+    "finalizer": lambda call: _dies("__del__", call),
+    "finalizer of another name": lambda call: _dies("close", call),
+    "weakref.finalize": lambda call: _dies_referred_to(lambda node: weakref.finalize(node, call)),
+    "weakref.ref": lambda call: _dies_referred_to(lambda node: weakref.ref(node, lambda _: call())),
+    "weakref.proxy": lambda call: _dies_referred_to(lambda node: weakref.proxy(node, lambda _: call())),
+    "method of weakref.ref": lambda call: _dies_referred_to(lambda node: weakref.ref(node, Saver(call).handle)),
+    "partial of weakref.ref": lambda call: _dies_referred_to(
+        lambda node: weakref.ref(node, functools.partial(lambda c, _: c(), call))
+    ),
+    "weak reference, when a call returns": _dies_when_a_call_returns,
+    "weak reference in a cycle": _dies_in_a_cycle,
+    "gc.callbacks": _collected,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INTERRUPTIONS)
+@pytest.mark.parametrize("depth", ["function", "module"])
+def test_what_interrupts_a_trace_computes_at_once(name: str, depth: str) -> None:
+    """Its operations, also in functions that the traced one calls as well, are no nodes, and what it sets is noted."""
+    found: list[Any] = []
+    x = gx.asarray(np.arange(4, dtype=np.float32))
+    model: Any = nn.Linear(4, 4, generator=gx.random.Generator(0))
+    model.flag = 0
+    interruptions = [INTERRUPTIONS[name]]
+
+    def call() -> None:
+        found.append((_helper(x), x[1] + 1, model(x), gx.concat([x, x])))
+        model.flag += 1
+
+    class Interrupted(nn.Module):
+        def forward(self, y: Any) -> Any:
+            y = _helper(y) + _helper(y * 2)
+            for interrupt in interruptions:
+                interrupt(call)
+            return y * 3 + _helper(y[None])
+
+    plain = Interrupted()
+    function = plain if depth == "module" else plain.forward
+    graph = str(gx.trace(lambda y: function(y), np.ones(3, np.float32)))
+    assert found and model.flag == len(found)
+    for summed, item, row, both in found:
+        assert not (summed.is_symbolic or item.is_symbolic or row.is_symbolic or both.is_symbolic)
+        assert (summed.item(), item.item(), both.shape) == (2, 2, (8,))
+    interruptions.clear()
+    assert graph == str(gx.trace(lambda y: function(y), np.ones(3, np.float32)))
+
+
+def test_what_a_traced_function_drops_dies_while_it_is_traced() -> None:
+    """Who looks at its variables does not keep what they held."""
+    alive: list[Any] = []
+
+    def traced(x: Any) -> Any:
+        node = _Node()
+        kept = weakref.ref(node)
+        x = gx.exp(x)
+        del node
+        alive.append(kept())
+        return x + 1
+
+    gx.trace(traced, np.ones(3, np.float32))
+    assert alive == [None]
 
 
 def test_a_handler_that_compiles_while_it_interrupts_a_compilation() -> None:
