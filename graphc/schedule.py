@@ -103,13 +103,14 @@ class CallStep:
 
 @dataclass(frozen=True)
 class Window:
-    """Where a loop lets a WINDOW buffer point: in iteration t of n to byte `stride` · t of buffer `of`, or if `stride`
-    is negative, which goes backwards, to byte −`stride` · (n − 1 − t). When the loop is over it is where iteration n
-    would find it."""
+    """Where a loop lets a WINDOW buffer point: in iteration t of n to byte `offset` + `stride` · t of buffer `of`, or
+    if `stride` is negative, which goes backwards, to byte `offset` − `stride` · (n − 1 − t). When the loop is over it
+    is where iteration n would find it."""
 
     buffer: int
     of: int
     stride: int
+    offset: int = 0
 
     def __str__(self) -> str:
         moves = f"[{self.stride} t]" if self.stride >= 0 else f"[{-self.stride} (n - 1 - t)]"

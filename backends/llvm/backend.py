@@ -31,6 +31,7 @@ from .program import link_program
 from .settle import settle
 from .tables import BuiltProgram, Origin, build_program
 from .target import Target, host_target
+from .views import with_views
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,12 @@ class LLVMBackend:
         if not isinstance(lowered, Schedule):
             raise CompileError("the llvm backend takes a schedule", got=type(lowered).__name__)
         target, cache = host_target(), ObjectCache(cache_folder(settings))
-        kernels = compile_kernels(lowered.work, target, cache, settings)
+        viewed = with_views(lowered)
+        kernels = compile_kernels(viewed.schedule.work, target, cache, settings)
         notes = {k: Lowering(c.native.plans, c.native.notes) for k, c in kernels.items()}
-        return LLVMProgram(build_program(lowered, kernels), notes, target, cache, settings)
+        notes |= {k: notes[new] for k, new in viewed.kernels.items()}
+        built = build_program(viewed.schedule, kernels, viewed.windows)
+        return LLVMProgram(built, notes, target, cache, settings)
 
     def begin(self) -> None:
         """See `Beginner`."""

@@ -173,7 +173,8 @@ class _Checker:
         far = abs(window.stride) * max(0, length - 1)
         require(window.stride == 0 or length < LIMITLESS, "windows of endless loops stay")
         empty = length == 0 and window.stride != 0
-        require(empty or far + buffer.type.nbytes <= of.type.nbytes, "windows lie inside of their buffers")
+        inside = window.offset >= 0 and window.offset + far + buffer.type.nbytes <= of.type.nbytes
+        require(empty or inside, "windows lie inside of their buffers")
         return roots
 
     def _buffer(self, number: int) -> Buffer:

@@ -13,6 +13,7 @@ from . import jit
 from .build import Work, symbol_of
 from .calls import lower_work
 from .target import Target, host_target
+from .views import with_views
 
 
 def ir_listing(schedule: Schedule, target: Target | None = None) -> str:
@@ -33,7 +34,7 @@ def _listing(schedule: Schedule, mark: str, text: Callable[[Work], str]) -> str:
     """The steps in order, above each distinct kernel's text."""
     parts: list[str] = []
     seen: dict[Work, int] = {}
-    for title, step in titled(schedule):
+    for title, step in titled(with_views(schedule).schedule):
         places = f" ({', '.join(map(str, step.lines))})" if step.lines else ""
         head = f"{mark} {title}: {' '.join(step.ops)}{places}"
         if not isinstance(step, KernelStep | CallStep):

@@ -28,7 +28,8 @@ system, or late. Taking and counting are tagged with the number of the region: w
 nothing to take.
 
 Generated code has no globals, so one process can hold several instances of a program. Alignment: ARENA, PREPARED,
-CONSTANT and VARIABLE buffers start at multiples of 64 bytes, INPUT and OUTPUT buffers at multiples of their itemsize.
+CONSTANT and VARIABLE buffers start at multiples of 64 bytes, INPUT, OUTPUT and WINDOW buffers at multiples of their
+itemsize.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Control(ctypes.Structure):
 class WindowRow(ctypes.Structure):
     """A `graphc.schedule.Window`. Read only."""
 
-    _fields_ = (("buffer", c_int64), ("of", c_int64), ("stride", c_int64))
+    _fields_ = (("buffer", c_int64), ("of", c_int64), ("stride", c_int64), ("offset", c_int64))
 
 
 class Swap(ctypes.Structure):
@@ -286,7 +287,7 @@ class Table:
         """The numbers of its rows, windows and swaps, each with the record that holds them."""
         names = [name for name, _ in Control._fields_[1:]]
         rows = [(row.kind.number, *(int(getattr(row, name)) for name in names)) for row in self.rows]
-        windows = [(w.buffer, w.of, w.stride) for w in self.windows]
+        windows = [(w.buffer, w.of, w.stride, w.offset) for w in self.windows]
         return [(Control, rows), (WindowRow, list(windows)), (Swap, list(self.swaps))]
 
     @property

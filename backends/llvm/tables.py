@@ -7,6 +7,7 @@ In: a schedule and its compiled kernels. Out: tables. Knows neither how kernels 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 from graphc.dataclass import dataclass, field, replace
@@ -66,12 +67,14 @@ class BuiltProgram:
         )
 
 
-def build_program(schedule: Schedule, kernels: Mapping[Work, CompiledKernel]) -> BuiltProgram:
-    """The program of a schedule whose kernels are compiled."""
-    builder = _Builder(schedule, kernels)
+def build_program(
+    schedule: Schedule, kernels: Mapping[Work, CompiledKernel], windows: Sequence[Window] = ()
+) -> BuiltProgram:
+    """The program of a schedule whose kernels are compiled. `windows`: those that are set as a call begins."""
+    builder = _Builder(schedule, kernels, windows)
     for step in schedule.prepare:
         builder.add(step, builder.prepare)
-    ends = []
+    ends = [_end(builder.main)]
     for step in schedule.steps:
         builder.add(step, builder.main)
         ends.append(_end(builder.main))
@@ -183,7 +186,9 @@ def _function(task: NativeTask, work: Work, native: NativeKernel) -> Function:
 
 
 class _Builder:
-    def __init__(self, schedule: Schedule, kernels: Mapping[Work, CompiledKernel]) -> None:
+    def __init__(
+        self, schedule: Schedule, kernels: Mapping[Work, CompiledKernel], windows: Sequence[Window]
+    ) -> None:
         self.schedule = schedule
         self.kernels = kernels
         self.buffers = list(schedule.buffers)
@@ -194,7 +199,10 @@ class _Builder:
         self.prepared = schedule.prepared_bytes
         self.loops: list[_Loop] = []  # those that what is added now lies in, outermost first
         self.hoisted: list[int] = []  # scratch memory that a loop's iterations share, each with its own place
-        self.roots = roots((*schedule.prepare, *schedule.steps))
+        first = LoopStep(0, None, None, None, (), (), (), tuple(windows), (), (), ())  # nothing but sets windows
+        self.roots = roots((*schedule.prepare, first, *schedule.steps))
+        if windows:
+            self.add(first, self.main)
         self.changing = {r for step in schedule.leaves for b in step.written for r in self._behind(b)}
 
     def _behind(self, buffer: int) -> frozenset[int]:
@@ -316,10 +324,9 @@ class _Builder:
         )
         updated = (b.position for b in native.in_space(Space.VARIABLE) if b.number in self.changing)
         origins, prepare_origins = (tuple(r.origin for r in _rows(items)) for items in (self.main, self.prepare))
-        starts = [(0, 0), *ends]
         alone = {id(row): run.alone for run, rows in self._runs(main) for row in rows}
         steps = tuple(
-            self._table(_between(self.main, a, b), alone) for a, b in zip(starts, ends, strict=False)
+            self._table(_between(self.main, a, b), alone) for a, b in pairwise(ends)
         )
         return BuiltProgram(native, origins, prepare_origins, tuple(updated), steps)
 

@@ -31,7 +31,7 @@ OTHERS: list[Any] = [None, True, False, [], {}, [[]], "0", {"array": ["float32",
 
 
 def functions() -> dict[str, tuple[Any, list[Any]]]:
-    """What is packed: prepared work, gathers, updates in place, several kernels, constants, random numbers."""
+    """What is packed: prepared work, gathers, windows, updates in place, several kernels, constants, random numbers."""
     gx.random.seed(0)
     w = gx.Variable(np.random.default_rng(0).standard_normal((24, 24)).astype(np.float32))
     table = gx.Variable(np.arange(12, dtype=np.float32))
@@ -44,6 +44,12 @@ def functions() -> dict[str, tuple[Any, list[Any]]]:
     def gather(i: Any, scale: float = 2.0) -> Any:
         return {"y": gx.take(table, i) * scale, "i": i}
 
+    def unrolled(x: Any) -> Any:
+        h = gx.zeros((3, 24))
+        for t in range(4):
+            h = gx.tanh(x[t] @ w + h)
+        return h
+
     def step(x: Any, y: Any) -> Any:
         loss = nn.cross_entropy(model(x), y)
         optimizer.minimize(loss)
@@ -52,6 +58,7 @@ def functions() -> dict[str, tuple[Any, list[Any]]]:
     return {
         "predict": (predict, [np.ones((5, 24), np.float32)]),
         "gather": (gather, [np.array([0, 3, 11])]),
+        "unrolled": (unrolled, [np.ones((4, 3, 24), np.float32)]),
         "step": (step, [np.ones((4, 6), np.float32), np.array([0, 1, 2, 0])]),
     }
 

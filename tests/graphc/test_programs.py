@@ -37,10 +37,19 @@ def only_variables() -> Any:
     return y, gx.sum(y), y.T, BIG.value
 
 
+def unrolled(x: Any) -> Any:
+    """Steps that share a kernel, on parts of one input."""
+    h = gx.zeros((5, 48))
+    for t in range(4):
+        h = gx.tanh(x[t] @ BIG + h)
+    return h
+
+
 FUNCTIONS: list[tuple[Callable[..., Any], list[tuple[int, ...]]]] = [
     (signs, []),
     (shared_with_prepared_work, [(48, 48)]),
     (only_variables, []),
+    (unrolled, [(4, 5, 48)]),
     (lambda x: nn.softmax(x @ BIG) + gx.max(BIG, axis=1), [(5, 48)]),
 ]
 
