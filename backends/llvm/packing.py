@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.index import Axis, axes_size
 from graphc.kernel import Kernel, Load
 from graphc.types import DType

@@ -8,8 +8,8 @@ strides count words and are what they are for float32. Knows no kernel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from graphc.dataclass import dataclass
 from graphc.types import DType, bfloat16, float32, int8, int16, int32, uint8
 
 from .target import Target
