@@ -7,7 +7,6 @@ of memory and carry out launches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -20,20 +19,8 @@ from graphc.schedule import Buffer, Schedule, Space, leaves
 from graphc.settings import Settings
 from graphc.storage import Storage, aligned_empty, write_all
 
-from .program import BoundLaunch, Program, bind, check_status
-
-
-class DeviceMemory(Protocol):
-    """A program's regions on a device."""
-
-    def write(self, region: int, data: np.ndarray) -> None:
-        """Fill a region with an array's bytes."""
-
-    def read(self, region: int, data: np.ndarray) -> None:
-        """Fill an array with a region's bytes, once all launches have ended."""
-
-    def run(self, launches: Sequence[BoundLaunch]) -> None:
-        """Carry out launches in order."""
+from .control import Control, DeviceMemory
+from .program import Program, bind, check_status
 
 
 @dataclass(frozen=True)
@@ -98,7 +85,8 @@ class BoundTritonProgram:
         self._prepared_from = frozenset(b.position for b in places if b.number in read)
         self._is_prepared = False
         self._is_running = False
-        self._status = np.zeros(len(schedule.prepare) + len(schedule.steps), np.int32)
+        self._status = np.zeros(len(schedule.leaves), np.int32)
+        self._control = Control(memory, program.status, len(schedule.leaves))
         for buffer in schedule.in_space(Space.CONSTANT):
             self._write(buffer, schedule.constants[buffer.position].array)
 
@@ -124,11 +112,11 @@ class BoundTritonProgram:
             self._write(buffer, arrays[buffer.position])
         renewed = self._renew_variables()
         if not self._is_prepared or renewed & self._prepared_from:
-            self._memory.run(self._program.prepare)
+            self._control.run(self._program.prepare)
             self._is_prepared = True
         # From here on the device's copies are of no time, unless all goes well.
         versions, self._versions = self._versions, [-1] * len(self._variables)
-        self._memory.run(self._program.steps)
+        self._control.run(self._program.steps)
         self._check()
         outputs = [self._read(b) for b in self._outputs]
         new = [(self._variables[b.position], self._read(b)) for b in self._changed]

@@ -9,6 +9,7 @@ import importlib.util
 import re
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,9 +43,12 @@ class Artifact:
     resources: Resources
 
 
-def compile_source(source: KernelSource, architecture: int = DEFAULT_ARCHITECTURE) -> tuple[Artifact, ...]:
+def compile_source(
+    source: KernelSource, architecture: int = DEFAULT_ARCHITECTURE, loose: Collection[int] = ()
+) -> tuple[Artifact, ...]:
     """Compile every launch of a kernel for NVIDIA's compute capability `architecture`, 90 for sm_90.
 
+    Slots in `loose` may start at any element, the others at multiples of 16 bytes.
     Takes 0.1 to 1.3 s a launch. Raises CompileError with Triton's own text where it refuses the source,
     UnsupportedError where Triton is not installed."""
     try:
@@ -58,7 +62,7 @@ def compile_source(source: KernelSource, architecture: int = DEFAULT_ARCHITECTUR
     with tempfile.TemporaryDirectory(prefix="graphc-triton-") as folder:
         module = _load(source.text, Path(folder) / "kernel.py")
         return tuple(
-            _compile(getattr(module, launch.function), launch, architecture) for launch in source.launches
+            _compile(getattr(module, launch.function), launch, architecture, loose) for launch in source.launches
         )
 
 
@@ -72,14 +76,18 @@ def _load(text: str, path: Path) -> ModuleType:
     return module
 
 
-def _compile(function: Any, launch: Launch, architecture: int) -> Artifact:
+def _compile(function: Any, launch: Launch, architecture: int, loose: Collection[int]) -> Artifact:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     names = function.arg_names
     signature = {name: pointer_type(p) for name, p in zip(names, launch.parameters, strict=True)}
-    regions = (n for n, p in enumerate(launch.parameters) if p.memory is not Memory.STATUS)  # those lie side by side
+    regions = (
+        n
+        for n, p in enumerate(launch.parameters)
+        if p.memory is Memory.SCRATCH or (p.memory is Memory.SLOT and p.number not in loose)
+    )  # statuses lie side by side
     aligned = {(n,): [["tt.divisibility", 16]] for n in regions}
     # Subnormals count, and products are not merged into sums behind a recipe's back.
     options = {

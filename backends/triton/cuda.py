@@ -17,7 +17,8 @@ from graphc.dataclass import dataclass
 from graphc.errors import CompileError, UnsupportedError
 
 from .compile import Artifact, compile_source
-from .program import BoundLaunch, Program
+from .control import BoundLaunch
+from .program import Program
 
 # Beyond its parameters, Triton's compiled functions take two pointers to scratch memory, which ours never use.
 COMPILER_POINTERS = 2
@@ -77,8 +78,8 @@ class Device:
     def load(self, program: Program) -> Functions:
         """Compile a program's modules for this device and load them."""
         functions: Functions = {}
-        for number, source in enumerate(program.modules):
-            for artifact in compile_source(source, self.architecture):
+        for number, module in enumerate(program.modules):
+            for artifact in compile_source(module.source, self.architecture, module.loose):
                 functions[number, artifact.launch.function] = self._load(artifact)
         return functions
 
@@ -146,15 +147,15 @@ class CudaMemory:
         self._functions = functions
         self._addresses = tuple(addresses)
 
-    def write(self, region: int, data: np.ndarray) -> None:
+    def write(self, region: int, data: np.ndarray, offset: int = 0) -> None:
         if data.nbytes:
             self._device.use()
-            self._device.upload(self._addresses[region], data)
+            self._device.upload(self._addresses[region] + offset, data)
 
-    def read(self, region: int, data: np.ndarray) -> None:
+    def read(self, region: int, data: np.ndarray, offset: int = 0) -> None:
         if data.nbytes:
             self._device.use()
-            self._device.download(data, self._addresses[region])
+            self._device.download(data, self._addresses[region] + offset)
 
     def run(self, launches: Sequence[BoundLaunch]) -> None:
         self._device.use()

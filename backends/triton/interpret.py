@@ -21,7 +21,7 @@ import numpy as np
 from graphc.dataclass import dataclass
 from graphc.errors import CompileError
 
-from .program import BoundLaunch
+from .control import BoundLaunch
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from graphc.schedule import Schedule
 from graphc.settings import Settings
 
 from .backend import TritonProgram, expect_schedule
+from .control import BoundLaunch, Place
 from .interpret import Interpreter
 from .launches import Memory, Parameter
 from .plan import Plan
-from .program import BoundLaunch, Place, Program, bind, scratch_places
+from .program import Program, bind, scratch_places
 from .source import kernel_source
 
 
@@ -32,16 +33,16 @@ class InterpretedMemory:
 
     def __init__(self, program: Program, interpreter: Interpreter) -> None:
         rng = np.random.default_rng(0)
-        self._modules = [m.text for m in program.modules]
+        self._modules = [m.source.text for m in program.modules]
         self._regions = [rng.integers(0, 256, size, np.uint8) for size in program.sizes]
         self._regions[program.status][:] = 0
         self._interpreter = interpreter
 
-    def write(self, region: int, data: np.ndarray) -> None:
-        self._regions[region][:] = data.reshape(-1).view(np.uint8)
+    def write(self, region: int, data: np.ndarray, offset: int = 0) -> None:
+        self._regions[region][offset : offset + data.nbytes] = data.reshape(-1).view(np.uint8)
 
-    def read(self, region: int, data: np.ndarray) -> None:
-        data.reshape(-1).view(np.uint8)[:] = self._regions[region]
+    def read(self, region: int, data: np.ndarray, offset: int = 0) -> None:
+        data.reshape(-1).view(np.uint8)[:] = self._regions[region][offset : offset + data.nbytes]
 
     def run(self, launches: Sequence[BoundLaunch]) -> None:
         if launches:

@@ -20,8 +20,8 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter as triton_interpreter
 
+from .control import BoundLaunch, Place
 from .primitives import triton_dtype
-from .program import BoundLaunch, Place
 
 
 class Storage:

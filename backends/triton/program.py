@@ -6,44 +6,37 @@ the prepared buffers, scratch memory, and one status for each step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from graphc.dataclass import dataclass
+from graphc.dataclass import dataclass, replace
 from graphc.errors import GraphcIndexError, UnsupportedError
-from graphc.schedule import KernelStep, Schedule, Space, Step
-from graphc.types import DType
+from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step
 
-from .launches import KernelSource, Launch, Memory
+from .control import BoundLaunch, HostBranch, HostLoop, HostWindow, Item, Place
+from .launches import KernelSource, Memory
 from .source import kernel_source
 
 ALIGNMENT = 64  # of every buffer, in bytes; schedules promise it for the arena
 
 
 @dataclass(frozen=True)
-class Place:
-    """Elements of `dtype` at a byte offset of a region of memory."""
+class Module:
+    """The source of a kernel. `loose`: the slots that may start at any element; the others start at multiples of 16
+    bytes."""
 
-    region: int
-    offset: int
-    dtype: DType
-
-
-@dataclass(frozen=True)
-class BoundLaunch:
-    """A launch of module number `module` on places in memory."""
-
-    module: int
-    launch: Launch
-    places: tuple[Place, ...]
+    source: KernelSource
+    loose: frozenset[int]
 
 
 @dataclass(frozen=True)
 class Program:
     """A schedule in Triton. `sizes` are the regions' bytes; `regions` says which one a caller's buffer is."""
 
-    modules: tuple[KernelSource, ...]
-    prepare: tuple[BoundLaunch, ...]
-    steps: tuple[BoundLaunch, ...]
+    modules: tuple[Module, ...]
+    prepare: tuple[Item, ...]
+    steps: tuple[Item, ...]
     sizes: tuple[int, ...]
     regions: dict[int, int]
     status: int
@@ -66,24 +59,56 @@ class _Binder:
         self.sizes: list[int] = [schedule.arena_bytes, schedule.prepared_bytes]
         self.regions: dict[int, int] = {}
         for buffer in schedule.buffers:
+            if buffer.space is Space.WINDOW:
+                continue
             if buffer.space is Space.ARENA or buffer.space is Space.PREPARED:
                 self.regions[buffer.number] = 0 if buffer.space is Space.ARENA else 1
             else:
                 self.regions[buffer.number] = self.region(buffer.type.nbytes)
         self.scratch = self.region(0)
-        self.status = self.region(4 * (len(schedule.prepare) + len(schedule.steps)))
-        self.modules: dict[KernelSource, int] = {}
+        self.status = self.region(4 * len(schedule.leaves))
+        self.bound = 0  # leaves so far: each reports into the status of its number
+        self.modules: dict[Module, int] = {}
 
     def region(self, size: int) -> int:
         self.sizes.append(size)
         return len(self.sizes) - 1
 
-    def bind(self, step: Step, number: int) -> list[BoundLaunch]:
-        """The launches of step `number`, which reports into the status of that number."""
-        if not isinstance(step, KernelStep):
-            raise UnsupportedError("the triton backend runs kernels only", got=str(step))
+    def bind(self, steps: Iterable[Step]) -> tuple[Item, ...]:
+        """The launches of steps, in their loops and branches."""
+        items: list[Item] = []
+        for step in steps:
+            match step:
+                case KernelStep():
+                    items += self._launches(step)
+                case LoopStep():
+                    items.append(self._loop(step))
+                case BranchStep():
+                    items.append(HostBranch(self.place(step.index), tuple(map(self.bind, step.arms))))
+                case CallStep():
+                    raise UnsupportedError("the triton backend has no way to carry out this call", got=str(step))
+        return tuple(items)
+
+    def place(self, number: int) -> Place:
+        """Where a buffer is."""
+        buffer = self.buffers[number]
+        if buffer.space is Space.WINDOW:
+            return Place(-1, 0, buffer.type.dtype, number)
+        return Place(self.regions[number], buffer.offset, buffer.type.dtype)
+
+    def _loop(self, step: LoopStep) -> HostLoop:
+        limit, predicate, counter = (
+            None if b is None else self.place(b) for b in (step.limit, step.predicate, step.counter)
+        )
+        windows = tuple(HostWindow(w.buffer, self.place(w.of), w.stride) for w in step.windows)
+        start, condition, body = map(self.bind, step.blocks)
+        return HostLoop(step.length, limit, predicate, counter, start, condition, body, windows, step.swaps)
+
+    def _launches(self, step: KernelStep) -> list[BoundLaunch]:
+        number, self.bound = self.bound, self.bound + 1
         source = kernel_source(step.kernel)
-        module = self.modules.setdefault(source, len(self.modules))
+        loose = frozenset(s for s, b in enumerate(step.buffers) if self.buffers[b].space is Space.WINDOW)
+        module = self.modules.setdefault(Module(source, loose), len(self.modules))
         starts, end = scratch_places(source)
         self.sizes[self.scratch] = max(self.sizes[self.scratch], end)
         result = []
@@ -92,8 +117,7 @@ class _Binder:
             for parameter in launch.parameters:
                 match parameter.memory:
                     case Memory.SLOT:
-                        buffer = self.buffers[step.buffers[parameter.number]]
-                        places.append(Place(self.regions[buffer.number], buffer.offset, parameter.dtype))
+                        places.append(replace(self.place(step.buffers[parameter.number]), dtype=parameter.dtype))
                     case Memory.SCRATCH:
                         places.append(Place(self.scratch, starts[parameter.number], parameter.dtype))
                     case Memory.STATUS:
@@ -105,13 +129,11 @@ class _Binder:
 def bind(schedule: Schedule) -> Program:
     """The program of a schedule. Raises UnsupportedError for a kernel that the backend has no lowering of."""
     binder = _Binder(schedule)
-    prepare = [b for n, step in enumerate(schedule.prepare) for b in binder.bind(step, n)]
-    first = len(schedule.prepare)
-    steps = [b for n, step in enumerate(schedule.steps) for b in binder.bind(step, first + n)]
+    prepare, steps = binder.bind(schedule.prepare), binder.bind(schedule.steps)
     return Program(
         tuple(binder.modules),
-        tuple(prepare),
-        tuple(steps),
+        prepare,
+        steps,
         tuple(binder.sizes),
         binder.regions,
         binder.status,
@@ -120,7 +142,7 @@ def bind(schedule: Schedule) -> Program:
 
 def check_status(schedule: Schedule, statuses: np.ndarray) -> None:
     """Raise GraphcIndexError for the first step that met a bad index, with the user's line."""
-    for step, status in zip((*schedule.prepare, *schedule.steps), statuses, strict=True):
+    for step, status in zip(schedule.leaves, statuses, strict=True):
         if status:
             raise GraphcIndexError(
                 "an index tensor holds an index outside the axis that it selects from",

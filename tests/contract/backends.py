@@ -37,12 +37,9 @@ _PLACES = {
 BACKENDS = ("reference", "kernels", "llvm", "triton")
 
 # backend → op name, or (op name, dtype name) → why. Each must raise UnsupportedError, and nothing else may.
-_NO_STEPS: dict[str | tuple[str, str], str] = dict.fromkeys(
-    ["scan", "while_loop", "switch"], "schedules are made of kernels only"
-)
 _INLINED: dict[str | tuple[str, str], str] = {"checkpoint": "passes put its body in its place"}
 LACKS: dict[str, dict[str | tuple[str, str], str]] = {
-    "reference": {}, "kernels": {**_INLINED}, "llvm": {**_INLINED}, "triton": {**_NO_STEPS, **_INLINED},
+    "reference": {}, "kernels": {**_INLINED}, "llvm": {**_INLINED}, "triton": {**_INLINED},
 }  # fmt: skip
 
 # What a short run covers where every dtype costs compilation, or an interpreter's time; a long one covers all.

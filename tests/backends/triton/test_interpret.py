@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from graphc.backends.triton.control import BoundLaunch, Place
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.launches import Launch
-from graphc.backends.triton.program import BoundLaunch, Place
 from graphc.errors import CompileError
 from graphc.types import float32
 
