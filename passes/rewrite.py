@@ -6,7 +6,6 @@ fixed point. The engine knows no op beyond which ones commute.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -117,7 +116,7 @@ def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE
     """
 
     def decorate(sides: Sides) -> Rule:
-        parameters = tuple(inspect.signature(sides).parameters)
+        parameters = sides.__code__.co_varnames[: sides.__code__.co_argcount]
 
         @lru_cache(maxsize=256)
         def patterns(type_: TensorType) -> tuple[tuple[Node, tuple[Node, ...]], ...]:

@@ -136,13 +136,22 @@ class Packing:
                     self._copy_row(inner, start, length, self._row(base, panel.index, k))
 
     def _copy_row(self, frames: Sequence[_Neighbour], start: Number, length: int, to: str) -> None:
-        """A row of elements, or of words of those at all `frames`."""
-        code, lanes = self.code, self.operand.lanes
-        for at in range(0, length, lanes):
-            count = min(lanes, length - at)
-            parts = [self._element(frame, start, at, count) for frame in frames]
-            x = parts[0] if len(parts) == 1 else as_words(code, parts, self.operand.element, self.dtype, count)
-            self._put(pad(code, self.dtype, x, count, lanes), code.element(to, self.scalar, at))
+        """A row of elements, or of words of those at all `frames`. Where a vector is put together of single elements,
+        which is much code, it is written once, in a loop over the row."""
+        code, lanes, strides = self.code, self.operand.lanes, self.operand.strides
+        looped = length // lanes * lanes if strides is not None and strides.free != 1 else 0
+        if looped > lanes:
+            with code.loop(0, looped, lanes) as part:
+                to_part = code.element(to, self.scalar, part.index)
+                self._copy_vector(frames, code.add(start, part.index), 0, lanes, to_part)
+        for at in range(looped if looped > lanes else 0, length, lanes):
+            self._copy_vector(frames, start, at, min(lanes, length - at), code.element(to, self.scalar, at))
+
+    def _copy_vector(self, frames: Sequence[_Neighbour], start: Number, at: int, count: int, to: str) -> None:
+        code = self.code
+        parts = [self._element(frame, start, at, count) for frame in frames]
+        x = parts[0] if len(parts) == 1 else as_words(code, parts, self.operand.element, self.dtype, count)
+        self._put(pad(code, self.dtype, x, count, self.operand.lanes), to)
 
     def _element(self, neighbour: _Neighbour, start: Number, at: int, count: int) -> str:
         """The operand at so many places from start + at on."""
