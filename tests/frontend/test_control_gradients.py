@@ -23,9 +23,9 @@ W = RNG.normal(size=(3, 3)) / 2
 H = RNG.normal(size=3)
 
 
-@pytest.fixture(autouse=True)
-def _reference() -> Any:
-    with gx.using(backend="reference"):
+@pytest.fixture(autouse=True, params=["reference", "llvm"])
+def _backend(request: Any) -> Any:
+    with gx.using(backend=request.param):
         yield
 
 
