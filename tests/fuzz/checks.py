@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphc.backends.backend import Backend
-from graphc.ir import Graph
+from graphc.ir import Graph, map_graphs
+from graphc.passes.loops import without_checkpoints
 from graphc.passes.pipeline import optimize
 from graphc.passes.schedule import schedule
 from graphc.schedule import Schedule
@@ -23,7 +24,7 @@ from graphc.storage import Storage
 from tests.schedule_interpreter import run_schedule
 
 from .random_graphs import Case, random_case, with_gradients
-from .stability import Coverage, Expected, run
+from .stability import Coverage, Expected, everywhere, run
 
 FIRST = int(os.environ.get("FUZZ_SEED", "0"))
 SHOWN = 3  # failures in full
@@ -73,9 +74,9 @@ def _place(error: Exception) -> str:
     return f"{frame[0].f_code.co_filename}:{frame[1]}"
 
 
-def cases(seed: int) -> Iterable[Case]:
+def cases(seed: int, make: Callable[[int], Case] = random_case) -> Iterable[Case]:
     """The graph of a seed, and the same with gradients."""
-    case = random_case(seed)
+    case = make(seed)
     yield case
     wider = with_gradients(case, seed)
     if wider is not None:
@@ -87,16 +88,19 @@ def on(backend: Backend, settings: Settings) -> Run:
     return lambda lowered, inputs, variables: backend.build(lowered, settings).bind(variables)(inputs)
 
 
-def check_on(execute: Run, seed: int, summary: Summary, plain: bool = True) -> None:
+def check_on(
+    execute: Run, seed: int, summary: Summary, plain: bool = True, make: Callable[[int], Case] = random_case
+) -> None:
     """A seed's graphs on a backend against the reference; `plain`: also as they are, not optimized."""
-    for case in cases(seed):
+    for case in cases(seed, make):
         graph = case.graph
-        summary.ops |= {n.op.name for n in graph.nodes}
+        summary.ops |= {n.op.name for n in everywhere(graph)}
         expected = Expected(graph, case.inputs, case.variables)
         with stage("optimize", graph):
             optimized = optimize(graph, Settings(check=Check.ALL))
             expected.compare(run(optimized, case.inputs, case.variables))
-        for lowered in (optimized, graph) if plain else (optimized,):
+        as_it_is = map_graphs(graph, without_checkpoints)
+        for lowered in (optimized, as_it_is) if plain else (optimized,):
             summary.coverage += _compare(execute, lowered, case, expected)
 
 

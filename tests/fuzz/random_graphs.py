@@ -64,6 +64,11 @@ def random_case(seed: int, size: int = 12) -> Case:
             draw(m, m.choose(by_kind[m.choose(_KINDS)]))
     outputs = [found, *(m.choose(m.nodes) for _ in range(m.integer(0, 3))), m.nodes[-1]]
     m.rng.shuffle(outputs)
+    return case_of(m, outputs)
+
+
+def case_of(m: Maker, outputs: list[Node]) -> Case:
+    """The graph with these outputs; half of the time some of its sources are variables, with updates."""
     return _with_variables(m, outputs) if m.chance(0.5) else _case(m, outputs, {})
 
 

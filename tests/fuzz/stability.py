@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from graphc import ops
 from graphc.evaluate import evaluate
-from graphc.ir import Graph, Node
+from graphc.ir import Graph, Node, is_tuple, sub_graphs
 from graphc.op import Kind
 from graphc.types import as_dtype
 from tests.contract.values import types_info
+from tests.control_interpreter import run_control
 
 ULPS = 8  # how far a backend's functions and sums may be off, per op
 NARROW_ULPS = 1  # the same for 16-bit floats, which compute in float32
@@ -47,13 +49,23 @@ def after(graph: Graph) -> tuple[Node, ...]:
     return (*graph.outputs, *new)
 
 
+def everywhere(graph: Graph) -> list[Node]:
+    """The nodes of the graph and of all bodies in it."""
+    bodies = (body for node in graph.nodes for body in sub_graphs(node).values())
+    return [*graph.nodes, *(node for body in bodies for node in everywhere(body))]
+
+
 def run(graph: Graph, inputs: Arrays, variables: Arrays, step: Step = evaluate) -> list[np.ndarray]:
     """What can be seen of a run, by each op's reference; `step` evaluates a node."""
     sources = zip((*graph.inputs, *graph.variables), (*inputs, *variables), strict=True)
-    known: dict[Node, np.ndarray] = dict(sources)
+    known: dict[Node, Any] = dict(sources)
     for node in graph.nodes:
         if node not in known:
-            known[node] = step(node, [known[i] for i in node.inputs])
+            given = [known[i] for i in node.inputs]
+            if sub_graphs(node):
+                known[node] = run_control(node, given, lambda body, arrays: run(body, arrays, (), step))
+            else:
+                known[node] = given[0][node.attrs["index"]] if node.op is ops.item else step(node, given)
     return [known[n].astype(n.dtype.numpy, copy=False) for n in after(graph)]
 
 
@@ -64,7 +76,7 @@ class Expected:
         self.nodes = after(graph)
         self.base = run(graph, inputs, variables)
         steps: list[Step] = [_Noise(seed, sign) for seed in range(PAIRS) for sign in (1, -1)]
-        if any(_is_narrow(n) for n in graph.nodes):
+        if any(_is_narrow(n) for n in everywhere(graph) if not is_tuple(n)):
             steps.append(_in_float32)
         self.moved = [run(graph, inputs, variables, step) for step in steps]
 

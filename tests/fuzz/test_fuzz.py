@@ -15,12 +15,14 @@ from graphc.ops.rules import no_gradient
 from graphc.settings import Settings
 
 from .checks import FIRST, Run, Summary, check_on, check_seeds, on
+from .control import random_control_case
 from .random_graphs import drawable
 from .slopes import check_slopes
 
 COUNT = int(os.environ.get("FUZZ_COUNT", "0")) or len(drawable())
 MANY = int(os.environ.get("FUZZ_COUNT", "0")) or 3000
 SLOPES = 5  # times as many graphs: slopes need no compiler
+CONTROL = 24  # graphs with loops and branches
 PLAIN = 4  # every so many graphs also run as they are, not optimized
 
 
@@ -69,6 +71,29 @@ def test_triton_computes_what_the_reference_does(report):
             "triton",
             check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, plain=False)),
         )
+
+
+def test_loops_and_branches_compute_what_the_reference_does(llvm, report):
+    make = random_control_case
+    summary = check_seeds(range(FIRST, FIRST + CONTROL), lambda seed, s: check_on(llvm, seed, s, seed % 2 == 0, make))
+    report("loops and branches", summary)
+    assert summary.coverage.compared >= 0.7 * summary.coverage.total
+    assert {"scan", "while_loop", "switch", "checkpoint"} <= summary.ops
+
+
+def test_gradients_of_loops_and_branches_are_slopes(report):
+    seeds = range(FIRST, FIRST + 4 * CONTROL)
+    summary = check_seeds(seeds, lambda seed, s: check_slopes(seed, s, random_control_case))
+    report("slopes of loops and branches", summary)
+
+
+@pytest.mark.long
+def test_loops_and_branches_of_thousands_of_graphs(llvm, report):
+    def check(seed, summary):
+        check_on(llvm, seed, summary, True, random_control_case)
+        check_slopes(seed, summary, random_control_case)
+
+    report("loops and branches", check_seeds(range(FIRST, FIRST + MANY), check))
 
 
 @pytest.mark.long
