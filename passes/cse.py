@@ -1,7 +1,8 @@
 """Common subexpressions: graph in, graph out where no two nodes compute the same thing.
 
 Nodes are equal if op, inputs and attrs are; attrs compare exactly (0.0 is not −0.0). Every op is a pure function
-of its inputs and attrs; beyond that, only which ops commute is known here.
+of its inputs and attrs; beyond that, only which ops commute is known here, and which results of loops and branches are
+the same.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from graphc import ops
-from graphc.ir import Graph, Node, on_equal_inputs
+from graphc.ir import Graph, Node, on_equal_inputs, sub_graphs
 from graphc.text import attrs_key
 
 # The result has the same bits when the two inputs change places.
@@ -53,8 +54,24 @@ def node_key(node: Node, inputs: tuple[Node, ...]) -> Hashable:
     op = node.op
     if op is ops.input or op is ops.variable:
         return node
+    if op is ops.item:
+        return (op, inputs, _first_equal(inputs[0], node.attrs["index"]))
     key = frozenset(inputs) if op in COMMUTATIVE else inputs
     return (op, key, attrs_key(node.attrs)) if node.attrs else (op, key)
+
+
+def _first_equal(node: Node, index: int) -> int:
+    """The first result of a node with several that is the same as this one: made by the same nodes of its bodies."""
+    first = index
+    if node.op is ops.scan or node.op is ops.while_loop:
+        before = node.attrs["carries"] + (node.op is ops.while_loop)  # of what is stacked
+        if index >= before:
+            made = node.attrs["body"].outputs[node.attrs["carries"] :]
+            first = before + made.index(made[index - before])
+    elif node.op is ops.switch:
+        columns = list(zip(*(body.outputs for body in sub_graphs(node).values()), strict=True))
+        first = columns.index(columns[index])
+    return first
 
 
 def cse(graph: Graph) -> Graph:

@@ -104,7 +104,7 @@ def _shorter(node: Node, used: set[int]) -> _Shorter | None:
         found = _shorter_loop(node, used)
     elif node.op is ops.switch:
         found = _shorter_switch(node, used)
-    if found is None or (len(found.inputs) == len(node.inputs) and len(set(found.places.values())) == _count(node)):
+    if found is None or (len(found.inputs) == len(node.inputs) and len(found.places) == _count(node)):
         return None
     return found
 
@@ -120,7 +120,7 @@ def _shorter_loop(node: Node, used: set[int]) -> _Shorter:
     inner: LoopInputs[Node] = LoopInputs.of(body.inputs, consts, carries)
     is_while = node.op is ops.while_loop
     first = carries + is_while  # of the stacks among the results
-    rows = _distinct(body.outputs[carries:], [i - first for i in sorted(used) if i >= first])
+    rows = [i - first for i in sorted(used) if i >= first]
     live = {i for i in used if i < carries}
     looked = _reached(node.attrs["cond"].outputs) if is_while else set()
     cond_inputs = node.attrs["cond"].inputs if is_while else ()
@@ -145,24 +145,9 @@ def _shorter_loop(node: Node, used: set[int]) -> _Shorter:
         cond = node.attrs["cond"]
         attrs["cond"] = Graph(tuple(cond.inputs[i] for i in numbers), (), (), cond.outputs)
         places[carries] = len(state)
-    places |= {first + i: len(state) + is_while + n for i, n in rows.items()}
-    places |= {first + i: places[first + same] for i, same in _repeated(body.outputs[carries:], rows).items()}
+    places |= {first + i: len(state) + is_while + n for n, i in enumerate(rows)}
     steps = int(node.attrs.get("counted", False))
     return _Shorter((*range(steps), *(steps + i for i in numbers)), attrs, places)
-
-
-def _distinct(outputs: Sequence[Node], wanted: Sequence[int]) -> dict[int, int]:
-    """Where those that are wanted are to be, each node once."""
-    seen: dict[Node, int] = {}
-    for i in wanted:
-        seen.setdefault(outputs[i], i)
-    return {i: n for n, i in enumerate(seen.values())}
-
-
-def _repeated(outputs: Sequence[Node], rows: dict[int, int]) -> dict[int, int]:
-    """For outputs that are another one's node, that one."""
-    by_node = {outputs[i]: i for i in rows}
-    return {i: by_node[o] for i, o in enumerate(outputs) if o in by_node and i not in rows}
 
 
 def _shorter_switch(node: Node, used: set[int]) -> _Shorter:

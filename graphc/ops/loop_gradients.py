@@ -110,21 +110,21 @@ class _Loop:
         wrt = [n for n in self.inner.all if n in active]
         reached = flow(self.body, active)
         ys = [(y, g) for y, g in zip(self.made, stacked, strict=True) if g is not None and y in reached]
-        slots = {y: _fresh(y.tensor_type, f"gradient{i}") for i, (y, _) in enumerate(ys)}
+        slots = [_fresh(y.tensor_type, f"gradient{i}") for i, (y, _) in enumerate(ys)]
         live = {j for j, g in enumerate(carried) if g is not None and self.inner.carries[j] in active}
         while True:
             ends = {j: _fresh(self.after[j].tensor_type, f"carry{j}") for j in sorted(live)}
             pairs = [(self.after[j], end) for j, end in ends.items() if self.after[j] in reached]
-            pairs += [(y, slots[y]) for y, _ in ys]
+            pairs += [(y, slot) for (y, _), slot in zip(ys, slots, strict=True)]
             found = driver().differentiate([o for o, _ in pairs], wrt, [c for _, c in pairs])
             per_input = {n: g for n, g in zip(wrt, found, strict=True) if g is not None}
             more = {j for j, n in enumerate(self.inner.carries) if n in per_input} - live
             if not more:
                 break
             live |= more
-        cotangents = [*ends.values(), *slots.values()]
+        cotangents = [*ends.values(), *slots]
         starts = {j: zeros_like(self.given.carries[j]) if (g := carried[j]) is None else g for j in ends}
-        return _Backward(self, per_input, ends, cotangents).run(starts, [g for _, g in ys], list(slots.values()))
+        return _Backward(self, per_input, ends, cotangents).run(starts, [g for _, g in ys], slots)
 
     def _active(self) -> set[Node]:
         """The inputs of the body that gradients are asked for, also by an iteration of a later one."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc import ops
+from graphc.errors import UnsupportedError
 from graphc.ir import Graph, Node, topological_order, with_inputs
 from graphc.op import Kind, Op, registry
 from graphc.passes.differentiate import differentiate
@@ -108,7 +109,10 @@ def with_gradients(case: Case, seed: int) -> Case | None:
     wrt = [n for n in (*graph.inputs, *graph.variables) if n.dtype.is_float]
     results = [n for n in dict.fromkeys(graph.results) if n.dtype.is_float]
     cotangents = [ops.input(type=n.tensor_type, name=f"g{i}") for i, n in enumerate(results)]
-    found = [g for g in differentiate(results, wrt, cotangents) if g is not None]
+    try:
+        found = [g for g in differentiate(results, wrt, cotangents) if g is not None]
+    except UnsupportedError:  # a loop without a limit
+        return None
     if not found:
         return None
     wider = Graph((*graph.inputs, *cotangents), graph.variables, graph.updates, (*graph.outputs, *found))

@@ -13,11 +13,13 @@ import pytest
 from graphc import ops
 from graphc.dataclass import dataclass, replace
 from graphc.op import Op, Piece
+from graphc.ops.rules import no_gradient
 from graphc.passes.kernel_tracer import reduction_recipes
 from graphc.passes.rewrite import Exactness, Rule, RuleSet
 from graphc.scalar import Builder, Scalar
 
 from .checks import Run, Summary, check_on, check_seeds
+from .control import random_control_case
 from .random_graphs import drawable
 from .slopes import check_slopes
 
@@ -86,6 +88,26 @@ GRADIENT_FAULTS = [
 ]
 
 
+def _changed(op: Op, **changes: Callable[[Any], Any]) -> Fault:
+    """The gradient rule of a control op, which believes that some attrs are others."""
+    right = op.vjp
+    assert right is not None
+
+    def wrong(g: Any, y: Any, *inputs: Any, **attrs: Any) -> Any:
+        return right(g, y, *inputs, **(attrs | {name: change(attrs) for name, change in changes.items()}))
+
+    return Fault(op, "vjp", wrong)
+
+
+CONTROL_FAULTS = [
+    _changed(ops.scan, reverse=lambda a: not a["reverse"]),
+    _changed(ops.scan, wanted=lambda a: (*a["wanted"][:-1], False)),
+    Fault(ops.while_loop, "vjp", no_gradient),
+    _changed(ops.switch, branch0=lambda a: a["branch1"] if "branch1" in a else a["branch0"]),
+    Fault(ops.checkpoint, "vjp", no_gradient),
+]
+
+
 @contextmanager
 def planted(fault: Fault) -> Iterator[None]:
     """The wrong declaration, for as long as it is asked for."""
@@ -126,6 +148,16 @@ def test_wrong_lowerings_are_found(fault: Fault, llvm: Run):
 def test_wrong_gradients_are_found(fault: Fault):
     with planted(fault):
         assert failing(fault.op, check_slopes)
+
+
+@pytest.mark.parametrize("fault", CONTROL_FAULTS, ids=str)
+def test_wrong_gradients_of_loops_and_branches_are_found(fault: Fault):
+    with planted(fault):
+        for seed in range(200):
+            summary = check_seeds(range(seed, seed + 1), lambda n, s: check_slopes(n, s, random_control_case))
+            if any("slope" in text for text in summary.failures.values()):
+                return
+    raise AssertionError("not found")
 
 
 def test_wrong_rewrite_rules_are_found(llvm: Run, monkeypatch: pytest.MonkeyPatch):

@@ -29,17 +29,6 @@ def test_carries_that_no_result_needs_in_any_iteration() -> None:
     assert not has_dead_code(graph) and has_dead_code(gx.trace(f, H, X))
 
 
-def test_a_stack_that_is_made_twice_is_made_once() -> None:
-    def f(h: Any, x: Any) -> Any:
-        def step(c: Any, r: Any) -> Any:
-            y = gx.sin(c + r)
-            return y, (y, c, y)
-
-        return gx.scan(step, h, x)[1]
-
-    assert len(only(changed(dce, f, H, X)).attrs["body"].outputs) == 3
-
-
 def test_while_loops_keep_what_the_condition_looks_at() -> None:
     def f(h: Any, w: Any) -> Any:
         def body(c: Any) -> Any:

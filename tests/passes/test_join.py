@@ -8,6 +8,8 @@ import numpy as np
 
 import graphc as gx
 from graphc import ops
+from graphc.passes.cse import cse
+from graphc.passes.dce import dce
 from graphc.passes.join import join
 from graphc.text import parse
 
@@ -64,3 +66,14 @@ def test_equal_texts_are_enough() -> None:
       return %2, %3, %4 }}""")
     (node,) = all_of(join(graph), ops.scan)
     assert [o.attrs["index"] for o in join(graph).outputs] == [1, 2, 0] and len(node.attrs["body"].outputs) == 3
+
+
+def test_a_stack_that_is_made_twice_is_made_once() -> None:
+    def f(h: Any, x: Any) -> Any:
+        def step(c: Any, r: Any) -> Any:
+            y = gx.sin(c + r)
+            return y, (y, c, y)
+
+        return gx.scan(step, h, x)[1]
+
+    assert len(only(changed(lambda g: dce(cse(g)), f, H, X)).attrs["body"].outputs) == 3
