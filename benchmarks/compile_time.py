@@ -152,7 +152,7 @@ def tree(count: int) -> Prepared:
 PROGRAMS: dict[str, tuple[Callable[[int], Prepared], int, float]] = {
     "Linear+relu layers, Adam": (layers, 200, 2.0),
     "ops in a chain, gradient": (chain, 1000, 1.5),
-    "steps of a GRU, gradient": (recurrent, 160, 5.0),
+    "steps of a GRU, gradient": (recurrent, 160, 2.5),
     "inputs of a stack": (stack, 4000, 2.0),
     "transformer blocks, Adam": (transformer, 48, 2.5),
     "digits step, hidden layers": (digits, 1, 0.12),
