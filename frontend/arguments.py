@@ -137,6 +137,7 @@ def static_key(value: Any) -> Hashable:
         raise TraceError(
             "an argument is an array, a container of arrays (dict, list, tuple), or a hashable Python value",
             got=f"{brief(value)} of type {type(value).__qualname__}",
+            hint="pass its arrays by themselves, or in a dict or a NamedTuple",
         ) from None
     return type(value), value
 

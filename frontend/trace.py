@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,12 @@ def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]
         nodes = [frame.node(as_tensor(x)) for x in result]
         return (_placeholder,) * len(nodes), tuple(range(len(nodes))), nodes
     leaves = pytree.leaves(result)
+    if (late := next((x for x in leaves if isinstance(x, LATE)), None)) is not None:
+        raise TraceError(
+            "a compiled function returns what it has computed, not what will be computed later",
+            got=f"a {type(late).__name__}",
+            hint="return a list or a tuple; what yields or is async does not run when it is called",
+        )
     order = [i for i, _ in pytree.written_order(result)]
     places = [i for i in order if isinstance(leaves[i], Tensor | Variable) or is_foreign_array(leaves[i])]
     nodes = [frame.node(as_tensor(leaves[i])) for i in places]
@@ -123,6 +129,8 @@ def _result(result: Any, frame: Frame) -> tuple[Any, tuple[int, ...], list[Any]]
         leaves[i] = _placeholder
     return pytree.unflatten(result, leaves), tuple(places), nodes
 
+
+LATE = Iterator, Awaitable, AsyncIterator  # generators and coroutines, map and zip
 
 _placeholder = concrete(np.zeros((), np.bool_))
 

@@ -1,10 +1,15 @@
 """What users are told: a table of mistakes, and what the message must say of each."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
+import graphc as gx
 
 from ..snippets import FILE, seen
 
@@ -107,3 +112,36 @@ def test_no_message_prints_data(taker: str) -> None:
                 raise
         else:
             assert len(text) < 1200, f"{len(text)} characters of {text[:300]}"
+
+
+async def later(x: Any) -> Any:
+    return x
+
+
+def yielding(x: Any) -> Any:
+    yield x
+
+
+LATE: list[tuple[Callable[[Any], Any], str]] = [
+    (yielding, "generator"), (later, "coroutine"), (lambda x: (r for r in [x]), "generator"),
+    (lambda x: {"a": map(gx.exp, [x])}, "map"), (lambda x: [x, zip([x], [x], strict=True)], "zip"), (iter, "iterator"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+@pytest.mark.parametrize(("function", "what"), LATE, ids=[what for _, what in LATE])
+def test_results_that_are_computed_later(function: Callable[[Any], Any], what: str) -> None:
+    """They would be traced by nobody, and give symbolic tensors or nothing."""
+    for call in (gx.compile(function), lambda x: gx.trace(function, x)):
+        with pytest.raises(gx.TraceError, match="not what will be computed later") as error:
+            call(np.ones(3, np.float32))
+        assert what in str(error.value) and "return a list or a tuple" in str(error.value)
+
+
+def test_objects_with_arrays_as_arguments() -> None:
+    @dataclasses.dataclass
+    class Batch:
+        x: np.ndarray
+
+    with pytest.raises(gx.TraceError, match="in a dict or a NamedTuple"):
+        gx.compile(lambda batch: batch.x * 2)(Batch(np.ones(3, np.float32)))
