@@ -57,6 +57,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "jit": "gx.compile(fn), or @gx.compile", "function": "@gx.compile", "tree_map": "optree.tree_map",
         "vmap": "array functions broadcast: give the batch an axis of its own; this version has no vmap",
         "pmap": "array functions broadcast: give the batch an axis of its own; this version has no vmap",
+        "remat": "gx.checkpoint(f), or gx.scan(body, init, xs, remat=True)",
         "lax": _LOOPS, "control_flow": _LOOPS, "higher_order_ops": _LOOPS, "for_loop": _LOOPS, "while_": _LOOPS,
         "map": _MAP, "map_fn": _MAP, "foldl": "gx.scan(body, init, xs)",
         "foldr": "gx.scan(body, init, xs, reverse=True)", "fold": "gx.scan(body, init, xs)",
