@@ -115,7 +115,7 @@ def _numbered(number: int, step: StepReport, total: float) -> str:
     text = str(step)
     indent = step.indent
     if step.seconds is not None:
-        text = text.replace("    time: ", f"    time: {100 * step.seconds / total:.0f} %, ", 1)
+        text = text.replace("    time: ", f"    time: {100 * step.seconds / (total or 1):.0f} %, ", 1)
     return f"{indent}{number}. {text.removeprefix(indent)}"
 
 

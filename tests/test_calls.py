@@ -539,6 +539,19 @@ def test_ctrl_c_ends_a_long_call_with_all_variables_as_before(threads):
 
 
 @native
+def test_ctrl_c_ends_a_loop_of_small_steps():
+    count = gx.compile(lambda n: gx.while_loop(lambda i: i < n, lambda i: i + 1, 0))
+    count(np.int64(3))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_after(0.1, lambda: count(np.int64(10**12)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert count(np.int64(7)).item() == 7
+
+
+@native
 def test_a_handler_of_ctrl_c_that_wants_to_go_on():
     """It sets a flag, say; then the call begins once more, and its result is that of one call."""
     w, step = long_step()

@@ -191,7 +191,8 @@ class _Checker:
     def _steering(self, number: int, dtype: DType, allowed: frozenset[Space]) -> None:
         """A buffer that a loop or branch itself reads or writes; −1 for none."""
         if number != -1:
-            require(self._buffer(number).type.nbytes >= dtype.itemsize, "loops and branches are steered by numbers")
+            type_ = self._buffer(number).type
+            require(type_.dtype is dtype and type_.size > 0, "loops and branches are steered by numbers")
             require(self._is_in(number, allowed), "loops and branches use only what is theirs")
 
     def _is_in(self, number: int, spaces: frozenset[Space], more: Collection[int] = ()) -> bool:

@@ -31,7 +31,8 @@ OTHERS: list[Any] = [None, True, False, [], {}, [[]], "0", {"array": ["float32",
 
 
 def functions() -> dict[str, tuple[Any, list[Any]]]:
-    """What is packed: prepared work, gathers, windows, updates in place, several kernels, constants, random numbers."""
+    """What is packed: loops and branches,
+    prepared work, gathers, windows, updates in place, several kernels, constants, random numbers."""
     gx.random.seed(0)
     w = gx.Variable(np.random.default_rng(0).standard_normal((24, 24)).astype(np.float32))
     table = gx.Variable(np.arange(12, dtype=np.float32))
@@ -55,7 +56,14 @@ def functions() -> dict[str, tuple[Any, list[Any]]]:
         optimizer.minimize(loss)
         return loss
 
+    def loops(h: Any, x: Any, n: Any) -> Any:
+        h, ys = gx.scan(lambda h, x: ((h := gx.tanh(h @ w + x)), gx.sum(h)), h, x, reverse=True)
+        arms = [lambda h: h, lambda h: h * 2, lambda h: gx.take(table, gx.astype(h, "int32")) + h[:1]]
+        h = gx.switch(n, arms, h)
+        return h, ys, gx.while_loop(lambda c: c < n * 3, lambda c: c + 1, n, max_steps=50)
+
     return {
+        "loops": (loops, [np.zeros(24, np.float32), np.ones((5, 24), np.float32), np.array(1, np.int32)]),
         "predict": (predict, [np.ones((5, 24), np.float32)]),
         "gather": (gather, [np.array([0, 3, 11])]),
         "unrolled": (unrolled, [np.ones((4, 3, 24), np.float32)]),

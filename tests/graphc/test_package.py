@@ -309,6 +309,62 @@ MADE_UP: dict[str, Callable[[dict[str, bytes]], Any]] = {
 }  # fmt: skip
 
 
+def _row(number: int, **change: Any) -> Callable[[dict[str, bytes]], None]:
+    return _tables(lambda t: t["main"]["rows"][number].update(change))
+
+
+def _window(number: int, **change: Any) -> Callable[[dict[str, bytes]], None]:
+    return _tables(lambda t: t["main"]["windows"][number].update(change))
+
+
+# Of a scan of 5 rows in a run, with a loop behind it: what its rows, windows and swaps must not be.
+MADE_UP_LOOPS: dict[str, Callable[[dict[str, bytes]], Any]] = {
+    "a loop that is too long": _row(0, length=6),
+    "a loop of negative length": _row(0, length=-1),
+    "an endless scan": _row(0, length=(1 << 63) - 1),
+    "a loop without a block": _row(0, end=3),
+    "a row that ends in itself": _row(0, end=0),
+    "a row that ends behind all": _row(0, end=99),
+    "a run in place of a loop": _row(0, kind="run"),
+    "a block in place of a loop": _row(0, kind="block"),
+    "a branch in place of a loop": _row(0, kind="branch"),
+    "a limit that is no number": _row(0, limit=0),
+    "a predicate that is no buffer": _row(0, test=99),
+    "a counter over an input": _row(0, counter=0),
+    "windows of another loop": _row(0, window=1),
+    "more windows than there are": _row(0, windows=99),
+    "a swap less": _row(0, swaps=0),
+    "a task more": _tables(lambda t: t["main"]["rows"][-1].update(count=9)),
+    "a window that moves too far": _window(-1, stride=1 << 20),
+    "a window that goes back too far": _window(-1, stride=-(1 << 20)),
+    "a window on nothing": _window(-1, of=99),
+    "a window on itself": _tables(lambda t: t["main"]["windows"][-1].update(of=t["main"]["windows"][-1]["buffer"])),
+    "a window that is an output": _window(-1, buffer=0),
+    "two windows in one": _tables(lambda t: t["main"]["windows"][0].update(t["main"]["windows"][1])),
+    "a swap with itself": _tables(lambda t: t["main"]["swaps"][0].__setitem__(0, t["main"]["swaps"][0][1])),
+    "a swap of what moves": _tables(lambda t: t["main"]["swaps"][0].__setitem__(0, t["main"]["windows"][-1]["buffer"])),
+    "results over an input": _tables(lambda t: t["main"]["windows"][-1].update(of=t["main"]["windows"][-2]["of"])),
+    "a window used before its loop": _tables(lambda t: t["main"]["rows"].insert(0, t["main"]["rows"].pop())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE_UP_LOOPS)
+def test_a_loop_that_is_made_up_is_found(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "f.gxp"
+    w = gx.Variable(np.eye(8, dtype=np.float32))
+
+    def f(h: Any, x: Any) -> Any:
+        return gx.scan(lambda h, x: (gx.tanh(h @ w + x), gx.sum(h, axis=0)), h, x)
+
+    packed(path, f, gx.spec((3, 8)), gx.spec((5, 3, 8)))
+    members = read_archive(path, FORMAT, VERSION)
+    assert gx.load(path)(np.ones((3, 8), np.float32), np.ones((5, 3, 8), np.float32))[1].shape == (5, 8)
+    MADE_UP_LOOPS[name](members)
+    write_archive(path, FORMAT, VERSION, members)
+    with pytest.raises(gx.PackageError):
+        gx.load(path)
+
+
 @pytest.mark.parametrize("name", MADE_UP)
 def test_what_is_made_up_is_found(tmp_path: Path, name: str) -> None:
     """Sealed as it should be, and wrong all the same: no pointer is made of an unchecked number."""

@@ -45,11 +45,19 @@ def unrolled(x: Any) -> Any:
     return h
 
 
+def loops(x: Any, h: Any) -> Any:
+    """A scan whose weight is packed before, a loop that ends by itself, a choice."""
+    h, ys = gx.scan(lambda h, row: ((n := gx.tanh(h @ BIG + row)), gx.sum(n)), h, x)
+    h, halvings = gx.while_loop(lambda c: gx.max(gx.abs(c[0])) > 0.1, lambda c: (c[0] / 2, c[1] + 1), (h, 0))
+    return h, ys, halvings, gx.cond(ys[0] > 0, lambda: gx.sin(ys), lambda: gx.cos(ys))
+
+
 FUNCTIONS: list[tuple[Callable[..., Any], list[tuple[int, ...]]]] = [
     (signs, []),
     (shared_with_prepared_work, [(48, 48)]),
     (only_variables, []),
     (unrolled, [(4, 5, 48)]),
+    (loops, [(6, 48), (48,)]),
     (lambda x: nn.softmax(x @ BIG) + gx.max(BIG, axis=1), [(5, 48)]),
 ]
 

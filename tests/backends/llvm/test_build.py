@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import graphc as gx
 from graphc import nn
 from graphc.backends.llvm.backend import LLVMProgram
+from graphc.backends.llvm.native import RowKind, TaskSpec
 from graphc.backends.llvm.tables import BuiltProgram
 from graphc.schedule import Space
 
@@ -53,6 +55,35 @@ def test_a_small_program_with_much_to_prepare_wakes_nobody_when_called() -> None
     w = gx.Variable(RNG.standard_normal((2000, 600)).astype("f4"))
     native = built(lambda x: x + gx.sum(gx.exp(w), axis=0), gx.spec((600,))).native
     assert native.main.is_sequential and not native.prepare.is_sequential
+
+
+def packs(tasks: Sequence[TaskSpec]) -> int:
+    return sum("pack" in task.symbol for task in tasks)
+
+
+def test_a_scan_finds_its_weight_packed() -> None:
+    """Once for all calls where it is a Variable that no call changes, else once a call."""
+    w = gx.Variable(RNG.standard_normal((256, 256)).astype("f4"))
+
+    def scan(h: Any, x: Any, w: Any) -> Any:
+        return gx.scan(lambda h, x: (gx.tanh(h @ w + x), None), h, x)[0]
+
+    specs = gx.spec((64, 256)), gx.spec((5, 64, 256))
+    native = built(lambda h, x: scan(h, x, w), *specs).native
+    assert packs(native.prepare.tasks) == 1 and not packs(native.main.tasks)
+    native = built(scan, *specs, gx.spec((256, 256))).native
+    loop, start, run, *rest = native.main.rows
+    assert (loop.kind, start.kind, run.kind) == (RowKind.LOOP, RowKind.BLOCK, RowKind.RUN)
+    assert packs(native.main.tasks[run.task : run.task + run.count]) == packs(native.main.tasks) == 1
+    assert not native.prepare.tasks
+
+
+def test_iterations_of_large_kernels_are_shared_and_those_of_small_ones_are_not() -> None:
+    def scan(x: Any) -> Any:
+        return gx.scan(lambda h, _: (gx.tanh(h @ x), None), x, length=3)[0]
+
+    small, large = (built(scan, gx.spec((n, n))).native.main for n in (8, 256))
+    assert small.is_sequential and not any(run.alone for run in large.runs)
 
 
 def test_variables_wait_for_indices() -> None:
