@@ -176,6 +176,25 @@ class ClassValue:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Slot:
+    """The value of an instance's slot."""
+
+    owner: Any
+    name: str
+    value: object
+
+    def holds(self) -> bool:
+        return is_same(getattr(self.owner, self.name, MISSING), self.value)
+
+    def told(self) -> str:
+        return _told(f"{type(self.owner).__name__}.{self.name}", self.value, getattr(self.owner, self.name, MISSING))
+
+    def unchanged(self) -> Unchanged:
+        owner, name, now = self.owner, self.name, getattr(self.owner, self.name, MISSING)
+        return lambda: getattr(owner, name, MISSING) is now
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Contents:
     """The items of a list, a dict or a set. `kept`: of dicts, the keys and then the values."""
 
@@ -199,15 +218,11 @@ class Contents:
         if type(container) in (list, dict) and all(map(_compares_by_identity, items_of(container))):
             return partial(operator.eq, container, container.copy())  # the quickest, by half
         kept, items = items_of(container), items_of
+        is_list, count, same = type(container) is list, len(items_of(container)), operator.is_
 
         def unchanged() -> bool:
-            now = container if type(container) is list else items(container)
-            if len(now) != len(kept):
-                return False
-            for a, b in zip(now, kept):  # noqa: B905, SIM110 - lengths are equal; loops are quicker
-                if a is not b:
-                    return False
-            return True
+            now = container if is_list else items(container)
+            return len(now) == count and all(map(same, now, kept))
 
         return unchanged
 
@@ -232,16 +247,17 @@ class Count:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Globals:
-    """Values among a module's globals. `names`: the module's dict."""
+    """Values among a module's globals, or an object's attributes. `names`: its dict; `prefix`: "config."."""
 
     names: dict[str, Any]
     values: dict[str, object]
+    prefix: str = ""
 
     def holds(self) -> bool:
         return all(is_same(self.names.get(name, MISSING), value) for name, value in self.values.items())
 
     def told(self) -> str:
-        pairs = ((name, value, self.names.get(name, MISSING)) for name, value in self.values.items())
+        pairs = ((self.prefix + n, value, self.names.get(n, MISSING)) for n, value in self.values.items())
         return next(_told(*three) for three in pairs if not is_same(*three[1:]))
 
     def unchanged(self) -> Unchanged:

@@ -1,8 +1,11 @@
 """What a trace has read is never used when it has changed: after any change a compiled function agrees with the plain
 one; it is traced again when something changed that it read, and only then."""
 
+import argparse
+import dataclasses
 import dis
 import functools
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +17,7 @@ import graphc as gx
 from graphc import nn, optim
 from graphc.executable import MOST_TRACES
 from graphc.frontend.guards import MOST_ITEMS
-from graphc.frontend.watch import global_names
+from graphc.frontend.reads import Reads
 
 X = np.arange(4, dtype=np.float32)
 
@@ -413,6 +416,110 @@ def test_what_a_function_names_may_be_another_object(monkeypatch: pytest.MonkeyP
     check(5)
 
 
+@dataclasses.dataclass
+class Config:
+    scale: float = 2.0
+    sizes: list[int] = dataclasses.field(default_factory=lambda: [1, 2])
+    inner: Any = None
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+    def __init__(self) -> None:
+        self.scale = 2.0
+
+
+class Constants:
+    scale = 2.0
+
+
+class Derived2(Constants):
+    pass
+
+
+OPTIONS: dict[str, Any] = {"scale": 2.0, "more": [1, 2]}
+MODULE = types.ModuleType("settings")
+MODULE.scale = 2.0  # type: ignore[attr-defined]
+
+
+def plain_objects() -> dict[str, tuple[Callable[[Any], Any], list[Callable[[], Any]]]]:
+    """For each kind a function, and changes of what it reads."""
+    config, space, slotted, sizes = Config(inner=Config()), argparse.Namespace(scale=2.0), Slotted(), [1, 2]
+    instance, words = Constants(), {"a": 1.0}
+
+    class Configured(nn.Module):
+        def __init__(self) -> None:
+            self.config = config
+
+        def forward(self, x: Any) -> Any:
+            return x * self.config.scale + self.config.inner.scale
+
+    module = Configured()
+    return {
+        "a module's": (lambda x: x * MODULE.scale, [lambda: setattr(MODULE, "scale", 3.0)]),
+        "a dataclass's": (lambda x: x * config.scale, [lambda: setattr(config, "scale", 3.0)]),
+        "one of another": (lambda x: x * config.inner.scale, [
+            lambda: setattr(config.inner, "scale", 4.0), lambda: setattr(config, "inner", Config(5.0))]),
+        "a namespace's": (lambda x: x * space.scale, [
+            lambda: setattr(space, "scale", 3), lambda: setattr(space, "scale", 3.0)]),
+        "a slot": (lambda x: x * slotted.scale, [lambda: setattr(slotted, "scale", 3.0)]),
+        "a class's": (lambda x: x * Constants.scale, [lambda: setattr(Constants, "scale", 3.0)]),
+        "a base's": (lambda x: x * Derived2.scale, [
+            lambda: setattr(Constants, "scale", 4.0), lambda: setattr(Derived2, "scale", 5.0)]),
+        "its class's": (lambda x: x * instance.scale, [
+            lambda: setattr(Constants, "scale", 6.0), lambda: setattr(instance, "scale", 7.0)]),
+        "a module's object's": (lambda x: module(x), [
+            lambda: setattr(config, "scale", 5.0), lambda: setattr(config.inner, "scale", 6.0)]),
+        "a list in a cell": (lambda x: x * sum(sizes), [lambda: sizes.append(3), lambda: sizes.__setitem__(0, 5)]),
+        "a dict in a cell": (lambda x: x * words["a"], [lambda: words.update(a=2.0)]),
+        "a global dict": (lambda x: x * OPTIONS["scale"] + sum(OPTIONS["more"]), [
+            lambda: OPTIONS.update(scale=4.0), lambda: OPTIONS["more"].append(1)]),
+        "a list of an object": (lambda x: x * sum(config.sizes), [lambda: config.sizes.append(3)]),
+        "items of a dict": (lambda x: x * sum(words.values()), [lambda: words.update(b=2.0)]),
+        "in an inner function": (lambda x: (lambda: x * config.inner.scale)(), [
+            lambda: setattr(config.inner, "scale", 8.0)]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", plain_objects())
+def test_what_plain_objects_hold(kind: str) -> None:
+    function, changes = plain_objects()[kind]
+    compiled = gx.compile(lambda x: function(x))
+    for change in [lambda: None, *changes]:
+        before = len(compiled.specializations)
+        change()
+        for _ in range(3):
+            assert compiled(X).tolist() == gx.asarray(function(X)).tolist(), kind
+        assert len(compiled.specializations) == before + 1, "traced once, and for the change"
+
+
+def test_what_is_not_read_is_no_reason_to_trace_again() -> None:
+    config, history, large = Config(), [0], list(range(100))
+
+    def f(x: Any) -> Any:
+        history.append(1)
+        return x * config.scale + len(large)
+
+    compiled = gx.compile(f)
+    for step in range(5):
+        compiled(X)
+        config.inner = step
+        history.clear()
+        large[0] = step
+    assert history == [] and len(compiled.specializations) == 1
+
+
+def test_a_change_of_a_plain_object_is_told() -> None:
+    config = Config()
+    compiled = gx.compile(lambda x: x * config.scale)
+    compiled(X)
+    (found,) = compiled.specializations
+    config.scale = 9.0
+    broken = found.guards.broken()
+    assert broken is not None and broken.told() == "config.scale was 2.0, is 9.0"
+
+
 def many(x: Any) -> Any:
     for part in [X, SCALE, scaled, CHANGES, Net, np, pytest, Counted, linear, warnings, optim, GLOBALS]:
         x = [part, lambda: MOST_ITEMS]
@@ -426,4 +533,4 @@ GLOBALS = 0
 def test_names_of_globals(function: Any) -> None:
     for code in [function.__code__, *(c for c in function.__code__.co_consts if hasattr(c, "co_code"))]:
         expected = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-        assert global_names(code) == expected
+        assert Reads([code]).global_names == expected
