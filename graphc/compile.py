@@ -23,7 +23,7 @@ from .cached import cached_property
 from .collector import rare_collections
 from .errors import CompileError, TraceError, UnsupportedError, option
 from .frontend.location import with_user_line
-from .ir import Graph, Literal, Node, has_graphs
+from .ir import Graph, Literal, Node, everywhere
 from .settings import Check, Settings
 from .text import traced_hash
 
@@ -211,9 +211,10 @@ def why_not_kept(traced: Graph, settings: Settings) -> str | None:
     if not settings.cache:
         return "GRAPHC_CACHE=0"
     own = ops.own()
-    if any(node.op not in own or has_graphs(node) for node in traced.nodes):
+    nodes = list(everywhere(traced))
+    if any(node.op not in own for node in nodes):
         return "it has ops that are not graphc's own"
-    literals = [value for node in traced.nodes for value in node.attrs.values() if isinstance(value, Literal)]
+    literals = [value for node in nodes for value in node.attrs.values() if isinstance(value, Literal)]
     if sum(x.array.nbytes for x in literals) > MOST_CONSTANTS:
         return "its constants are larger than 1 MiB: gx.Variables are not part of programs"
     return None

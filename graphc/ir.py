@@ -7,7 +7,7 @@ the `cse` pass, not from a cache here. This module knows neither any particular 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import repeat
 from operator import is_
@@ -166,6 +166,13 @@ class Graph:
                 found[i].append(node)
         return {n: tuple(u) for n, u in found.items()}
 
+    @cached_property
+    def digest(self) -> str:
+        """The canonical hash, computed once: passes ask for those of bodies again and again."""
+        from .text import canonical_hash
+
+        return canonical_hash(self)
+
     def rebuild(self, make: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
         """The graph with every node but the sources replaced by `make(node, new inputs)`, inputs first."""
         new: dict[Node, Node] = {s: s for s in (*self.inputs, *self.variables)}
@@ -240,6 +247,15 @@ def sub_graphs(node: Node) -> dict[str, Graph]:
 def has_graphs(node: Node) -> bool:
     """Whether it is a control node, with graphs in its attrs."""
     return bool(node.attrs) and Graph in map(type, node.attrs.values())
+
+
+def everywhere(graph: Graph) -> Iterator[Node]:
+    """The nodes of the graph, each followed by those of its bodies."""
+    for node in graph.nodes:
+        yield node
+        if has_graphs(node):
+            for body in sub_graphs(node).values():
+                yield from everywhere(body)
 
 
 def map_graphs(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:

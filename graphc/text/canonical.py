@@ -12,7 +12,7 @@ from typing import Any
 
 from ..brief import brief
 from ..errors import CompileError
-from ..ir import Attrs, Graph, Literal
+from ..ir import Attrs, Graph, Literal, everywhere
 from ..types import DType, TensorType
 
 
@@ -39,7 +39,7 @@ def value_key(value: Any) -> Hashable:
         case Literal():
             return ("literal", value.digest)
         case Graph():
-            return ("graph", canonical_hash(value))
+            return ("graph", value.digest)
     raise CompileError(
         "an attr is an int, float, bool, str, tuple, dtype, type, Literal or Graph", got=brief(value)
     )
@@ -74,5 +74,7 @@ def traced_hash(graph: Graph) -> str:
     """SHA-256, in hex, of the graph with the names of its sources and the user's lines: all that a program made of it
     may tell. Equal graphs traced at other lines differ."""
     names = [node.attrs["name"] for node in (*graph.inputs, *graph.variables)]
-    lines = [node.loc and (node.loc.file, node.loc.line, node.loc.function) for node in graph.nodes]
+    nodes = list(everywhere(graph))
+    lines = [node.loc and (node.loc.file, node.loc.line, node.loc.function) for node in nodes]
+    names += [node.attrs.get("name", "") for node in nodes] if len(nodes) > len(graph.nodes) else []
     return hashlib.sha256(f"{canonical_hash(graph)} {names} {lines}".encode()).hexdigest()

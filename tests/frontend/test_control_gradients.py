@@ -12,7 +12,7 @@ import pytest
 import graphc as gx
 from graphc import ops
 from graphc.frontend import pytree
-from graphc.ir import Graph, Node, sub_graphs
+from graphc.ir import Graph, everywhere, sub_graphs
 from graphc.passes.pipeline import optimize
 from graphc.settings import Check, Settings
 from graphc.verify import verify
@@ -155,11 +155,6 @@ def test_optimized_graphs_of_gradients_run_each_loop_once_each_way(loss: Callabl
     count = 4 if loss is nested else 2
     assert len([n for n in everywhere(optimized) if n.op is ops.scan]) == count
     same(gx.compile(both)(W, H, XS), both(W, H, XS))
-
-
-def everywhere(graph: Graph) -> list[Node]:
-    inside = [n for node in graph.nodes for body in sub_graphs(node).values() for n in everywhere(body)]
-    return [*graph.nodes, *inside]
 
 
 def test_squares_in_a_cond_in_a_scan_of_two_steps() -> None:

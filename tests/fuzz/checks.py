@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphc.backends.backend import Backend
-from graphc.ir import Graph, map_graphs
+from graphc.ir import Graph, everywhere, map_graphs
 from graphc.passes.loops import without_checkpoints
 from graphc.passes.pipeline import optimize
 from graphc.passes.schedule import schedule
@@ -24,7 +24,7 @@ from graphc.storage import Storage
 from tests.schedule_interpreter import run_schedule
 
 from .random_graphs import Case, random_case, with_gradients
-from .stability import Coverage, Expected, everywhere, run
+from .stability import Coverage, Expected, run
 
 FIRST = int(os.environ.get("FUZZ_SEED", "0"))
 SHOWN = 3  # failures in full

@@ -13,13 +13,13 @@ import numpy as np
 
 from graphc import ops
 from graphc.errors import GraphcError
-from graphc.ir import Graph, Literal, Node, is_tuple, topological_order
+from graphc.ir import Graph, Literal, Node, everywhere, is_tuple, topological_order
 from graphc.passes.differentiate import differentiate
 from graphc.types import DType, TensorType, float64
 
 from .checks import Summary
 from .random_graphs import Case, random_case
-from .stability import Arrays, Coverage, everywhere, run
+from .stability import Arrays, Coverage, run
 
 STEP = 1e-6
 LARGE = 1e3

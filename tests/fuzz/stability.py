@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc import ops
 from graphc.evaluate import evaluate
-from graphc.ir import Graph, Node, is_tuple, sub_graphs
+from graphc.ir import Graph, Node, everywhere, is_tuple, sub_graphs
 from graphc.op import Kind
 from graphc.types import as_dtype
 from tests.contract.values import types_info
@@ -47,12 +47,6 @@ def after(graph: Graph) -> tuple[Node, ...]:
     """The nodes of all that can be seen of a run: outputs, then each variable's value afterwards."""
     new = (v if u is None else u for v, u in zip(graph.variables, graph.updates, strict=True))
     return (*graph.outputs, *new)
-
-
-def everywhere(graph: Graph) -> list[Node]:
-    """The nodes of the graph and of all bodies in it."""
-    bodies = (body for node in graph.nodes for body in sub_graphs(node).values())
-    return [*graph.nodes, *(node for body in bodies for node in everywhere(body))]
 
 
 def run(graph: Graph, inputs: Arrays, variables: Arrays, step: Step = evaluate) -> list[np.ndarray]:

@@ -70,6 +70,33 @@ def test_damaged_entries_are_compiled_again(cache: Path) -> None:
     assert run(MODEL, cache).splitlines()[-1] == "False", "and kept again"
 
 
+LOOPS = """
+import sys
+import numpy as np, graphc as gx
+w = gx.Variable(np.eye(4, dtype=np.float32))
+def body(c, i):
+    c = gx.cond(gx.sum(c) > 2, lambda: c @ w * {number}, lambda: gx.exp(c))
+    return c, {blank}gx.take(c, i)
+f = gx.compile(lambda x, i: gx.grad(lambda x: gx.sum(gx.scan(body, x, i)[1]))(x))
+try:
+    print(f(np.ones(4, np.float32), np.array([1, 0, {index}])).tolist())
+except IndexError as error:
+    print(error)
+print("graphc.passes.fuse" in sys.modules)
+"""
+
+
+def test_programs_with_bodies_are_kept_with_all_that_is_in_them(cache: Path) -> None:
+    same = dict(number="2.0", blank="", index="3")
+    results = []
+    for change in ({}, {}, {"number": "3.0"}, {"blank": "\\\n"}, {"index": "4"}, {"blank": "\\\n", "index": "4"}):
+        results.append(run(LOOPS.format(**{**same, **change}), cache).splitlines())
+    compiled = [r[-1] for r in results]
+    assert compiled == ["True", "False", "True", "True", "False", "False"]
+    assert results[0][0] == results[1][0] == results[3][0] != results[2][0]
+    assert "line 7" in results[4][2] and "line 8" in results[5][2]
+
+
 CHANGES = """
 import numpy as np, graphc as gx
 table = np.{table}

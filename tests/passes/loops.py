@@ -10,7 +10,7 @@ import numpy as np
 import graphc as gx
 from graphc import ops
 from graphc.evaluate import evaluate_graph
-from graphc.ir import Graph, Node, sub_graphs
+from graphc.ir import Graph, Node, everywhere
 from graphc.op import Op
 from graphc.verify import verify
 
@@ -22,8 +22,7 @@ H = np.array([1, 2, 3], F)
 
 def all_of(graph: Graph, op: Op) -> list[Node]:
     """The nodes of that op, also those in bodies."""
-    inside = (n for node in graph.nodes for body in sub_graphs(node).values() for n in all_of(body, op))
-    return [*(n for n in graph.nodes if n.op is op), *inside]
+    return [n for n in everywhere(graph) if n.op is op]
 
 
 def only(graph: Graph, op: Op = ops.scan) -> Node:
