@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from graphc.cached import cached_property
+from graphc.dataclass import replace
 from graphc.errors import UnsupportedError
 from graphc.ir import Graph, Literal, Node
-from graphc.kernel import Kernel
+from graphc.kernel import Kernel, Slot
 from graphc.op import Kind
 from graphc.ops import scan, switch, while_loop
 from graphc.schedule import Space
@@ -70,6 +71,7 @@ class Scope:
         self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
         self.uses = Uses(self.fused, graph.updates, self.plans)
         self.places: dict[Key, Place] = {}
+        self.also: dict[Key, list[Place]] = {}  # where kernels write their results a second time
 
     @property
     def computed(self) -> Iterable[Key]:
@@ -100,9 +102,14 @@ class Scope:
         for node, to in results:
             if not to.type.size:
                 continue
-            if key(node) in self.computed and key(node) not in self.places:
-                self.places[key(node)] = to
-            elif self.place(node) is not to:
+            name = key(node)
+            if name in self.computed and name not in self.places:
+                self.places[name] = to
+            elif self.place(node) is to:
+                continue
+            elif to.space is Space.WINDOW and self.uses.can_store_twice(name):  # nobody reads it before the end
+                self.also.setdefault(name, []).append(to)
+            else:
                 late.append(copy_task(self.place(node), to))
         return late
 
@@ -128,6 +135,12 @@ class Scope:
     def _kernel(self, fused: FusedKernel) -> KernelTask:
         """A kernel on its places; a value that is updated in place has one slot."""
         kernel, places = fused.kernel, [self.place(n) for n in fused.slots]
+        for store in kernel.stores:
+            for to in self.also.get(key(fused.slots[store.slot]), ()):
+                slot = Slot(kernel.slots[store.slot].dtype, to.type.size, to.name)
+                more = replace(store, slot=len(kernel.slots))
+                kernel = replace(kernel, slots=(*kernel.slots, slot), stores=(*kernel.stores, more))
+                places.append(to)
         for stored in sorted(kernel.written, reverse=True):
             if places[stored] in places[:stored]:
                 loaded = places.index(places[stored])

@@ -97,6 +97,18 @@ class Uses:
     def _work_of(self, fused: Fused) -> int:
         return flops(fused.kernel) if isinstance(fused, FusedKernel) else self.controls[fused.node].work
 
+    def can_store_twice(self, name: Key) -> bool:
+        """Whether the step that computes something can write it to another place too: a kernel that stores it once for
+        each element."""
+        writers = self.writers.get(name, ())
+        if len(writers) != 1:
+            return False
+        fused = self.steps[writers[0]]
+        if isinstance(fused, FusedControl):
+            return False
+        stores = [s for s in fused.kernel.stores if key(fused.slots[s.slot]) == name]
+        return len(stores) == 1 and not stores[0].accumulate and not stores[0].scatter
+
     def can_overwrite(self, old: Node, new: Node) -> bool:
         """Whether a kernel may write a new value over an old one, that nobody needs after it. A loop or branch may not:
         it might be cut off, and it reads what it is given for as long as it runs."""

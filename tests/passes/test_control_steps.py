@@ -79,6 +79,9 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "recurrent": (recurrent, (np.zeros(4, F), XS, W)),
     "recurrent, even": (recurrent, (np.zeros(4, F), XS[:4], W)),
     "recurrent, in batches": (recurrent, (np.zeros((3, 4), F), RNG.standard_normal((6, 3, 4)).astype(F), W)),
+    "a stack of what is carried": (
+        lambda h, x, w: gx.scan(lambda h, x: ((n := gx.tanh(h @ w + x)), (n, n)), h, x), (np.zeros(4, F), XS, W),
+    ),
     "one step": (recurrent, (np.zeros(4, F), XS[:1], W)),
     "no step": (recurrent, (np.ones(4, F), XS[:0], W)),
     "carries that change places": (trade, (XS, XS + 1)),
@@ -145,6 +148,12 @@ def test_what_a_product_reads_is_carried_in_two_places() -> None:
     homes = {w.buffer: plan.buffers[w.of].space for w in loop.windows}
     assert {homes[b] for b in pair} == {Space.ARENA, Space.OUTPUT}
     assert len(loop.body) == 1, "slices are read and written where they are"
+
+
+def test_what_is_carried_and_stacked_is_written_to_both_places_at_once() -> None:
+    function, args = PROGRAMS["a stack of what is carried"]
+    (step,) = only(planned(function, *args).steps, LoopStep).body
+    assert len(step.kernel.stores) == 2 and len({s.value for s in step.kernel.stores}) == 1
 
 
 def test_temporaries_of_a_body_do_not_grow_with_the_length() -> None:
