@@ -126,7 +126,7 @@ class Assembler(Protocol):
 class Beginner(Protocol):
     """A backend that has something to do once in each process."""
 
-    def begin(self) -> None:
+    def begin(self, settings: Settings) -> None:
         """Begin with it, beside what the caller does next. Called once, when it is certain that a program will run."""
         ...
 

@@ -231,17 +231,20 @@ def find_backend(name: str) -> Backend:
     return backend
 
 
-@cache
-def begin(name: str) -> None:
+def begin(name: str, settings: Settings) -> None:
     """Let a backend begin with what it does once in a process: beside the trace of the first function that is called.
     A name that there is no backend of is told later."""
-    if name in BACKENDS:
+    if name in BACKENDS and name not in _begun:
+        _begun.add(name)
         from .backends.backend import Beginner
 
         with hook.call_lock:  # as in `alone`
             backend = find_backend(name)
         if isinstance(backend, Beginner):
-            backend.begin()
+            backend.begin(settings)
+
+
+_begun: set[str] = set()  # names of backends
 
 
 @with_user_line

@@ -113,7 +113,7 @@ class Executable:
             args = as_declared(args, self.inputs)
         arguments = Arguments.of(self.function, args, kwargs)
         with rare_collections():
-            begin(self.backend or context.settings.backend)
+            begin(self.backend or context.settings.backend, context.settings)
             with tracing():
                 found = self._specialize(arguments, context)
             with call_lock:

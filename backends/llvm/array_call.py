@@ -23,6 +23,7 @@ from graphc.errors import CompileError
 from graphc.types import TensorType
 
 from . import jit
+from .cache import ObjectCache, cache_key
 from .target import Target
 
 # Statuses beside those of `native`. Nothing has run.
@@ -143,9 +144,11 @@ def check_layout() -> None:
         raise CompileError("this NumPy keeps its arrays in an unknown way", got=f"NumPy {np.__version__}")
 
 
-def array_call_object(target: Target) -> bytes:
+def array_call_object(target: Target, cache: ObjectCache) -> bytes:
     """The object file that defines `i64 graphc_call_arrays(ptr call, ptr objects)`, and the same of addresses."""
-    return jit.compile_object(array_call_ir(), target, level=jit.QUICK)
+    text = array_call_ir()
+    key = cache_key("array call", text, target.key)
+    return cache.fetch(key, lambda: jit.compile_object(text, target, level=jit.QUICK))
 
 
 def array_call_ir() -> str:

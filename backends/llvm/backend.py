@@ -52,9 +52,9 @@ class LLVMBackend:
         built = build_program(viewed.schedule, kernels, viewed.windows)
         return LLVMProgram(built, notes, target, cache, settings)
 
-    def begin(self) -> None:
+    def begin(self, settings: Settings) -> None:
         """See `Beginner`."""
-        begin()
+        begin(settings)
 
     def put_together(self, parts: Parts, signature: Signature, settings: Settings) -> LLVMProgram:
         """The program of these parts, if this machine can run it; see `Assembler`."""
@@ -107,7 +107,7 @@ class BoundLLVMProgram:
 
     def __init__(self, program: LLVMProgram, variables: tuple[Storage, ...]) -> None:
         native = program.built.native
-        team, calls = shared(program.settings.threads)
+        team, calls = shared(program.settings)
         code = jit.load(native.objects.values(), native.symbols)
         self._program = program
         self._team, self._threads = team, team.threads

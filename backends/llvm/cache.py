@@ -24,6 +24,7 @@ from pathlib import Path
 
 from graphc.callers import stack_level
 from graphc.imported import IMPORTED_NS
+from graphc.locks import new_lock
 from graphc.settings import Settings
 
 from . import library
@@ -53,8 +54,17 @@ def cache_key(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
 def source_digest() -> str:
+    """See `_source_digest`; by one thread, while another that wants it waits."""
+    with _reading:
+        return _source_digest()
+
+
+_reading = new_lock()
+
+
+@lru_cache(maxsize=1)
+def _source_digest() -> str:
     """SHA-256 over the sources of the core, the passes and this backend; what the frontend does is in the graphs.
     Contents rather than times: a source restored or installed with an old date is another source."""
     digest = hashlib.sha256()
@@ -102,10 +112,11 @@ def _sources(folder: str, deep: bool) -> list[str]:
 class ObjectCache:
     """Bytes by key in one directory. `problem`: why it does not work (fully), or None."""
 
-    def __init__(self, folder: Path | None, limit: int = LIMIT) -> None:
-        """`folder` None: nothing is found and nothing is kept."""
+    def __init__(self, folder: Path | None, limit: int = LIMIT, *, tells: bool = True) -> None:
+        """`folder` None: nothing is found and nothing is kept. `tells`: whether a problem is reported."""
         self.folder = folder
         self.limit = limit
+        self.tells = tells
         self.problem: str | None = None
         self.hits = 0
         self.misses = 0
@@ -221,6 +232,8 @@ class ObjectCache:
         """Say once that the cache does not work. False, for convenience."""
         if self.problem is None:
             self.problem = problem
+            if not self.tells:
+                return False
             warnings.warn(
                 f"compiled code is not kept: {problem} (GRAPHC_CACHE_DIR names another directory, "
                 "GRAPHC_CACHE=0 turns the cache off)", RuntimeWarning, stacklevel=stack_level(),

@@ -66,7 +66,7 @@ def link_program(
         (work / "model.c").write_text(model_source(program, target, variables, outputs))
         _write_data(work / "constants.bin", program.constants)
         _write_data(work / "variables.bin", variables)
-        objects = (*_command_line(work, compiler, cache), runtime_object(target), *program.objects.values())
+        objects = (*_command_line(work, compiler, cache), runtime_object(target, cache), *program.objects.values())
         names = [f"{number}.o" for number in range(len(objects))]
         for name, data in zip(names, objects, strict=True):
             (work / name).write_bytes(data)

@@ -16,6 +16,7 @@ from pathlib import Path
 from graphc.errors import CompileError
 
 from . import jit
+from .cache import ObjectCache, cache_key
 from .native import NO_TEAM
 from .native import Team as Shared
 from .runtime import runtime_ir
@@ -91,9 +92,11 @@ class Team:
         ctypes.memset(self._page, 0, ctypes.sizeof(Shared))  # where the system could not wipe it
 
 
-def runtime_object(target: Target) -> bytes:
+def runtime_object(target: Target, cache: ObjectCache) -> bytes:
     """The object file of the runtime."""
-    return jit.compile_object(runtime_ir(target.triple), target, level=jit.QUICK)
+    text = runtime_ir(target.triple)
+    key = cache_key("runtime", text, target.key)
+    return cache.fetch(key, lambda: jit.compile_object(text, target, level=jit.QUICK))
 
 
 def process_team(runtime: bytes, threads: int = 0) -> Team:
