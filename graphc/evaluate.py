@@ -6,7 +6,9 @@ The reference backend and constant folding are made of this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,20 @@ def _stored(result: Any, type_: TensorType, op: Op) -> np.ndarray:
     return array.astype(dtype.numpy, copy=False)
 
 
+# Who wants to see each graph that is evaluated, with its arrays, before it is: bodies in each iteration.
+_watcher: ContextVar[Callable[[Graph, Sequence[np.ndarray]], None] | None] = ContextVar("graphc_watcher", default=None)
+
+
+@contextmanager
+def watching(watcher: Callable[[Graph, Sequence[np.ndarray]], None]) -> Iterator[None]:
+    """Inside, the watcher is called for each graph that is evaluated."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
 def evaluate_graph(
     graph: Graph, inputs: Sequence[np.ndarray], variables: Sequence[np.ndarray] = ()
 ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
@@ -72,6 +88,8 @@ def evaluate_graph(
 
     Results may be views of the arguments and of one another. A value is let go after its last use.
     """
+    if (watcher := _watcher.get()) is not None:
+        watcher(graph, inputs)
     values: dict[Node, Any] = dict(zip(graph.inputs, inputs, strict=True))
     values |= zip(graph.variables, variables, strict=True)
     waiting = {node: len(users) for node, users in graph.users.items()}

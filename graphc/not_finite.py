@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .errors import NotFiniteError
-from .evaluate import apply, evaluate
-from .ir import Attrs, Graph, Node
+from .evaluate import apply, evaluate, watching
+from .ir import Attrs, Graph, Node, has_graphs
 from .op import Op
 from .storage import Storage
 from .types import Type
@@ -58,10 +58,29 @@ def first_not_finite(
     first = next((n for n in graph.nodes if n in guilty), None)
     if first is None:
         return None
+    if has_graphs(first) and (error := _inside(first, [values[i] for i in first.inputs])) is not None:
+        return error
     if first.inputs:
         return _error(first.op, values[first], [values[i] for i in first.inputs]).at(first.loc)
     name = first.attrs.get("name", "a constant")
     return NotFiniteError(f"{name} holds NaN before the call", got=_counts(values[first])).at(first.loc)
+
+
+def _inside(node: Node, inputs: Sequence[Any]) -> NotFiniteError | None:
+    """The error for the first node in a body, in the first iteration that makes what reaches a result of the body."""
+
+    def look(graph: Graph, arrays: Sequence[np.ndarray]) -> None:
+        with watching(lambda graph, arrays: None):
+            error = first_not_finite(graph, arrays, ())
+        if error is not None:
+            raise error
+
+    try:
+        with watching(look):
+            evaluate(node, inputs)
+    except NotFiniteError as error:
+        return error
+    return None
 
 
 def _reaching(results: Iterable[Node], values: Mapping[Node, Any]) -> set[Node]:

@@ -197,6 +197,58 @@ def test_modules_and_optimizers_work_in_bodies() -> None:
     np.testing.assert_allclose(losses(True), losses(False), rtol=1e-6)
 
 
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        self.scale = 2.0
+
+    def forward(self, x: Any) -> Any:
+        return x * self.scale
+
+
+def test_what_bodies_read_is_watched() -> None:
+    model, sizes = Scaled(), [1.0]
+
+    def step(c: Any, x: Any) -> Any:
+        return c + model(x) * sizes[0], None
+
+    f = gx.compile(lambda xs: gx.scan(step, gx.zeros(3), xs)[0])
+    assert f(XS).tolist() == (2 * XS.sum(0)).tolist()
+    model.scale = 4.0
+    assert f(XS).tolist() == (4 * XS.sum(0)).tolist()
+
+
+def test_a_gradient_for_a_variable_that_a_loop_assigns_is_refused() -> None:
+    w = gx.Variable(1.0)
+
+    def f(x: Any) -> Any:
+        def step(c: Any, _: Any) -> Any:
+            w.assign(w * 0.5)
+            return c + w * x, None
+
+        return gx.gradients(gx.scan(step, 0.0, length=2)[0], w)
+
+    with pytest.raises(gx.TraceError, match="before it was assigned"):
+        gx.compile(f)(F(2))
+
+
+def test_a_step_of_training_that_a_condition_decides_about() -> None:
+    model = nn.Linear(3, 1)
+    optimizer = gx.optim.Adam(model, lr=0.1)
+
+    @gx.compile
+    def train(x: Any, wanted: Any) -> Any:
+        def step() -> Any:
+            loss = gx.mean(model(x) ** 2)
+            optimizer.minimize(loss)
+            return loss
+
+        return gx.cond(wanted, step, lambda: 0.0)
+
+    before = model.weight.numpy().copy()
+    assert train(XS, np.False_).item() == 0 and (model.weight.numpy() == before).all()
+    assert train(XS, np.True_).item() > 0 and not (model.weight.numpy() == before).any()
+
+
 # while_loop, fori_loop
 
 
@@ -337,6 +389,8 @@ REFUSED: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (gx.ShapeError, "structure", lambda: gx.cond(np.True_, lambda: {"a": 1}, lambda: {"b": 1})),
     (gx.DTypeError, "gx.cond chooses by a bool", lambda: gx.switch(np.True_, [lambda: 0])),
     (gx.TraceError, "at least one", lambda: gx.switch(np.int32(0), [])),
+    (gx.ArgumentError, "try: body=", lambda: gx.scan(f=abs, init=0, length=1)),  # type: ignore[call-arg]
+    (gx.ArgumentError, "not repeated", lambda: scan(abs, unroll=2)),
     (gx.ArgumentError, "cond calls it with", lambda: gx.cond(np.True_, lambda x: 0, lambda x: 0)),
 ]  # fmt: skip
 

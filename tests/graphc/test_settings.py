@@ -203,3 +203,18 @@ def test_the_first_line_that_makes_a_nan_is_named_and_nothing_has_changed(settin
 def test_compile_times_are_printed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     called(replace(settings, time=True))
     assert "graphc: build: " in capsys.readouterr().err
+
+
+def test_the_line_is_found_in_bodies(settings: Settings) -> None:
+    def body(c, x):
+        masked = gx.where(x > 0, gx.log(x), 0.0)
+        c = c - x
+        return c, masked + gx.cond(c > 0, lambda: gx.sqrt(c), lambda: gx.sqrt(c + 1))
+
+    token = context._context.set(untraced(replace(settings, check_nan=True)))
+    try:
+        for call in (gx.compile(lambda x: gx.scan(body, 3.0, x)), lambda x: gx.scan(body, 3.0, x)):
+            with pytest.raises(gx.NotFiniteError, match=r"(?s)sqrt makes.*from -2 to -2.*lambda: gx.sqrt\(c \+ 1\)"):
+                call(np.array([0, 1, 5, 1], np.float32))
+    finally:
+        context._context.reset(token)
