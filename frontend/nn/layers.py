@@ -11,11 +11,13 @@ from graphc.brief import brief
 from graphc.errors import ArgumentError, ShapeError
 from graphc.types import DTypeLike, TensorType, as_dtype
 
+from ..binary import add
 from ..creation import as_shape
-from ..emit import ArrayLike, emit, operation, whole
+from ..emit import ArrayLike, as_tensor, cast, emit, operation, whole
 from ..location import with_user_line
 from ..numbers import finite, probability
 from ..random import Generator
+from ..recorded import recorded
 from ..tensor import Tensor
 from ..variable import Variable
 from . import functional, init
@@ -56,12 +58,16 @@ def _linear(layer: Linear, x: ArrayLike) -> Tensor:
     if not x.shape or x.shape[-1] != layer.in_features:
         raise ShapeError(f"Linear({layer.describe()}) takes {layer.in_features} features along the last axis",
                          got=str(x.type))  # fmt: skip
-    if not x.dtype.is_float:
-        from ..emit import cast
+    return _affine(x, layer.weight, layer.bias)
 
-        x = cast(x, layer.weight.dtype)
-    y = emit(ops.dot_general, x, layer.weight.value, contract=((x.ndim - 1,), (1,)), batch=((), ()))
-    return y if layer.bias is None else y + layer.bias
+
+@recorded
+def _affine(x: Tensor, weight: Variable, bias: Variable | None) -> Tensor:
+    matrix = as_tensor(weight)
+    if not x.dtype.is_float:
+        x = cast(x, matrix.dtype)
+    y = emit(ops.dot_general, x, matrix, contract=((x.ndim - 1,), (1,)), batch=((), ()))
+    return y if bias is None else add(y, bias)
 
 
 def parameter(
