@@ -139,18 +139,28 @@ def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
     here = current_frame()
     if is_number(x):
         chosen = dtype or common_dtype((), (x,))
-        value = in_range(x, chosen)
-        return concrete(np.asarray(value, chosen.numpy)) if here is None else wrap(here.scalar(value, chosen))
+        if here is None:
+            return _number(x, chosen) if x else concrete(np.asarray(in_range(x, chosen), chosen.numpy))
+        return wrap(here.scalar(in_range(x, chosen), chosen))
     array = native_array(x, dtype)
     return borrowed(array) if here is None else wrap(here.constant(array))
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _number(value: Number, dtype: DType) -> Tensor:
+    """A Python number as a tensor; not for 0, which may have a sign that no key shows."""
+    return concrete(np.asarray(in_range(value, dtype), dtype.numpy))
 
 
 def operands(*xs: Any, dtype: DType | None = None) -> tuple[Tensor, ...]:
     """The operands as tensors of their common dtype (or of `dtype`), each still of its own shape."""
     if not xs:
         raise ShapeError("expected at least one array")
-    if dtype is None and _kind_in_common(xs):
-        return xs
+    if dtype is None:
+        if _kind_in_common(xs):
+            return xs
+        if len(xs) == 2 and (found := _beside_number(*xs)) is not None:
+            return found
     known = _strong(xs)
     return _converted(known, dtype or _common(known))
 
@@ -174,6 +184,18 @@ def _kind_in_common(xs: Sequence[Any]) -> str | None:
         elif x._array.dtype is not dtype:
             return None
     return None if dtype is None else dtype.kind
+
+
+def _beside_number(a: Any, b: Any) -> tuple[Tensor, Tensor] | None:
+    """A concrete tensor and a Python number that takes its dtype, in either order, as `operands` gives them."""
+    x, number = (a, b) if type(a) is Tensor else (b, a)
+    if type(x) is not Tensor or x._node is not None or current_frame() is not None:
+        return None
+    kind = x._array.dtype.kind
+    if not (type(number) is int and kind in "fi") and not (type(number) is float and kind == "f"):
+        return None
+    other = as_tensor(number, x.dtype)
+    return (x, other) if x is a else (other, x)
 
 
 def _strong(xs: Sequence[Any]) -> list[Tensor | Number]:
