@@ -71,6 +71,12 @@ def _reached(loss: Tensor, wrt: Sequence[Tensor | Variable]) -> list[Tensor | No
             "gx.gradients takes traced values",
             hint="call it inside a compiled function, or use gx.grad on a function",
         )
+    if loss is None or isinstance(loss, list | tuple | dict):
+        raise ShapeError(
+            "a loss is one float",
+            got=brief(loss),
+            hint="return it" if loss is None else "has_aux=True takes functions that return (loss, anything else)",
+        )
     loss = as_tensor(loss)
     if loss.shape or not loss.dtype.is_float:
         raise ShapeError(
@@ -233,6 +239,8 @@ def value_and_grad(
         positions = _positions(args, numbers)
         with _fresh([args[p] for p in positions]) as (given, wrt):
             result = function(*_replaced(args, dict(zip(positions, given, strict=True))), **kwargs)
+        if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+            raise ShapeError("with has_aux, the function returns (loss, anything else)", got=brief(result))
         loss = result[0] if has_aux else result
         grads = gradients(loss, wrt)
         return result, grads[0] if isinstance(argnums, int) else tuple(grads)

@@ -145,3 +145,20 @@ def test_objects_with_arrays_as_arguments() -> None:
 
     with pytest.raises(gx.TraceError, match="in a dict or a NamedTuple"):
         gx.compile(lambda batch: batch.x * 2)(Batch(np.ones(3, np.float32)))
+
+
+NO_LOSSES: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda x: (gx.sum(x), x), "has_aux=True"), (lambda x: {"loss": gx.sum(x)}, "has_aux=True"),
+    (lambda x: [gx.sum(x)], "has_aux=True"), (lambda x: None, "return it"), (lambda x: x, "take its gx.mean"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "hint"), NO_LOSSES)
+def test_results_that_are_no_loss(function: Callable[[Any], Any], hint: str) -> None:
+    x = np.ones(3, np.float32)
+    for call in (gx.grad(function), gx.value_and_grad(function), gx.compile(gx.grad(function))):
+        with pytest.raises(gx.ShapeError, match="a loss is one float") as error:
+            call(x)
+        assert hint in str(error.value) and error.value.where is not None
+    with pytest.raises(gx.ShapeError, match="with has_aux, the function returns"):
+        gx.grad(gx.sum, has_aux=True)(x)
