@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
 from graphc.errors import GraphcError
 from graphc.ir import Node
-from graphc.replay import Replay
 from graphc.types import DType, type_of
 
 from .context import current_context, current_settings, within
@@ -26,6 +25,9 @@ from .signatures import check_call
 from .tensor import Tensor, concrete, symbolic
 from .tracer import Frame
 from .variable import Variable
+
+if TYPE_CHECKING:
+    from graphc.replay import Replay
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,6 +148,8 @@ def _known(
 
 
 def _record(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Replayed | bool:
+    from graphc.replay import Replay
+
     frame = Frame()
     frame.traced_by = _run.__code__
     try:
