@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .dataclass import dataclass
 from .errors import CompileError, Location
@@ -17,6 +17,9 @@ from .index import Bound, Index
 from .ir import Node, make_node
 from .scalar import Number, ScalarFunction
 from .types import DType, TensorType, Type
+
+if TYPE_CHECKING:
+    from .kernel import Call
 
 
 class Kind(Enum):
@@ -29,6 +32,7 @@ class Kind(Enum):
     VIEW = "view"                  # `pull`: each output element is an element of an input, or a fill value
     INDEXED = "indexed"            # `pull` that reads an index tensor (gather), or `push` (scatter)
     CONTRACTION = "contraction"    # `contraction`: sums of products
+    CALL = "call"                  # `call`: a native function that is no loop nest
     CONTROL = "control"            # closed sub-graphs in attrs
     ITEM = "item"                  # one result of an op that has several
 
@@ -96,6 +100,7 @@ class Op:
     push        INDEXED: (index, read, *types, **attrs) → output index that element `index` of input 1 is added to,
                 on top of input 0.
     contraction CONTRACTION.
+    call        CALL: (*types, **attrs) → the `Call` whose slots are the inputs, then the results.
     """
 
     name: str
@@ -109,6 +114,7 @@ class Op:
     pull: Callable[..., tuple[Piece, ...]] | None = None
     push: Callable[..., tuple[Index, ...]] | None = None
     contraction: Contraction | None = None
+    call: Callable[..., Call] | None = None
 
     def __post_init__(self) -> None:
         lowering = {
@@ -118,6 +124,7 @@ class Op:
             Kind.VIEW: self.pull,
             Kind.INDEXED: self.pull or self.push,
             Kind.CONTRACTION: self.contraction,
+            Kind.CALL: self.call,
         }
         if lowering.get(self.kind, True) is None:
             raise CompileError(f"op {self.name} is declared {self.kind.value} but lacks the lowering of that kind")

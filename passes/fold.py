@@ -17,7 +17,7 @@ from .rewrite import RuleSet, rewrite, rule, tensor
 from .rules.patterns import constant_of
 
 GROWTH = 1 << 20  # bytes by which a result may exceed its inputs
-FOLDED_KINDS = frozenset(Kind) - {Kind.SOURCE, Kind.CONTROL, Kind.ITEM}
+FOLDED_KINDS = frozenset(Kind) - {Kind.SOURCE, Kind.CALL, Kind.CONTROL, Kind.ITEM}
 
 
 def _numbers() -> Node:

@@ -46,7 +46,8 @@ class FusedKernel:
 
 @dataclass(frozen=True)
 class FusedControl:
-    """A loop or branch, and the items of its results. What is inside of it is fused by itself."""
+    """A loop, branch or call, and its results: the items, or the node itself. What is inside of it is fused by
+    itself."""
 
     node: Node
     items: tuple[Node, ...]
@@ -76,11 +77,14 @@ def fuse_steps(graph: Graph) -> tuple[Fused, ...]:
     return fusion.finish()
 
 
+STEERS = frozenset({Kind.CONTROL, Kind.CALL})  # kinds that are steps of their own, and no kernels
+
+
 class _Fusion:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        # What is stored whoever reads it: results, and what loops and branches take.
-        self.results = {*graph.results, *(i for n in graph.nodes if n.op.kind is Kind.CONTROL for i in n.inputs)}
+        # What is stored whoever reads it: results, and what loops, branches and calls take.
+        self.results = {*graph.results, *(i for n in graph.nodes if n.op.kind in STEERS for i in n.inputs)}
         self.number = {n: i for i, n in enumerate(graph.nodes)}
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
@@ -97,7 +101,7 @@ class _Fusion:
             match node.op.kind:
                 case Kind.SOURCE:
                     pass
-                case Kind.CONTROL:
+                case Kind.CONTROL | Kind.CALL:
                     self.place_control(node)
                 case Kind.ITEM:
                     self.owner[node] = self.owner[node.inputs[0]]
@@ -106,7 +110,7 @@ class _Fusion:
                     self.place(node)
 
     def place_control(self, node: Node) -> None:
-        """A group for a loop or branch alone."""
+        """A group for a loop, branch or call alone."""
         producers = self.producers(node)
         group = self._group(Domain.over(()), len(self.groups))
         group.steers = True
@@ -326,7 +330,8 @@ class _Fusion:
         lowered: list[tuple[Group, list[Fused]]] = []
         for group in self.groups:
             if group.steers:
-                lowered.append((group, [FusedControl(group.members[0], tuple(group.members[1:]))]))
+                node, *items = group.members
+                lowered.append((group, [FusedControl(node, tuple(items) if is_tuple(node) else (node,))]))
                 continue
             reasons = tuple(dict.fromkeys(group.reasons))
             members = sorted(group.members, key=self._place)

@@ -31,7 +31,7 @@ class Group:
 
     `needs` are the groups that must run before it, `users` those that need it; both directly. `before` has the bit
     of every group that must run before it, while nodes are placed; `number` is that of its own bit. `steers`: it is a
-    loop or branch, whose members are that node and the items of its results.
+    loop, branch or call, whose members are that node and the items of its results.
     """
 
     number: int

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from graphc.dataclass import dataclass, field
 from graphc.index import Axis, Index
 from graphc.ir import Node
-from graphc.kernel import Const, Kernel, Load, Slot, Store
+from graphc.kernel import Call, Const, Kernel, Load, Slot, Store
 from graphc.op import Kind
 from graphc.schedule import Space
 from graphc.types import TensorType, TupleType
@@ -69,6 +69,15 @@ class KernelTask:
 
 
 @dataclass(eq=False)
+class CallTask:
+    """A call that is being planned."""
+
+    call: Call
+    places: list[Place]
+    node: Node
+
+
+@dataclass(eq=False)
 class LoopTask:
     """A loop that is being planned; see `graphc.schedule.LoopStep`. `windows`: each with what it points into, and by
     how many bytes it moves on."""
@@ -94,14 +103,14 @@ class BranchTask:
     arms: list[list[Task]]
 
 
-Task: TypeAlias = KernelTask | LoopTask | BranchTask
+Task: TypeAlias = KernelTask | CallTask | LoopTask | BranchTask
 
 
 def places_of(tasks: Iterable[Task]) -> Iterator[Place]:
     """All places that some tasks name, also those that they point into."""
     for task in tasks:
         match task:
-            case KernelTask():
+            case KernelTask() | CallTask():
                 yield from task.places
             case LoopTask():
                 yield from (p for p in (task.limit, task.predicate, task.counter) if p is not None)
@@ -135,7 +144,7 @@ class Lives:
         for task in tasks:
             self.now += 1
             match task:
-                case KernelTask():
+                case KernelTask() | CallTask():
                     kept += self._touch(task.places, loops)
                 case LoopTask():
                     kept += self._loop(task, loops)

@@ -11,11 +11,23 @@ from collections.abc import Iterable
 from graphc.errors import Location
 from graphc.ir import Graph, Node, map_graphs
 from graphc.op import Kind
-from graphc.schedule import BranchStep, Buffer, KernelStep, LoopStep, Schedule, Space, Step, Window
+from graphc.schedule import BranchStep, Buffer, CallStep, KernelStep, LoopStep, Schedule, Space, Step, Window
 
 from .build_kernel import slot_name
 from .plan_memory import Life, plan_memory, rounded
-from .planned import BranchTask, KernelTask, Key, Lives, LoopTask, Place, Task, copy_task, key, places_of
+from .planned import (
+    BranchTask,
+    CallTask,
+    KernelTask,
+    Key,
+    Lives,
+    LoopTask,
+    Place,
+    Task,
+    copy_task,
+    key,
+    places_of,
+)
 from .scatter import wide_scatters
 from .scope import Program, Scope
 from .split_prepare import split_prepare
@@ -152,6 +164,9 @@ class _Steps:
                 gathered_at = next((n.loc for n in task.nodes if n.op.kind is Kind.INDEXED), None)
                 places = tuple(self.numbers[p] for p in task.places)
                 return KernelStep(task.kernel, places, names, _lines(task.nodes), tuple(task.reasons), gathered_at)
+            case CallTask():
+                places = tuple(self.numbers[p] for p in task.places)
+                return CallStep(task.call, places, (task.node.op.name,), _lines([task.node]))
             case LoopTask():
                 return self._loop(task)
             case BranchTask():

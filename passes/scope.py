@@ -48,8 +48,8 @@ class Program:
 
 
 class Plan(Inside, Protocol):
-    """A loop or branch that is being planned, in three parts: what of its results has a place of its own kind; which of
-    its inputs can be made where it wants them; the task."""
+    """A loop, branch or call that is being planned, in three parts: what of its results has a place of its own kind;
+    which of its inputs can be made where it wants them; the task."""
 
     def register(self, scope: Scope) -> None: ...
 
@@ -161,8 +161,11 @@ def body_tasks(scope: Scope, given: Sequence[Place], results: Sequence[tuple[Nod
 
 def _plan(scope: Scope, node: Node) -> Plan:
     from .branch_plan import BranchPlan
+    from .call_plan import CallPlan
     from .loop_plan import LoopPlan
 
+    if node.op.kind is Kind.CALL:
+        return CallPlan(node)
     if node.op is switch:
         return BranchPlan(scope, node)
     if node.op is scan or node.op is while_loop:

@@ -15,7 +15,7 @@ from .kernel_tracer import scalar_recipe
 WORTH = 1 << 10  # simple instructions, below which a buffer more is not worth it
 DEAR = 8  # simple instructions for an element, from which on reading it beats computing it
 GROWTH = 1 << 20  # bytes by which a dear result may exceed what it is computed from
-HEAVY = frozenset({Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED, Kind.CONTROL, Kind.ITEM})
+HEAVY = frozenset({Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED, Kind.CALL, Kind.CONTROL, Kind.ITEM})
 COPIES = frozenset({ops.concat, ops.pad})
 
 

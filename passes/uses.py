@@ -22,7 +22,7 @@ COPY_WORK = 2_000  # operations beside which copying an element takes a few perc
 
 
 class Inside(Protocol):
-    """What is to be known of a loop or branch."""
+    """What is to be known of a loop, branch or call."""
 
     @property
     def gathers(self) -> bool:

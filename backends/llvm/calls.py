@@ -5,7 +5,8 @@ In: a kernel or a call, the machine, a name. Out: a `NativeKernel`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from graphc.errors import UnsupportedError
 from graphc.kernel import Call, Kernel
@@ -15,7 +16,7 @@ from .lower import lower
 from .target import Target
 
 # For each kind of call, what makes its native form. Symbols begin with the name that it is given.
-CALLS: Mapping[type[Call], Callable[[Call, Target, str], NativeKernel]] = {}
+CALLS: dict[type[Call], Callable[[Any, Target, str], NativeKernel]] = {}
 
 
 def lower_work(work: Kernel | Call, target: Target, name: str) -> NativeKernel:
