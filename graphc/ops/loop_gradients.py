@@ -195,26 +195,38 @@ class _Backward:
 
     def _sums(self, stacks: dict[Node, Node]) -> tuple[dict[Node, _Sum], list[Node]]:
         """For consts: what is summed over all iterations at once, and those whose sums are carried."""
-        sums: dict[Node, _Sum] = {}
-        added: list[Node] = []
-        for node in self.inner.consts:
-            if (gradient := self.per_input.get(node)) is None:
-                continue
-            one = None if self.loop.given.steps else _sum_of_products(gradient, self.inner.consts, stacks)
-            if one is None:
-                added.append(node)
-            else:
-                sums[node] = one
-        return sums, added
+        found = {n: self.per_input[n] for n in self.inner.consts if n in self.per_input}
+        if self.loop.given.steps:  # rows that there were no steps for may hold anything
+            return {}, list(found)
+        consts = self.inner.consts
+        sums = {n: one for n, g in found.items() if (one := _sum_of_products(g, consts, stacks)) is not None}
+        there = {*stacks, *(p for one in sums.values() for p in one.parts)}
+        sums |= {n: one for n, g in found.items() if n not in sums and (one := _sum_of_sums(g, there)) is not None}
+        return sums, [n for n in found if n not in sums]
+
+
+def _behind_views(gradient: Node) -> tuple[Node, list[Node]]:
+    """The node that a gradient is a view of, and the views."""
+    views: list[Node] = []
+    while gradient.op in (ops.permute, ops.reshape, ops.cast):
+        views.append(gradient)
+        (gradient,) = gradient.inputs
+    return gradient, views
+
+
+def _sum_of_sums(gradient: Node, there: Collection[Node]) -> _Sum | None:
+    """A sum over axes of what is stacked anyway, as one sum over all iterations, too."""
+    gradient, views = _behind_views(gradient)
+    if gradient.op is not ops.sum or gradient.inputs[0] not in there:
+        return None
+    axes = (0, *(a + 1 for a in gradient.attrs["axes"]))
+    return _Sum(gradient.inputs, lambda x: _viewed(ops.sum(x, axes=axes), views))
 
 
 def _sum_of_products(gradient: Node, consts: Collection[Node], stacks: Collection[Node]) -> _Sum | None:
     """A product of matrices, summed over all iterations, as one product of what iterations stack: a few large products
     instead of many small ones. None where stacking takes more memory than the sums would."""
-    views: list[Node] = []
-    while gradient.op in (ops.permute, ops.reshape, ops.cast):
-        views.append(gradient)
-        (gradient,) = gradient.inputs
+    gradient, views = _behind_views(gradient)
     if gradient.op is not ops.dot_general:
         return None
     lhs, rhs = gradient.inputs

@@ -103,6 +103,14 @@ def bilinear(scan: Any, w: Any, h: Any, xs: Any) -> gx.Tensor:
     return gx.sum(s) + gx.sum(ys**2)
 
 
+def with_bias(scan: Any, w: Any, h: Any, xs: Any) -> gx.Tensor:
+    """What is summed for the bias is stacked for the weight."""
+    def step(s: gx.Tensor, x: gx.Tensor) -> Any:
+        return gx.tanh(s @ w + h + x), None
+
+    return gx.sum(scan(step, w * 0.5, xs)[0] ** 2)
+
+
 def nested(scan: Any, w: Any, h: Any, xs: Any) -> gx.Tensor:
     def outer(c: gx.Tensor, x: gx.Tensor) -> Any:
         d, ys = scan(lambda d, s: (gx.sin(d * s + c @ w), d), c, x)
@@ -121,7 +129,7 @@ def with_cond(scan: Any, w: Any, h: Any, xs: Any) -> gx.Tensor:
     return gx.sum(c) + gx.sum(ys)
 
 
-LOSSES = [recurrent, in_reverse, ys_only, with_counter, coupled, bilinear, nested, with_cond]
+LOSSES = [recurrent, in_reverse, ys_only, with_counter, coupled, bilinear, with_bias, nested, with_cond]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -155,6 +163,12 @@ def test_optimized_graphs_of_gradients_run_each_loop_once_each_way(loss: Callabl
     count = 4 if loss is nested else 2
     assert len([n for n in everywhere(optimized) if n.op is ops.scan]) == count
     same(gx.compile(both)(W, H, XS), both(W, H, XS))
+
+
+def test_what_consts_get_is_summed_after_the_loop() -> None:
+    graph = gx.trace(lambda *a: gx.grad(lambda w, h: with_bias(gx.scan, w, h, a[2]), (0, 1))(a[0], a[1]), W, H, XS)
+    back = [n for n in optimize(graph, Settings()).nodes if n.op is ops.scan][-1]
+    assert back.attrs["carries"] == 1 and not any(n.op is ops.sum for n in back.attrs["body"].nodes)
 
 
 def test_squares_in_a_cond_in_a_scan_of_two_steps() -> None:
