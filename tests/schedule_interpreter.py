@@ -1,6 +1,6 @@
 """Runs a `Schedule` with the NumPy kernel interpreter, on one byte array as the arena: the oracle for fusion,
-memory planning, updates in place, loops and branches. Fresh arena bytes hold garbage, so that reading what was never
-written shows."""
+memory planning, updates in place, loops and branches. Fresh bytes of the arena and of outputs hold garbage, so that
+reading what was never written shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class _Run:
     def __init__(self, schedule: Schedule, inputs: Sequence[np.ndarray], variables: Sequence[Storage]) -> None:
         rng = np.random.default_rng(0)
         self.buffers = schedule.buffers
-        self.outputs = [np.zeros(b.type.shape, b.type.dtype.numpy) for b in schedule.in_space(Space.OUTPUT)]
+        self.outputs = [
+            rng.integers(0, 256, b.type.nbytes, np.uint8).view(b.type.dtype.numpy).reshape(b.type.shape)
+            for b in schedule.in_space(Space.OUTPUT)
+        ]
         arena, prepared = (rng.integers(0, 256, n, np.uint8) for n in (schedule.arena_bytes, schedule.prepared_bytes))
         # Each buffer's memory and the byte at which it starts there: what the table of addresses is to native code.
         self.places: list[tuple[np.ndarray, int]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,18 @@ import numpy as np
 import pytest
 
 import graphc as gx
+from graphc import ops
+from graphc.evaluate import evaluate_graph
+from graphc.ir import Graph
+from graphc.passes import planned as planned_places
+from graphc.passes.loop_plan import LoopPlan
+from graphc.passes.planned import key
 from graphc.passes.schedule import schedule
+from graphc.passes.scope import Scope
+from graphc.passes.uses import Uses
 from graphc.schedule import BranchStep, KernelStep, LoopStep, Schedule, Space, Step, leaves
+from graphc.types import TensorType, float32, int64
+from tests.contract.backends import run_on
 from tests.schedule_interpreter import run_schedule
 
 F: Any = np.float32
@@ -75,6 +86,11 @@ def training(w: Any, x: Any) -> Any:
     return gx.scan(step, w, x)
 
 
+def again(x: Any, w: Any) -> Any:
+    first = gx.tanh(x[0] @ w)
+    return recurrent(first, x, w)[0] + first
+
+
 PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "recurrent": (recurrent, (np.zeros(4, F), XS, W)),
     "recurrent, even": (recurrent, (np.zeros(4, F), XS[:4], W)),
@@ -82,6 +98,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "a stack of what is carried": (
         lambda h, x, w: gx.scan(lambda h, x: ((n := gx.tanh(h @ w + x)), (n, n)), h, x), (np.zeros(4, F), XS, W),
     ),
+    "a first value that is read again": (again, (XS, W)),
     "one step": (recurrent, (np.zeros(4, F), XS[:1], W)),
     "no step": (recurrent, (np.ones(4, F), XS[:0], W)),
     "carries that change places": (trade, (XS, XS + 1)),
@@ -129,6 +146,22 @@ def test_native_code_gives_the_same(name: str, threads: int) -> None:
         for _ in range(2):
             for a, b in zip(flat(run(*args)), expected, strict=True):
                 np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [0, 3, 5, 9, -2])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_that_no_iteration_makes_are_zero(steps: int, reverse: bool) -> None:
+    carry, row = (ops.input(type=TensorType(float32, (4,)), name=name) for name in "cx")
+    body = Graph((carry, row), (), (), (ops.add(carry, row), ops.multiply(carry, row)))
+    count, first = ops.input(type=TensorType(int64, ()), name="n"), ops.input(type=TensorType(float32, (4,)), name="c")
+    xs = ops.input(type=TensorType(float32, (5, 4)), name="xs")
+    loop = ops.scan(count, first, xs, body=body, consts=0, carries=1, length=5, reverse=reverse, counted=True)
+    graph = Graph((count, first, xs), (), (), (ops.item(loop, index=0), ops.item(loop, index=1)))
+    inputs = [np.array(steps), XS[0], XS]
+    for a, b in zip(run_schedule(schedule(graph), inputs), evaluate_graph(graph, inputs)[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    for a, b in zip(run_on("llvm", graph, inputs), evaluate_graph(graph, inputs)[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def only(steps: tuple[Step, ...], kind: type) -> Any:
@@ -202,3 +235,53 @@ def test_a_long_while_loop_takes_no_memory() -> None:
     run = gx.compile(lambda n: gx.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, c[1] * 0.5), (0, 1.0)))
     assert run.schedule(np.int64(3)).arena_bytes <= 64
     assert run(np.int64(300_000))[0].item() == 300_000
+
+
+def _found(names: Any = PROGRAMS) -> bool:
+    """Whether some program is not planned right, or not at all."""
+    for name in names:
+        try:
+            test_steps_mean_what_the_graph_means(name)
+        except Exception:
+            return True
+    return False
+
+
+def _no_lives_in_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = planned_places.Lives._touch
+    monkeypatch.setattr(planned_places.Lives, "_touch", lambda self, places, loops: whole(self, places, ()))
+
+
+def _everything_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uses, "can_overwrite", lambda self, old, new: len(self.writers[key(new)]) == 1)
+
+
+def _claims_what_others_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scope, "_readers", defaultdict(lambda: 1))
+
+
+def _always_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = LoopPlan._slice
+    monkeypatch.setattr(LoopPlan, "_slice", lambda self, of, reverse: right(self, of, False))
+
+
+def _the_other_place_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = LoopPlan._first
+
+    def first(self: LoopPlan, scope: Scope, number: int) -> Any:
+        length, self.length = self.length, (self.length or 0) + 1
+        try:
+            return right(self, scope, number)
+        finally:
+            self.length = length
+
+    monkeypatch.setattr(LoopPlan, "_first", first)
+
+
+FAULTS = [_no_lives_in_loops, _everything_over, _claims_what_others_read, _always_forwards, _the_other_place_last]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__.strip("_"))
+def test_planted_faults_are_found(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault(monkeypatch)
+    assert _found()
