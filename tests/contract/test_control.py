@@ -42,6 +42,11 @@ def test_text_says_all(sample: ControlSample) -> None:
     assert str(again) == str(graph) and canonical_hash(again) == canonical_hash(graph)
 
 
+def test_networkx_has_the_bodies() -> None:
+    (attrs,) = [a for _, a in SCANS[0].graph().to_networkx().nodes(data=True) if a["op"] == "scan"]
+    assert attrs["attrs"]["body"].to_networkx().number_of_nodes() == 8
+
+
 def node_of(sample: ControlSample) -> Node:
     return sample.graph().outputs[0].inputs[0]
 

@@ -129,7 +129,19 @@ def with_cond(scan: Any, w: Any, h: Any, xs: Any) -> gx.Tensor:
     return gx.sum(c) + gx.sum(ys)
 
 
-LOSSES = [recurrent, in_reverse, ys_only, with_counter, coupled, bilinear, with_bias, nested, with_cond]
+def in_a_cond(scan: Any, w: Any, h: Any, xs: Any) -> gx.Tensor:
+    """A scan in a cond in a scan."""
+
+    def inner(c: gx.Tensor, x: gx.Tensor) -> Any:
+        return scan(lambda d, s: (gx.sin(d * s + c @ w), d), c, x)[0]
+
+    def step(c: gx.Tensor, x: gx.Tensor) -> Any:
+        return gx.cond(gx.sum(c) > 0.2, lambda: inner(c, x), lambda: gx.exp(c) * x), None
+
+    return gx.sum(scan(step, h, xs)[0])
+
+
+LOSSES = [recurrent, in_reverse, ys_only, with_counter, coupled, bilinear, with_bias, nested, with_cond, in_a_cond]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -160,7 +172,7 @@ def test_optimized_graphs_of_gradients_run_each_loop_once_each_way(loss: Callabl
     graph = gx.trace(both, W, H, XS)
     verify(graph)
     optimized = optimize(graph, Settings(check=Check.ALL))
-    count = 4 if loss is nested else 2
+    count = 4 if loss in (nested, in_a_cond) else 2
     assert len([n for n in everywhere(optimized) if n.op is ops.scan]) == count
     same(gx.compile(both)(W, H, XS), both(W, H, XS))
 
