@@ -14,15 +14,15 @@ import pytest
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.array_call import SYMBOLS, array_call_ir
 from graphc.backends.llvm.instance import Instance, address
-from graphc.backends.llvm.native import NativeProgram, Table, TaskSpec, rows
+from graphc.backends.llvm.native import ControlRow, NativeProgram, RowKind, Table, TaskSpec, rows
 from graphc.backends.llvm.runtime import runtime_ir
 from graphc.backends.llvm.target import host_target
 from graphc.backends.llvm.team import Team, process_team, usable_threads
 from graphc.driver import call_lock
 from graphc.errors import CompileError
-from graphc.schedule import Buffer, Space
+from graphc.schedule import Buffer, Space, Window
 from graphc.storage import Storage
-from graphc.types import TensorType, float32, float64, int64, type_of
+from graphc.types import TensorType, float32, float64, int32, int64, type_of
 from tests.backends.llvm import kernels
 
 CALLS = jit.load([jit.compile_object(array_call_ir(), host_target(), verify=True)], SYMBOLS)
@@ -73,6 +73,53 @@ def test_barriers_order_tasks(team, grain):
         y[:] = -1
         assert run.call([address(x), address(y)]) == 0
         np.testing.assert_array_equal(y, x[::-1])
+
+
+def turning(n, length, grain, limit=-1):
+    """An array reversed `length` times, in a loop whose two places change; a branch by the sign of an input behind it,
+    which reverses once more or not."""
+    window = [Buffer(k, TensorType(float32, (n,)), Space.WINDOW) for k in (5, 6)]
+    buffers = [buffer(0, float32, n, Space.INPUT), buffer(1, int64, 1, Space.CONSTANT),
+               buffer(2, float32, n, Space.ARENA), buffer(3, float32, n, Space.ARENA, offset=64 * n),
+               buffer(4, float32, n, Space.OUTPUT), *window, buffer(7, int32, 1, Space.INPUT, 1),
+               buffer(8, int64, 1, Space.OUTPUT, 1), buffer(9, int64, 1, Space.INPUT, 2)]  # fmt: skip
+
+    def row(kind, end, task, **more):
+        return ControlRow(kind, end, task, **more)
+
+    run, block = RowKind.RUN, RowKind.BLOCK
+    rows = (
+        row(RowKind.LOOP, 6, 0, length=length, limit=limit, counter=8, windows=2, swaps=1),
+        row(block, 3, 0), row(run, 3, 0, count=2),  # reversed twice into the first place
+        row(block, 4, 2),
+        row(block, 6, 2), row(run, 6, 2, count=1, asks=True),
+        row(RowKind.BRANCH, 11, 3, test=7),
+        row(block, 9, 3), row(run, 9, 3, count=1),
+        row(block, 11, 4), row(run, 11, 4, count=2),
+    )  # fmt: skip
+    pairs = [(0, 3), (3, 2), (5, 6), (5, 4), (5, 6), (6, 4)]
+    tasks = tuple(TaskSpec("reverse", (a, 1, b), n, grain) for a, b in pairs)
+    table = Table(tasks, rows, (Window(5, 2, 0), Window(6, 3, 0)), ((5, 6),))
+    compiled = jit.compile_object(kernels.REVERSE, host_target(), verify=True)
+    return NativeProgram({"kernels": compiled}, table, Table(), tuple(buffers), 128 * n, 0, (np.array([n]),))
+
+
+@pytest.mark.parametrize("grain", [1, 7, 1000])
+@pytest.mark.parametrize("length", [0, 1, 2, 151])
+def test_loops_and_branches(team, grain, length):
+    """Each iteration is a region of its own: with several threads, tiles of one must not be taken for another's."""
+    n = 300
+    x, y, count = np.random.rand(n).astype("f4"), np.empty(n, "f4"), np.zeros(1, "i8")
+    for limit in (-1, 9):
+        run = instance(turning(n, length, grain, limit), team)
+        for asked in (2**40, -5, 1):
+            times = max(0, min(asked, length)) if limit > 0 else length
+            for arm in (-3, 0, 1, 7):
+                y[:] = -1
+                arrays = [x, np.array([arm], "i4"), np.array([asked]), y, count]
+                assert run.call(list(map(address, arrays))) == 0
+                np.testing.assert_array_equal(y, x[::-1] if (times + (1 if arm <= 0 else 2)) % 2 else x)
+                assert count[0] == times
 
 
 @pytest.mark.parametrize("grain", [1, 3, 64, 1000])
