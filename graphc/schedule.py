@@ -50,6 +50,7 @@ class Buffer:
 
     def __str__(self) -> str:
         place = f"+{self.offset}" if self.space in (Space.ARENA, Space.PREPARED) else f" {self.position}"
+        place = "" if self.space is Space.WINDOW else place
         return f"b{self.number}: {self.type} {self.space.value}{place}" + (f"  # {self.name}" if self.name else "")
 
 
