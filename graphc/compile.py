@@ -14,13 +14,14 @@ from enum import Enum
 from functools import cache, wraps
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from . import driver as hook
 from . import ops
 from .brief import brief
 from .cached import cached_property
 from .collector import rare_collections
+from .costs import CPU, GPU, Costs
 from .errors import CompileError, TraceError, UnsupportedError, option
 from .frontend.location import with_user_line
 from .ir import Graph, Literal, Node, everywhere
@@ -37,11 +38,18 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A backend is the `backend` of its package, which is imported when it is first asked for.
+class Known(NamedTuple):
+    """What is known of a backend before it is imported, when it is first asked for: its package, of which it is
+    `backend`, and what work costs where it runs."""
+
+    package: str
+    costs: Costs = CPU
+
+
 BACKENDS = {
-    "reference": "graphc.backends.reference",
-    "llvm": "graphc.backends.llvm",
-    "triton": "graphc.backends.triton",
+    "reference": Known("graphc.backends.reference"),  # which takes no schedule; people may look at one
+    "llvm": Known("graphc.backends.llvm", CPU),
+    "triton": Known("graphc.backends.triton", GPU),
 }
 
 
@@ -100,12 +108,19 @@ class Compilation:
     @cached_property
     @alone
     def schedule(self) -> Schedule:
-        """The kernels and the memory plan, whatever backend will run."""
+        """The kernels and the memory plan, for the kind of machine that the backend runs on."""
         from .passes.schedule import schedule
 
-        graph = self.graph
+        graph, costs = self.graph, costs_of(self.settings.backend)
         with self._timed("schedule"):
-            return schedule(graph)
+            return schedule(graph, costs)
+
+    def _schedule_for(self, backend: str) -> Schedule:
+        """As it would be for another backend."""
+        from .passes.schedule import schedule
+
+        costs = costs_of(backend)
+        return self.schedule if costs == costs_of(self.settings.backend) else schedule(self.graph, costs)
 
     @cached_property
     @alone
@@ -175,11 +190,13 @@ class Compilation:
             case Stage.LLVM_IR | Stage.ASM:
                 from .backends.llvm import listing as llvm
 
-                return (llvm.ir_listing if stage is Stage.LLVM_IR else llvm.asm_listing)(self.schedule)
+                planned = self._schedule_for("llvm")
+                return llvm.ir_listing(planned) if stage is Stage.LLVM_IR else llvm.asm_listing(planned)
             case Stage.TRITON | Stage.PTX:
                 from .backends.triton import listing as triton
 
-                return (triton.triton_listing if stage is Stage.TRITON else triton.ptx_listing)(self.schedule)
+                planned = self._schedule_for("triton")
+                return triton.triton_listing(planned) if stage is Stage.TRITON else triton.ptx_listing(planned)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -220,6 +237,11 @@ def why_not_kept(traced: Graph, settings: Settings) -> str | None:
     return None
 
 
+def costs_of(backend: str) -> Costs:
+    """What work costs where a backend runs; a CPU's where there is no such backend, which is told later."""
+    return BACKENDS[backend].costs if backend in BACKENDS else CPU
+
+
 @cache
 def find_backend(name: str) -> Backend:
     """The backend of that name. Raises UnsupportedError where there is none."""
@@ -227,7 +249,7 @@ def find_backend(name: str) -> Backend:
         raise UnsupportedError(
             "there is no such backend", got=brief(name), hint="use one of " + ", ".join(BACKENDS)
         )
-    backend: Backend = importlib.import_module(BACKENDS[name]).backend
+    backend: Backend = importlib.import_module(BACKENDS[name].package).backend
     return backend
 
 

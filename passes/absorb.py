@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from graphc import ops
+from graphc.costs import Costs
 from graphc.ir import Graph, Node
 from graphc.op import Kind
 
 from .kernel_tracer import scalar_recipe
 
-CHEAP = 4  # recipes up to this cost are computed by every reader rather than stored
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 
 
-def absorbed(graph: Graph, results: Collection[Node]) -> dict[Node, frozenset[Node]]:
+def absorbed(graph: Graph, results: Collection[Node], costs: Costs) -> dict[Node, frozenset[Node]]:
     """The nodes that every reader traces through, each with the stored nodes that it is computed from. `results` are
     stored in any case."""
     behind: dict[Node, frozenset[Node]] = {}
     pieces: dict[Node, int] = {}  # how many loads an element of an absorbed node may take
     for node in graph.nodes:
-        if node in results or not _costs_nothing(node, behind):
+        if node in results or not _costs_nothing(node, behind, costs):
             continue
         loads = sum([pieces.get(i, 1) for i in node.inputs])
         if loads <= MOST_PIECES:
@@ -37,7 +37,7 @@ def stored_behind(node: Node, behind: Mapping[Node, frozenset[Node]]) -> frozens
     return frozenset().union(*[behind.get(i, (i,)) for i in node.inputs])
 
 
-def _costs_nothing(node: Node, behind: Mapping[Node, frozenset[Node]]) -> bool:
+def _costs_nothing(node: Node, behind: Mapping[Node, frozenset[Node]], costs: Costs) -> bool:
     kind = node.op.kind
     if kind is not Kind.ELEMENTWISE:
         single = node.op is ops.constant and node.tensor_type.size == 1
@@ -49,5 +49,5 @@ def _costs_nothing(node: Node, behind: Mapping[Node, frozenset[Node]]) -> bool:
     return (
         all(s.op.kind is Kind.SOURCE for s in stored)
         and sum(s.tensor_type.size > 1 for s in stored) <= 1
-        and scalar_recipe(node).cost <= CHEAP
+        and scalar_recipe(node).cost <= costs.cheap
     )

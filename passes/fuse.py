@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from graphc import ops
+from graphc.costs import CPU, Costs
 from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.ir import Graph, Node, is_tuple
@@ -21,17 +22,10 @@ from graphc.op import Kind
 from .absorb import absorbed, stored_behind
 from .build_kernel import find_split, store_of, trace_members
 from .groups import Group, in_order
-from .kernel_tracer import Cut, Domain, Effort, KernelTracer, Limits, contracted_sizes, describe
+from .kernel_tracer import Cut, Domain, Effort, KernelTracer, contracted_sizes, describe
 from .lower_groups import Lowering
 from .merge import merge
 from .pattern import Likeness, Pattern
-
-LARGE_SUM = 1 << 14  # a sum of more elements is shared by threads, so nothing can use it in its kernel
-MOST_SLOTS = 20  # more streams than this in one loop nest defeat the prefetchers
-# Members that read each other at many indices are computed again for each. And a long chain of dear functions is
-# compiled sooner as equal kernels, each long enough that what they load and store for each other costs nothing. What
-# varies along a row may be computed again in each pass over it.
-LIMITS = Limits(values=400, cost=512, passes=6)
 
 
 @dataclass(frozen=True)
@@ -61,17 +55,17 @@ class FusedControl:
 Fused: TypeAlias = FusedKernel | FusedControl
 
 
-def fuse(graph: Graph) -> tuple[FusedKernel, ...]:
+def fuse(graph: Graph, costs: Costs = CPU) -> tuple[FusedKernel, ...]:
     """All kernels that compute the results of a graph without loops and branches, in a runnable order.
 
     Results that are inputs, variables or constants need no kernel here; the schedule copies them.
     """
-    return tuple(f for f in fuse_steps(graph) if isinstance(f, FusedKernel))
+    return tuple(f for f in fuse_steps(graph, costs) if isinstance(f, FusedKernel))
 
 
-def fuse_steps(graph: Graph) -> tuple[Fused, ...]:
+def fuse_steps(graph: Graph, costs: Costs = CPU) -> tuple[Fused, ...]:
     """The same for any graph, with its loops and branches."""
-    fusion = _Fusion(graph)
+    fusion = _Fusion(graph, costs)
     fusion.place_all()
     fusion.merge_all()
     return fusion.finish()
@@ -81,15 +75,16 @@ STEERS = frozenset({Kind.CONTROL, Kind.CALL})  # kinds that are steps of their o
 
 
 class _Fusion:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, costs: Costs) -> None:
         self.graph = graph
+        self.costs = costs
         # What is stored whoever reads it: results, and what loops, branches and calls take.
         self.results = {*graph.results, *(i for n in graph.nodes if n.op.kind in STEERS for i in n.inputs)}
         self.number = {n: i for i, n in enumerate(graph.nodes)}
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._largest_readers: dict[int, dict[Node, int]] = {}
-        self._behind = absorbed(graph, self.results)
+        self._behind = absorbed(graph, self.results, costs)
         self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
         self._likeness = Likeness()
         self._patterns: dict[Domain, Pattern] = {}  # of groups without members
@@ -204,7 +199,7 @@ class _Fusion:
         if node.op.push is not None:
             return Pattern(group.domain)
         tracer = group.tracer
-        tracer.limits = LIMITS if group.members else None
+        tracer.limits = self.costs if group.members else None
         tracer.members.update(fresh)
         tracer.step()
         try:
@@ -213,8 +208,8 @@ class _Fusion:
             else:
                 grown = tracer
                 tracer.value(node, tracer.home(node))
-            if group.members and len(grown.slots) > MOST_SLOTS:
-                raise Cut(f"the kernel would touch more than {MOST_SLOTS} buffers")
+            if group.members and len(grown.slots) > self.costs.buffers:
+                raise Cut(f"the kernel would touch more than {self.costs.buffers} buffers")
         except Cut as cut:
             tracer.members.difference_update(fresh)
             tracer.back(len(group.members))
@@ -233,7 +228,7 @@ class _Fusion:
             tracer.value(node, tracer.home(node))
             return tracer
         everything = {a for a in tracer.axes if a.size != 1}
-        summed_at_the_end = node.op is ops.sum and (over != everything or group.size > LARGE_SUM)
+        summed_at_the_end = node.op is ops.sum and (over != everything or group.size > self.costs.lone_sum)
         wanted_inside = self._is_spread_again(node)
         if (
             over | kept == everything
@@ -280,16 +275,16 @@ class _Fusion:
     # Merging
 
     def merge_all(self) -> None:
-        self.groups = merge(in_order(self.groups), self._merged)
+        self.groups = merge(in_order(self.groups), self._merged, self.costs)
 
     def _merged(self, a: Group, b: Group) -> Group | None:
         """Both as one group, or None."""
-        if _is_too_large(a, b):
+        if _is_too_large(a, b, self.costs):
             return None
         wide, other = (a, b) if _width(a) >= _width(b) else (b, a)
         first = next((g for g in (wide, other) if _width(g) == _width(wide) and _can_go_first(g, a, b)), None)
         try:
-            LIMITS.check(_least_effort(a, b))
+            _least_effort(a, b).check(self.costs)
             grown = self._joined_anew(wide, other) if first is None else self._grown(first, b if first is a else a)
         except Cut as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
@@ -411,9 +406,9 @@ def _least_effort(a: Group, b: Group) -> Effort:
     return one._replace(values=max(one.values + other.applied, other.values + one.applied))
 
 
-def _is_too_large(a: Group, b: Group) -> bool:
+def _is_too_large(a: Group, b: Group, costs: Costs) -> bool:
     """Whether both as one would surely touch too many buffers or compute too much: cheaper than trying."""
     one, other = a.pattern.effort, b.pattern.effort
-    if one.applied + other.applied > LIMITS.values or one.cost + other.cost > LIMITS.cost:
+    if one.applied + other.applied > costs.values or one.cost + other.cost > costs.instructions:
         return True
-    return len((a.loads() | b.loads()) - {*a.members, *b.members}) > MOST_SLOTS
+    return len((a.loads() | b.loads()) - {*a.members, *b.members}) > costs.buffers

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphc import ops
+from graphc.costs import Costs
 from graphc.dataclass import dataclass
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
@@ -20,8 +21,6 @@ from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Val
 from graphc.op import Kind, Op, Piece
 from graphc.scalar import Builder, Recipe, Scalar, Step, record, to_bits
 from graphc.types import DType, bool_, int64
-
-EXPENSIVE = 8  # recipes of this cost are not computed a second time at another index of the same domain
 
 Indices = tuple[Index, ...]
 Mark = tuple[int, int, int, int]  # how many values, memos, slots and homes there are
@@ -83,26 +82,17 @@ class Effort(NamedTuple):
     cost: int
     passes: int
 
+    def check(self, costs: Costs) -> None:
+        """Raise Cut beyond what one kernel may take."""
+        if self.values > costs.values:
+            raise Cut(f"the kernel would compute more than {costs.values} values")
+        if self.cost > costs.instructions:
+            raise Cut(f"the kernel would take more than {costs.instructions} instructions for each element")
+        if self.passes > costs.passes:
+            raise Cut(f"the kernel would go over its row more than {costs.passes} times")
+
 
 NO_EFFORT = Effort(0, 0, 0, 1)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a group may grow."""
-
-    values: int
-    cost: int
-    passes: int
-
-    def check(self, effort: Effort) -> None:
-        """Raise Cut beyond the limits."""
-        if effort.values > self.values:
-            raise Cut(f"the kernel would compute more than {self.values} values")
-        if effort.cost > self.cost:
-            raise Cut(f"the kernel would take more than {self.cost} instructions for each element")
-        if effort.passes > self.passes:
-            raise Cut(f"the kernel would go over its row more than {self.passes} times")
 
 
 class KernelTracer:
@@ -120,7 +110,7 @@ class KernelTracer:
         self.values: list[Value] = []
         self._levels: list[int] = []  # of each value: how many reductions must have finished
         self._efforts = [NO_EFFORT]  # of the first values
-        self.limits: Limits | None = None  # beyond which `add` raises Cut
+        self.limits: Costs | None = None  # what more would cost too much raises Cut
         self.value_axes: list[frozenset[Axis]] = []
         self.slots: list[Node] = []
         self.homes: dict[Node, Indices] = {}
@@ -246,7 +236,7 @@ class KernelTracer:
                 passes = max(passes, level + 1)
             effort = Effort(count + 1, applied, cost, passes)
             if self.limits is not None:
-                self.limits.check(effort)
+                effort.check(self.limits)
             number = self._numbers[value] = len(self.values)
             self.values.append(value)
             self.value_axes.append(axes)
@@ -289,7 +279,8 @@ class KernelTracer:
 
     def _elementwise(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         recipe = scalar_recipe(node)
-        if recipe.cost >= EXPENSIVE and self.homes.get(node, index) != index and not bounds:
+        dear = self.limits is not None and recipe.cost >= self.limits.dear
+        if dear and self.homes.get(node, index) != index and not bounds:
             spanned = frozenset().union(*(i.axes for i in index))
             if spanned >= set(self.axes):
                 raise Cut(f"{describe(node)} would be computed again at another index")

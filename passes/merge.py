@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 
+from graphc.costs import Costs
 from graphc.dataclass import dataclass
 from graphc.ir import Node
 
 from .groups import Group, bits
 from .pattern import Pattern
 
-SHARED_BYTES = 1 << 12  # groups merge to save reading at least this much twice
-SMALL = 1 << 10  # groups of at most this many elements merge to save a kernel
 PATIENCE = 64  # partners that may refuse a group before it asks no more
 WINDOW = 1 << 12  # groups that are looked at together; the bits of more would take too much memory
 
@@ -32,22 +31,22 @@ class _Traits:
     contracts: bool
 
     @staticmethod
-    def of(group: Group, large: Sequence[int]) -> _Traits:
+    def of(group: Group, large: Sequence[int], costs: Costs) -> _Traits:
         """`large`: the local numbers of the large tensors."""
         if group.scatters:
             return _Traits((), False)
         keys: list[Node | int] = [group.nodes[n] for n in large]
-        if not group.contracts and 0 < (size := group.size) <= SMALL:
+        if not group.contracts and 0 < (size := group.size) <= costs.small:
             keys.append(size)
         return _Traits(tuple(keys), group.contracts)
 
 
-def merge(groups: Sequence[Group], attempt: Attempt) -> list[Group]:
+def merge(groups: Sequence[Group], attempt: Attempt, costs: Costs) -> list[Group]:
     """Merge pairs of groups until no pair is left that gains by it and can be one kernel. Earlier pairs go first,
     and no pair is tried twice. `groups` come in an order that can run; `attempt` gives two as one, or None."""
     merged: list[Group] = []
     for start in range(0, len(groups), WINDOW):
-        merged += _Window(groups[start : start + WINDOW], attempt).merged()
+        merged += _Window(groups[start : start + WINDOW], attempt, costs).merged()
     return merged
 
 
@@ -55,8 +54,9 @@ class _Window:
     """Neighbouring groups. None outside of them lies between two of them, since their order can run and what is
     merged are neighbours too."""
 
-    def __init__(self, groups: Sequence[Group], attempt: Attempt) -> None:
+    def __init__(self, groups: Sequence[Group], attempt: Attempt, costs: Costs) -> None:
         self.attempt = attempt
+        self.costs = costs
         self.groups: list[Group | None] = list(groups)
         self.positions = {g: p for p, g in enumerate(groups)}
         self.before = [0] * len(groups)  # the positions of what must run before, directly or through others
@@ -88,9 +88,9 @@ class _Window:
         large = self._large.get(group.pattern)
         if large is None:
             touched = dict.fromkeys((*group.slots, *group.members))
-            large = [group.local[n] for n in touched if n.tensor_type.nbytes >= SHARED_BYTES]
+            large = [group.local[n] for n in touched if n.tensor_type.nbytes >= self.costs.shared_bytes]
             self._large[group.pattern] = large
-        return _Traits.of(group, large)
+        return _Traits.of(group, large, self.costs)
 
     def _enter(self, position: int) -> None:
         bit, traits = 1 << position, self.traits[position]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphc.costs import CPU, Costs
 from graphc.errors import Location
 from graphc.ir import Graph, Node, map_graphs
 from graphc.op import Kind
@@ -33,19 +34,19 @@ from .scope import Program, Scope
 from .split_prepare import split_prepare
 
 
-def schedule(graph: Graph) -> Schedule:
-    """Plan a whole graph."""
+def schedule(graph: Graph, costs: Costs = CPU) -> Schedule:
+    """Plan a whole graph, for a kind of machine."""
     graph = map_graphs(graph, wide_scatters)
-    prepare, main = split_prepare(graph)
-    planner = _Planner(graph)
+    prepare, main = split_prepare(graph, costs)
+    planner = _Planner(graph, costs)
     planner.plan_prepare(prepare, main)
     planner.plan_main(main)
     return planner.finish()
 
 
 class _Planner:
-    def __init__(self, graph: Graph) -> None:
-        self.program = Program()
+    def __init__(self, graph: Graph, costs: Costs) -> None:
+        self.program = Program(costs)
         self.outputs: list[Place] = []
         self.prepare: list[Task] = []
         self.main: list[Task] = []

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from graphc.cached import cached_property
+from graphc.costs import Costs
 from graphc.dataclass import replace
 from graphc.errors import UnsupportedError
 from graphc.ir import Graph, Literal, Node
@@ -26,9 +27,10 @@ from .uses import Inside, Uses
 
 
 class Program:
-    """What all graphs of a program share: its constants."""
+    """What all graphs of a program share: its constants, and what work costs."""
 
-    def __init__(self) -> None:
+    def __init__(self, costs: Costs) -> None:
+        self.costs = costs
         self.constants: list[Place] = []
         self.literals: list[Literal] = []
         self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
@@ -66,7 +68,7 @@ class Scope:
         self.graph = graph
         self.space = space
         self.loop = loop
-        self.fused = fuse_steps(graph)
+        self.fused = fuse_steps(graph, program.costs)
         controls = [f for f in self.fused if isinstance(f, FusedControl)]
         self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
         self.uses = Uses(self.fused, graph.updates, self.plans)

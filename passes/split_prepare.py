@@ -6,6 +6,7 @@ In: an optimized graph. Out: two graphs that together compute the same. Knows ki
 from __future__ import annotations
 
 from graphc import ops
+from graphc.costs import CPU, Costs
 from graphc.dataclass import dataclass
 from graphc.ir import Graph, Node, is_tuple, with_inputs
 from graphc.op import Kind
@@ -13,13 +14,11 @@ from graphc.op import Kind
 from .kernel_tracer import scalar_recipe
 
 WORTH = 1 << 10  # simple instructions, below which a buffer more is not worth it
-DEAR = 8  # simple instructions for an element, from which on reading it beats computing it
-GROWTH = 1 << 20  # bytes by which a dear result may exceed what it is computed from
 HEAVY = frozenset({Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED, Kind.CALL, Kind.CONTROL, Kind.ITEM})
 COPIES = frozenset({ops.concat, ops.pad})
 
 
-def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
+def split_prepare(graph: Graph, costs: Costs = CPU) -> tuple[Graph, Graph]:
     """The graphs `prepare` and `main`.
 
     A node is *lasting* if it depends on nothing but constants and variables that the graph does not update. Of those,
@@ -28,7 +27,8 @@ def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
     - sums, products of matrices, gathers of lasting tensors always;
     - elementwise work, copies (concat, pad) and transpositions if the result takes no more memory than what it is
       made of, so that reading it is no slower, unless it is too small to matter;
-    - elementwise work with dear functions also where the result is larger by up to 1 MiB (a table of sines).
+    - elementwise work with dear functions also where the result is larger by what fits the cache (a table of
+      sines).
 
     Cheap views stay with their readers, where they are only other indices; so does a cast to a wider dtype, since
     converting in registers beats reading twice the bytes. Where a node is not worth keeping, its inputs may be.
@@ -52,7 +52,7 @@ def split_prepare(graph: Graph) -> tuple[Graph, Graph]:
         }
     """
     updated = (v for v, u in zip(graph.variables, graph.updates, strict=True) if u is not None)
-    kept = Choice(graph, frozenset((*graph.inputs, *updated))).made()
+    kept = Choice(graph, frozenset((*graph.inputs, *updated)), costs).made()
     if not kept:
         return Graph((), graph.variables, (None,) * len(graph.variables), ()), graph
     inputs = {node: ops.input(type=node.tensor_type, name=f"prepared{i}") for i, node in enumerate(kept)}
@@ -79,8 +79,9 @@ class _Effort:
 class Choice:
     """Which lasting nodes of a graph are worth keeping: of those that depend on none of the sources that change."""
 
-    def __init__(self, graph: Graph, changing: frozenset[Node]) -> None:
+    def __init__(self, graph: Graph, changing: frozenset[Node], costs: Costs = CPU) -> None:
         self.graph = graph
+        self.costs = costs
         self.efforts = self._lasting(changing)
 
     def _lasting(self, changing: frozenset[Node]) -> dict[Node, _Effort]:
@@ -120,7 +121,8 @@ class Choice:
             return False
         effort, type_ = self.efforts[node], node.tensor_type
         growth = type_.nbytes - effort.nbytes
-        return effort.cost * type_.size >= WORTH and growth <= (GROWTH if effort.cost >= DEAR else 0)
+        limit = self.costs.cache if effort.cost >= self.costs.dear else 0
+        return effort.cost * type_.size >= WORTH and growth <= limit
 
 
 def _is_heavy(node: Node) -> bool:

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from graphc.backends.backend import Backend, Level
+from graphc.compile import costs_of
 from graphc.ir import Graph
 from graphc.passes.schedule import schedule
 from graphc.settings import Settings
@@ -78,5 +79,5 @@ def run_on(
     if backend == "kernels":
         return run_schedule(schedule(graph), arrays, variables)
     chosen = find(backend)
-    lowered = graph if chosen.level is Level.GRAPH else schedule(graph)
+    lowered = graph if chosen.level is Level.GRAPH else schedule(graph, costs_of(backend))
     return chosen.build(lowered, Settings()).bind(variables)(arrays)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphc.backends.backend import Backend
+from graphc.costs import CPU, Costs
 from graphc.ir import Graph, everywhere, map_graphs
 from graphc.passes.loops import without_checkpoints
 from graphc.passes.pipeline import optimize
@@ -89,7 +90,12 @@ def on(backend: Backend, settings: Settings) -> Run:
 
 
 def check_on(
-    execute: Run, seed: int, summary: Summary, plain: bool = True, make: Callable[[int], Case] = random_case
+    execute: Run,
+    seed: int,
+    summary: Summary,
+    plain: bool = True,
+    make: Callable[[int], Case] = random_case,
+    costs: Costs = CPU,
 ) -> None:
     """A seed's graphs on a backend against the reference; `plain`: also as they are, not optimized."""
     for case in cases(seed, make):
@@ -101,12 +107,12 @@ def check_on(
             expected.compare(run(optimized, case.inputs, case.variables))
         as_it_is = map_graphs(graph, without_checkpoints)
         for lowered in (optimized, as_it_is) if plain else (optimized,):
-            summary.coverage += _compare(execute, lowered, case, expected)
+            summary.coverage += _compare(execute, lowered, case, expected, costs)
 
 
-def _compare(execute: Run, graph: Graph, case: Case, expected: Expected) -> Coverage:
+def _compare(execute: Run, graph: Graph, case: Case, expected: Expected, costs: Costs) -> Coverage:
     with stage("schedule", graph):
-        planned = schedule(graph)
+        planned = schedule(graph, costs)
     try:
         return expected.compare(visible(execute, planned, graph, case))
     except Exception:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from graphc.costs import GPU
 from graphc.op import Kind
 from graphc.ops.rules import no_gradient
 from graphc.settings import Settings
@@ -69,7 +70,7 @@ def test_triton_computes_what_the_reference_does(report):
         run = on(backend, Settings())
         report(
             "triton",
-            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, plain=False)),
+            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, plain=False, costs=GPU)),
         )
 
 

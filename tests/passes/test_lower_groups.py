@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from graphc import ops
+from graphc.costs import CPU, Costs
+from graphc.dataclass import replace
 from graphc.ir import Node
 from graphc.passes import lower_groups
 from graphc.passes.fuse import FusedKernel, fuse
@@ -15,7 +17,7 @@ from tests import graphs
 X, Y = graphs.source((8, 8), name="x"), graphs.source((8, 8), name="y")
 
 
-def fused(monkeypatch: pytest.MonkeyPatch, *outputs: Node) -> tuple[tuple[FusedKernel, ...], int]:
+def fused(monkeypatch: pytest.MonkeyPatch, *outputs: Node, costs: Costs = CPU) -> tuple[tuple[FusedKernel, ...], int]:
     """The kernels of a graph, and how many of them were built."""
     built = 0
 
@@ -27,7 +29,7 @@ def fused(monkeypatch: pytest.MonkeyPatch, *outputs: Node) -> tuple[tuple[FusedK
     original = lower_groups.build_kernel
     monkeypatch.setattr(lower_groups, "build_kernel", count)
     sources = [n for n in graphs.graph([], outputs).nodes if n.op is ops.input]
-    return fuse(graphs.graph(sources, outputs)), built
+    return fuse(graphs.graph(sources, outputs), costs), built
 
 
 def test_equal_layers_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +78,6 @@ def test_what_alike_groups_have_met_is_not_tried_again(monkeypatch: pytest.Monke
     ids=["attrs", "constants", "what is read", "dtypes", "positions"],
 )
 def test_what_differs_has_its_own(monkeypatch: pytest.MonkeyPatch, one: object, other: object) -> None:
-    monkeypatch.setattr("graphc.passes.merge.SMALL", 0)  # they stay apart
-    kernels, built = fused(monkeypatch, one(), other())  # type: ignore[operator]
+    apart = replace(CPU, launch=0, meeting=0)
+    kernels, built = fused(monkeypatch, one(), other(), costs=apart)  # type: ignore[operator]
     assert built == len(kernels) == 2 and kernels[0].kernel != kernels[1].kernel

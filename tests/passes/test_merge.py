@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from graphc.costs import CPU
 from graphc.passes import merge as merging
 from graphc.passes.groups import Group, bits, in_order
 from graphc.passes.kernel_tracer import Domain
@@ -50,7 +51,7 @@ def test_earlier_pairs_go_first() -> None:
         tried.append((numbers(a), numbers(b)))
         return whole(a, b) if len(numbers(a)) + len(numbers(b)) <= 2 else None
 
-    merged = merging.merge(make(4, {}), attempt)
+    merged = merging.merge(make(4, {}), attempt, CPU)
     assert [numbers(g) for g in merged] == [[0, 1], [2, 3]]
     assert tried == [([0], [1]), ([0, 1], [2]), ([0, 1], [3]), ([2], [3]), ([0, 1], [2, 3])]
 
@@ -70,7 +71,7 @@ def test_never_in_a_circle(seed: int, window: int, monkeypatch: pytest.MonkeyPat
         return whole(a, b) if random_.random() < 0.5 else None
 
     groups = make(count, needs)
-    merged = merging.merge(in_order(groups), attempt)
+    merged = merging.merge(in_order(groups), attempt, CPU)
     assert sorted(n for g in merged for n in numbers(g)) == list(range(count))
     assert len(in_order(merged)) == len(merged) < count
 
@@ -96,7 +97,7 @@ def test_trials_grow_with_the_number_of_groups(chained: bool) -> None:
             return whole(a, b) if len(numbers(a)) + len(numbers(b)) <= 8 else None
 
         groups = make(count, {n: [n - 1] for n in range(1, count)} if chained else {})
-        merging.merge(in_order(groups), attempt)
+        merging.merge(in_order(groups), attempt, CPU)
         return found
 
     assert trials(800) <= 2.3 * trials(400)
