@@ -1,0 +1,66 @@
+"""Products of slices with what does not change are one product of all slices, before the loop.
+
+A small product in each iteration reads the whole matrix for a few rows; one product of all rows reads it a few times.
+Graph in, graph out. It takes memory for the results of all iterations.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphc import ops
+from graphc.ir import Graph, Node, make_node, with_inputs
+from graphc.ops.bodies import LoopInputs, substitute
+
+FEW = 256  # rows, from which on a product is as fast by itself
+MOST = 1 << 26  # bytes of results
+
+
+def batch(graph: Graph) -> Graph:
+    """Move products out of the bodies of scans.
+
+    %0 = scan(%w, %h, %xs) {body = (w, h, x) → tanh(h + dot(x, w))}   →  %0 = dot(%xs, %w)
+                                                                         %1 = scan(%h, %0) {body = (h, y) → tanh(h + y)}
+    """
+    if not any(node.op is ops.scan for node in graph.nodes):
+        return graph
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        return _batched(node, inputs) if node.op is ops.scan else with_inputs(node, inputs)
+
+    return graph.rebuild(make)
+
+
+def _batched(node: Node, inputs: tuple[Node, ...]) -> Node:
+    attrs = node.attrs
+    body: Graph = attrs["body"]
+    inner: LoopInputs[Node] = LoopInputs.of(body.inputs, attrs["consts"], attrs["carries"])
+    outer = LoopInputs.of(inputs, attrs["consts"], attrs["carries"], attrs["counted"])
+    known = dict(zip((*inner.consts, *inner.slices), (*outer.consts, *outer.slices), strict=True))
+    found = [n for n in body.nodes if _is_small_product(n, inner, attrs["length"])]
+    if not found or outer.steps:
+        return with_inputs(node, inputs)
+    rows = [ops.input(type=n.tensor_type, name=f"product{i}") for i, n in enumerate(found)]
+    outputs = substitute(body.outputs, dict(zip(found, rows, strict=True)))
+    products = [_of_all(n, known) for n in found]
+    changed = {**attrs, "body": Graph((*body.inputs, *rows), (), (), outputs)}
+    return make_node(node.op, [*inputs, *products], changed, node.loc)
+
+
+def _is_small_product(node: Node, inner: LoopInputs[Node], length: int) -> bool:
+    """Whether it is a product of few rows, the free axes of a slice, with a const."""
+    if node.op is not ops.dot_general or node.inputs[0] not in inner.slices or node.inputs[1] not in inner.consts:
+        return False
+    contract, shared = node.attrs["contract"][0], node.attrs["batch"][0]
+    x = node.inputs[0]
+    rows = math.prod(n for axis, n in enumerate(x.shape) if axis not in contract)
+    return not shared and length > 1 and rows < FEW and node.tensor_type.nbytes * length <= MOST
+
+
+def _of_all(node: Node, known: dict[Node, Node]) -> Node:
+    """The product of all slices: their first axis is the first of the result."""
+    attrs: dict[str, Any] = dict(node.attrs)
+    left, right = attrs["contract"]
+    attrs["contract"] = tuple(axis + 1 for axis in left), right
+    return make_node(node.op, [known[i] for i in node.inputs], attrs, node.loc)
