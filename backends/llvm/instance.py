@@ -118,7 +118,7 @@ class Instance:
         still.
 
         The steps run in their order, each several times over, so that it finds its operands as it does in a call. What
-        a call on the team takes that has nothing to do is not counted.
+        a call takes that has nothing to do is not counted.
         """
         tables = [_Running(step, self._code, self._table) for step in (Table(), *steps)]
         runs = [partial(self._team.run, table.address) for table in tables]
