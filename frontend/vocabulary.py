@@ -17,7 +17,7 @@ _NO_RECURRENCE = "write one step with nn.Linear, and gx.scan(step, h, xs) takes 
 _ATTENTION = "write it out: nn.softmax(q @ gx.matrix_transpose(k) * scale) @ v, with nn.Linear before and after"
 _NO_BATCH_NORM = "this version has no batch norm; nn.LayerNorm normalizes each row"
 _NO_SORT = "this version does not sort or count; gx.argmax and gx.max find the largest, NumPy does the rest outside"
-_NO_CUMULATIVE = "this version has no cumulative functions; x @ gx.triu(gx.ones((n, n))) is a cumulative sum of rows"
+_CUMULATIVE_SUM, _CUMULATIVE_PROD = "gx.cumulative_sum(x, axis=0)", "gx.cumulative_prod(x, axis=0)"
 _LOOPS = "gx.scan and gx.fori_loop repeat, gx.while_loop repeats while a condition holds, gx.cond and gx.switch choose"
 _MAP = "array functions broadcast; _, ys = gx.scan(lambda c, x: (c, f(x)), None, xs) applies f slice by slice"
 _NO_DECOMPOSITION = "this version has no decompositions; NumPy has them, outside of compiled functions"
@@ -82,7 +82,9 @@ WORDS: dict[Place, dict[str, str]] = {
         "norm": "gx.linalg.vector_norm(x)", "sort": _NO_SORT, "argsort": _NO_SORT, "topk": _NO_SORT,
         "unique": "gx.unique_values(x), outside of compiled functions", "bincount": _NO_SORT,
         "searchsorted": _NO_SORT, "median": _NO_SORT,
-        "cumsum": _NO_CUMULATIVE, "cumprod": _NO_CUMULATIVE, "cumulative_sum": _NO_CUMULATIVE,
+        "cumsum": _CUMULATIVE_SUM, "cumprod": _CUMULATIVE_PROD, "cummax": "gx.cumulative_max(x, axis=0)",
+        "cummin": "gx.cumulative_min(x, axis=0)", "cumlogsumexp": "gx.logcumsumexp(x, axis=0)",
+        "cumulative_logsumexp": "gx.logcumsumexp(x, axis=0)",
         "config": "settings are GRAPHC_... environment variables, and gx.using(backend=..., threads=...)",
         "Module": "nn.Module", "Parameter": "gx.Variable(x)", "Sequential": "nn.Sequential",
         "conv2d": _NO_CONVOLUTION, "conv": _NO_CONVOLUTION,
@@ -174,7 +176,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "scatter_": IMMUTABLE, "index_add_": IMMUTABLE, "fill": IMMUTABLE, "itemset": IMMUTABLE,
         "at": "gx.where(mask, v, x); tensors are immutable", "masked_fill": "gx.where(mask, value, x)",
         "clamp": "gx.clip(x, low, high)", "sort": _NO_SORT, "argsort": _NO_SORT, "topk": _NO_SORT,
-        "cumsum": _NO_CUMULATIVE, "cumprod": _NO_CUMULATIVE,
+        "cumsum": _CUMULATIVE_SUM, "cumprod": _CUMULATIVE_PROD,
         "nonzero": "gx.nonzero(x), outside of compiled functions",
         "block_until_ready": "a result is ready when the call returns", "assign": "only a gx.Variable is assigned to",
         "value": "x is a value already; a gx.Variable has one",

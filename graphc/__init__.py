@@ -56,6 +56,13 @@ from .ir import Graph
 from .frontend.tensor import Tensor
 from .frontend.variable import Variable
 from .frontend.context import using
+from .frontend.cumulative import (
+    cumulative_max,
+    cumulative_min,
+    cumulative_prod,
+    cumulative_sum,
+    logcumsumexp,
+)
 from .frontend.devices import API_VERSIONS as _API_VERSIONS, namespace_info as __array_namespace_info__
 from .frontend.spec import Spec, spec
 from .frontend.trace import trace

@@ -4,7 +4,7 @@ A kernel holds no loops, no nodes and no closures: it is data that can be printe
 Which passes over a row are needed follows from `level`; what is loop-invariant follows from `axes`.
 
     Kernel  axes (parallel, row, contracted), slots, values, stores
-    Value   Load | Const | Inside | Position | Apply | Reduce | Dot
+    Value   Load | Const | Inside | Position | Apply | Reduce | Scan | Dot
     Store   slot[index] = value, or += summed over parallel axes
 """
 
@@ -102,6 +102,26 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """At each point of its axes, in row-major order, what all points up to it combine to, finished to one value.
+
+    `combine` maps (state, state) to state and is associative, but need not be commutative; `init` is its neutral
+    element. A backend may reassociate, and split the row into blocks, but keeps the order. The axes are the kernel's
+    row axes, all of them, in their order; the value varies over them. What uses it may do so in the same pass.
+    """
+
+    combine: Recipe
+    init: tuple[Const, ...]
+    finish: Recipe
+    inputs: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.finish.dtype
+
+
+@dataclass(frozen=True, slots=True)
 class Dot:
     """The sum over the contracted axes of a · b, accumulated in `dtype`."""
 
@@ -110,7 +130,7 @@ class Dot:
     dtype: DType
 
 
-Value: TypeAlias = Load | Const | Inside | Position | Apply | Reduce | Dot
+Value: TypeAlias = Load | Const | Inside | Position | Apply | Reduce | Scan | Dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +249,7 @@ class Kernel:
             return KernelKind.INDEXED
         if any(isinstance(v, Dot) for v in self.values):
             return KernelKind.CONTRACTION
-        if any(isinstance(v, Reduce) for v in self.values) or any(s.accumulate for s in self.stores):
+        if any(isinstance(v, Reduce | Scan) for v in self.values) or any(s.accumulate for s in self.stores):
             return KernelKind.REDUCTION
         return KernelKind.LOOP
 
@@ -241,6 +261,8 @@ class Kernel:
             found = frozenset().union(*(i.axes for i in indices(value)), *(result[i] for i in inputs(value)))
             if isinstance(value, Reduce | Dot):
                 found -= set(value.axes)
+            elif isinstance(value, Scan):
+                found |= set(value.axes)
             result.append(found)
         return tuple(result)
 
@@ -254,6 +276,11 @@ class Kernel:
         return tuple(result)
 
     @_Fact
+    def in_order(self) -> bool:
+        """Whether it goes along its row in order, since a value is what all points up to a place come to."""
+        return any(isinstance(v, Scan) for v in self.values)
+
+    @_Fact
     def dtypes(self) -> tuple[DType, ...]:
         return tuple(v.dtype for v in self.values)
 
@@ -262,7 +289,7 @@ class Kernel:
         """SHA-256 over all that the kernel means: its text with recipes spelled out, without names of slots."""
         recipes = [r for v in self.values for r in _recipes(v)]
         constants = [v.bits for v in self.values if isinstance(v, Const)]
-        constants += [c.bits for v in self.values if isinstance(v, Reduce) for c in v.init]
+        constants += [c.bits for v in self.values if isinstance(v, Reduce | Scan) for c in v.init]
         parts = [print_kernel(self, named=False), *map(str, dict.fromkeys(recipes)), str(constants)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -312,7 +339,7 @@ class Call(ABC):
 
 def inputs(value: Value) -> tuple[int, ...]:
     """The values it computes with."""
-    return value.inputs if isinstance(value, Apply | Reduce | Dot) else ()
+    return value.inputs if isinstance(value, Apply | Reduce | Scan | Dot) else ()
 
 
 def indices(value: Value) -> tuple[Index, ...]:
@@ -340,7 +367,7 @@ def _recipes(value: Value) -> tuple[Recipe, ...]:
     match value:
         case Apply(recipe=recipe):
             return (recipe,)
-        case Reduce(combine=combine, finish=finish):
+        case Reduce(combine=combine, finish=finish) | Scan(combine=combine, finish=finish):
             return combine, finish
     return ()
 
@@ -365,6 +392,8 @@ def print_value(value: Value, kernel: Kernel) -> str:
             return f"{recipe.name}({names(value.inputs)})"
         case Reduce():
             return f"{value.finish.name}({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
+        case Scan():
+            return f"{value.finish.name}({names(value.inputs)}) along {', '.join(a.name for a in value.axes)}"
         case Dot():
             return f"dot({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
 

@@ -29,6 +29,7 @@ class Kind(Enum):
     POSITION = "position"          # `position`: an element is a function of its own index (iota)
     ELEMENTWISE = "elementwise"    # `scalar`, on elements at the same index
     REDUCTION = "reduction"        # `monoid`, over the attr `axes`
+    CUMULATIVE = "cumulative"      # `running`, along the attr `axis`, which stays
     VIEW = "view"                  # `pull`: each output element is an element of an input, or a fill value
     INDEXED = "indexed"            # `pull` that reads an index tensor (gather), or `push` (scatter)
     CONTRACTION = "contraction"    # `contraction`: sums of products
@@ -45,6 +46,21 @@ class Monoid:
     `combine(s, a, b)` joins two states: associative and commutative, since every backend reassociates;
     `init(dtype)` is the neutral state as Python numbers, for elements of that dtype;
     `finish(s, state)` gives the result. Lifted states keep their dtypes through `combine`.
+    """
+
+    init: Callable[[DType], tuple[Number, ...]]
+    lift: ScalarFunction
+    combine: ScalarFunction
+    finish: ScalarFunction
+
+
+@dataclass(frozen=True)
+class Running:
+    """What the elements up to each place come to, as states that are tuples of scalars.
+
+    `lift(s, *elements)` makes a state of one element of each input; `combine(s, a, b)` joins the states of places with
+    those of the places behind them: associative, since backends cut rows into blocks, but in order. `init(dtype)` is
+    the state of no places, neutral, as Python numbers; `finish(s, state)` gives the result.
     """
 
     init: Callable[[DType], tuple[Number, ...]]
@@ -89,11 +105,12 @@ class Op:
     vjp         (g, y, *inputs, **attrs) → one node or None for each input, in terms of other ops; for an op with
                 several results `g` is a tuple of nodes or None. None as a result means that no gradient flows.
                 An op with bodies also gets `wanted`, which says for each input whether its gradient is asked for.
-                Rules of elementwise ops, reductions, views and indexed ops get 16-bit floats as float32.
+                Rules of elementwise and cumulative ops, reductions, views and indexed ops get 16-bit floats as float32.
                 An op without a rule can't be differentiated, and says so.
     position    POSITION: (index, **attrs) → the `Index` whose value, converted to the node's dtype, is the element.
     scalar      ELEMENTWISE: (s, *scalars, **attrs) → scalar, on the recording `Builder`.
     monoid      REDUCTION.
+    running     CUMULATIVE.
     pull        VIEW: (index, *types, **attrs) → pieces; the first whose bounds hold counts, else the last, whose bounds
                 only guard against reading outside;
                 INDEXED: (index, read, *types, **attrs) → pieces.
@@ -111,6 +128,7 @@ class Op:
     position: Callable[..., Index] | None = None
     scalar: ScalarFunction | None = None
     monoid: Monoid | None = None
+    running: Running | None = None
     pull: Callable[..., tuple[Piece, ...]] | None = None
     push: Callable[..., tuple[Index, ...]] | None = None
     contraction: Contraction | None = None
@@ -121,6 +139,7 @@ class Op:
             Kind.POSITION: self.position,
             Kind.ELEMENTWISE: self.scalar,
             Kind.REDUCTION: self.monoid,
+            Kind.CUMULATIVE: self.running,
             Kind.VIEW: self.pull,
             Kind.INDEXED: self.pull or self.push,
             Kind.CONTRACTION: self.contraction,

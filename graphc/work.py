@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .index import axes_size
-from .kernel import Apply, Dot, Kernel, Reduce, Slot
+from .kernel import Apply, Dot, Kernel, Reduce, Scan, Slot
 
 
 def flops(kernel: Kernel) -> int:
@@ -19,6 +19,8 @@ def flops(kernel: Kernel) -> int:
                 total += recipe.cost * points
             case Reduce(combine=combine, axes=axes):
                 total += max(combine.cost, 1) * points * axes_size(axes)
+            case Scan(combine=combine):
+                total += max(combine.cost, 1) * points
             case Dot(axes=axes):
                 total += 2 * points * axes_size(axes)
     return total

@@ -23,6 +23,7 @@ from graphc.kernel import (
     Load,
     Position,
     Reduce,
+    Scan,
     Slot,
     Store,
     Value,
@@ -73,6 +74,8 @@ def store_of(tracer: KernelTracer, node: Node) -> PlannedStore:
     if node.op.kind is Kind.REDUCTION:
         over, _ = tracer.reduced_axes(node)
         if over and over != tracer.row_axes:
+            if any(isinstance(v, Scan) for v in tracer.values):
+                raise Cut(f"{describe(node)} is not summed over the row that a cumulative value goes along")
             summed = _ordered(over - tracer.row_axes, tracer.axes)
             return PlannedStore(node, position, accumulated_value(tracer, node, over), summed)
     return PlannedStore(node, position, tracer.value(node, at), ())
@@ -146,7 +149,7 @@ def finish_kernel(
         nodes.append(node)
     row = tracer.row
     parallel = tracer.parallel
-    if not any(isinstance(v, Reduce) for v in values):   # nothing is left that reduces: the row is like other axes
+    if not any(isinstance(v, Reduce | Scan) for v in values):   # nothing needs a row: it is like other axes
         used = set().union(*(s.index.axes for s in finished))
         parallel, row = (*parallel, *(a for a in row if a in used)), ()
     described = tuple(Slot(n.dtype, n.tensor_type.size, slot_name(n)) for n in nodes)
@@ -172,7 +175,7 @@ def _renumber(value: Value, numbers: Mapping[int, int], slots: Mapping[int, int]
             return Inside(tuple(replace(b, index=b.index.renumber(numbers)) for b in value.bounds))
         case Position():
             return Position(value.index.renumber(numbers))
-        case Apply() | Reduce():
+        case Apply() | Reduce() | Scan():
             return replace(value, inputs=tuple(numbers[i] for i in value.inputs))
         case Dot():
             return replace(value, inputs=(numbers[value.inputs[0]], numbers[value.inputs[1]]))
@@ -187,7 +190,8 @@ def canonical(kernel: Kernel) -> Kernel:
     table: dict[Axis, Index] = {}
     all_indices = [i for v in kernel.values for i in indices(v)] + [s.index for s in kernel.stores]
     for group in (parallel, row, contracted):
-        _merge(group, all_indices, [set(s.accumulate) for s in kernel.stores], table)
+        in_order = kernel.in_order and group is row
+        _merge(group, all_indices, [set(s.accumulate) for s in kernel.stores], table, in_order)
     names: dict[Axis, Axis] = {}
     for letter, group in (("i", parallel), ("r", row), ("k", contracted)):
         for n, axis in enumerate(group):
@@ -196,15 +200,18 @@ def canonical(kernel: Kernel) -> Kernel:
 
 
 def _merge(
-    group: list[Axis], all_indices: list[Index], summed: list[set[Axis]], table: dict[Axis, Index]
+    group: list[Axis], all_indices: list[Index], summed: list[set[Axis]], table: dict[Axis, Index], in_order: bool
 ) -> None:
     """Merge pairs (outer, inner) of a group that every index walks as one: coefficient(outer) = coefficient(inner)
-    · size(inner) everywhere. `table` collects what a merged axis is to be replaced by; `all_indices` follows."""
+    · size(inner) everywhere; `in_order`: only where inner follows outer. `table` collects what a merged axis is to be
+    replaced by; `all_indices` follows."""
     merged = True
     while merged:
         merged = False
         for outer in group:
             for inner in group:
+                if in_order and group.index(inner) != group.index(outer) + 1:
+                    continue
                 if outer is inner or not _walks_as_one(outer, inner, all_indices, summed):
                     continue
                 whole = Axis(f"{outer.name}{inner.name}", outer.size * inner.size)
@@ -266,7 +273,7 @@ def _rename(
                 value = Inside(move_bounds(value.bounds))
             case Position():
                 value = Position(move(value.index))
-            case Reduce():
+            case Reduce() | Scan():
                 value = replace(value, axes=row)
             case Dot():
                 value = replace(value, axes=contracted)

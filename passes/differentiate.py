@@ -122,7 +122,7 @@ def _narrow(node: Node, g: Node | tuple[Node | None, ...] | None) -> Node | None
 
 # Ops whose rules are as right for wider numbers. What flows through them is rounded where it arrives, not on the way;
 # products take it rounded, since they are what 16 bits are for.
-_ANY_WIDTH = frozenset((Kind.ELEMENTWISE, Kind.REDUCTION, Kind.VIEW, Kind.INDEXED))
+_ANY_WIDTH = frozenset((Kind.ELEMENTWISE, Kind.REDUCTION, Kind.CUMULATIVE, Kind.VIEW, Kind.INDEXED))
 
 
 def _pass_on(

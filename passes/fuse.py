@@ -205,6 +205,8 @@ class _Fusion:
         try:
             if node.op.kind is Kind.REDUCTION:
                 grown = self._with_reduction(group, node, tracer)
+            elif node.op.kind is Kind.CUMULATIVE:
+                grown = self._with_cumulation(group, node, tracer)
             else:
                 grown = tracer
                 tracer.value(node, tracer.home(node))
@@ -241,6 +243,22 @@ class _Fusion:
                 if not summed_at_the_end:
                     raise
         store_of(tracer, node)  # raises Cut where it is no sum, or its axes cross the row's
+        return tracer
+
+    def _with_cumulation(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
+        """Give the group the axes that a cumulative node goes along as its row, unless they are."""
+        if group.contracts:
+            raise Cut(f"{describe(node)} goes along a contraction's result")
+        while split := find_split(tracer, tracer.home(node)):
+            tracer = _traced_again(tracer, tracer.domain.split(*split), group.members)
+            tracer.step()
+        along = tracer.cumulated_axes(node)
+        if along and along != tracer.row_axes:
+            if tracer.row_axes:
+                raise Cut(f"{describe(node)} goes along other axes than the kernel's row")
+            tracer = self._with_row(group, node, along, tracer)
+        for member in (*group.members, node):
+            store_of(tracer, member)  # raises Cut where a sum is not over the row
         return tracer
 
     def _is_spread_again(self, node: Node) -> bool:
@@ -310,7 +328,8 @@ class _Fusion:
 
     def _joined_anew(self, wide: Group, other: Group) -> Group:
         """All members in a new group of the wide one's dimensions."""
-        if wide.contracts and (reduced := next((n for n in other.members if n.op.kind is Kind.REDUCTION), None)):
+        kinds = (Kind.REDUCTION, Kind.CUMULATIVE)
+        if wide.contracts and (reduced := next((n for n in other.members if n.op.kind in kinds), None)):
             raise _reduces_a_contraction(reduced)
         group = self._group(Domain.over(wide.domain.dims, wide.domain.contracted), wide.number)
         for node in sorted((*wide.members, *other.members), key=self._place):
@@ -392,9 +411,9 @@ def _width(group: Group) -> tuple[bool, int]:
 
 def _can_go_first(group: Group, a: Group, b: Group) -> bool:
     """Whether all of one of two groups may be traced before the other, as it is already: it reads nothing of it, and
-    no reduction comes that may want other axes as its row."""
+    nothing comes that may want other axes as its row."""
     other = b if group is a else a
-    reduces = any(n.op.kind is Kind.REDUCTION for n in other.members)
+    reduces = any(n.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE) for n in other.members)
     return not reduces and not other.contracts and not group.loads().intersection(other.members)
 
 

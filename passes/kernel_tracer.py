@@ -17,7 +17,7 @@ from graphc.costs import Costs
 from graphc.dataclass import dataclass
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
-from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Value, indices, inputs
+from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Scan, Value, indices, inputs
 from graphc.op import Kind, Op, Piece
 from graphc.scalar import Builder, Recipe, Scalar, Step, record, to_bits
 from graphc.types import DType, bool_, int64
@@ -139,13 +139,16 @@ class KernelTracer:
 
     def _find_home(self, node: Node) -> Indices:
         shape = node.shape
-        if node.op.kind is Kind.ELEMENTWISE:
+        if node.op.kind in (Kind.ELEMENTWISE, Kind.CUMULATIVE):
             for i in node.inputs:
                 if self._is_inside(i):
                     return self.home(i)
         elif node.op.kind is Kind.REDUCTION and node in self.members:
             x = self.home(node.inputs[0])
             return tuple(index for d, index in enumerate(x) if d not in node.attrs["axes"])
+        elif node.op is ops.flip and self._goes_in_order(node.inputs[0]):
+            x, axes = self.home(node.inputs[0]), node.attrs["axes"]
+            return tuple(index * -1 + (shape[d] - 1) if d in axes else index for d, index in enumerate(x))
         elif node.op in (ops.permute, ops.reshape) and self._is_inside(node.inputs[0]):
             x, source = self.home(node.inputs[0]), node.inputs[0].shape
             if node.op is ops.permute:
@@ -161,9 +164,13 @@ class KernelTracer:
 
     def _is_inside(self, node: Node) -> bool:
         """Whether the node is a member, or a rearrangement of one, with a home of its own."""
-        while node.op in (ops.permute, ops.reshape) and node not in self.homes:
+        while node.op in (ops.permute, ops.reshape, ops.flip) and node not in self.homes:
             node = node.inputs[0]
         return node in self.homes and node in self.members
+
+    def _goes_in_order(self, node: Node) -> bool:
+        """Whether the node is inside, and cumulative values fix where: then what reads it reversed has a home there."""
+        return self._is_inside(node) and any(n.op.kind is Kind.CUMULATIVE for n in self.homes)
 
     # Values
 
@@ -215,6 +222,8 @@ class KernelTracer:
                 return self._pieces(node, pieces, bounds)
             case Kind.REDUCTION:
                 return self._reduction(node, index, bounds)
+            case Kind.CUMULATIVE:
+                return self._cumulation(node, index, bounds)
             case Kind.CONTRACTION:
                 return self._contraction(node, index, bounds)
         raise Cut(f"{describe(node)} has a kernel of its own")
@@ -234,6 +243,8 @@ class KernelTracer:
                 axes -= set(value.axes)
                 level += 1
                 passes = max(passes, level + 1)
+            elif isinstance(value, Scan):
+                axes |= set(value.axes)
             effort = Effort(count + 1, applied, cost, passes)
             if self.limits is not None:
                 effort.check(self.limits)
@@ -350,6 +361,39 @@ class KernelTracer:
         if not over_row:
             return self.apply(parts.finish, *lifted)
         return self.add(Reduce(parts.combine, parts.init, parts.finish, tuple(lifted), self.row))
+
+    def _cumulation(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
+        """The value of a cumulative op along the row; or along nothing but axes of size 1, which just passes on."""
+        if bounds:
+            raise Cut(f"{describe(node)} is used inside a pad or concat")
+        if index != self.home(node):
+            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+        along = self.cumulated_axes(node)
+        if along and along == self.row_axes and not self.goes_along_row(node):
+            raise Cut(f"{describe(node)} goes along the kernel's row in another order")
+        if along and along != self.row_axes:
+            raise Cut(f"{describe(node)} goes along other axes than the kernel's row")
+        parts = running_recipes(node.op, len(node.inputs), node.dtype.computes_as)
+        numbers = [self.converted(self.value(i, index), i.dtype.computes_as) for i in node.inputs]
+        lifted = tuple(self.apply(lift, *numbers) for lift in parts.lift)
+        if not along:
+            return self.apply(parts.finish, *lifted)
+        return self.add(Scan(parts.combine, parts.init, parts.finish, lifted, self.row))
+
+    def cumulated_axes(self, node: Node) -> set[Axis]:
+        """The kernel axes that a cumulative node goes along, without those of size 1."""
+        at, along = self.home(node), node.attrs["axis"]
+        if any(True for index in at for _ in index.divisions()):
+            raise Cut(f"{describe(node)} goes across a reshape")
+        rest = set().union(*(i.axes for d, i in enumerate(at) if d != along)) if len(at) > 1 else set()
+        if rest & at[along].axes:
+            raise Cut(f"{describe(node)} goes across a reshape")
+        return set(at[along].axes)
+
+    def goes_along_row(self, node: Node) -> bool:
+        """Whether the places of a cumulative node are those of the row, in its order."""
+        place = flatten([Index.of(a) for a in self.row], [a.size for a in self.row])
+        return self.home(node)[node.attrs["axis"]] == place
 
     def reduced_axes(self, node: Node) -> tuple[set[Axis], set[Axis]]:
         """The kernel axes that a reduction node runs over, and those it keeps. Axes of size 1 are in neither."""
@@ -477,6 +521,35 @@ def reduction_recipes(op: Op, dtype: DType) -> ReductionRecipes:
     builder = Builder(dtypes)
     finish = builder.finish(op.name, [monoid.finish(builder, builder.params)])
     return ReductionRecipes(init, lift, combine, finish)
+
+
+@dataclass(frozen=True)
+class RunningRecipes:
+    """How a cumulative op runs, as recipes for elements of one dtype; `lift` has one for each part of the state."""
+
+    init: tuple[Const, ...]
+    lift: tuple[Recipe, ...]
+    combine: Recipe
+    finish: Recipe
+
+
+@lru_cache(maxsize=1024)
+def running_recipes(op: Op, count: int, dtype: DType) -> RunningRecipes:
+    """Record the `running` of a cumulative op of so many inputs for elements of `dtype`."""
+    running = op.running
+    assert running is not None
+    builder = Builder((dtype,) * count)
+    state = _as_tuple(running.lift(builder, *builder.params))
+    dtypes = tuple(x.dtype for x in state)
+    lift = tuple(builder.finish(f"{op.name}.lift", [x]) for x in state)
+    init = tuple(Const(to_bits(v, d), d) for v, d in zip(running.init(dtype), dtypes, strict=True))
+    builder = Builder(dtypes + dtypes)
+    n = len(dtypes)
+    joined = _as_tuple(running.combine(builder, builder.params[:n], builder.params[n:]))
+    combine = builder.finish(f"{op.name}.combine", joined)
+    builder = Builder(dtypes)
+    finish = builder.finish(op.name, [running.finish(builder, builder.params)])
+    return RunningRecipes(init, lift, combine, finish)
 
 
 def _as_tuple(x: Any) -> tuple[Any, ...]:

@@ -14,7 +14,9 @@ from graphc.op import Kind
 from .kernel_tracer import scalar_recipe
 
 WORTH = 1 << 10  # simple instructions, below which a buffer more is not worth it
-HEAVY = frozenset({Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED, Kind.CALL, Kind.CONTROL, Kind.ITEM})
+HEAVY = frozenset({
+    Kind.REDUCTION, Kind.CUMULATIVE, Kind.CONTRACTION, Kind.INDEXED, Kind.CALL, Kind.CONTROL, Kind.ITEM,
+})  # fmt: skip
 COPIES = frozenset({ops.concat, ops.pad})
 
 

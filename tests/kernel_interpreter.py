@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphc.index import Axis, Bound, Floor, Gathered, Index, Mod
-from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Store
+from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Scan, Store
 from graphc.scalar import Number, Prim, Recipe, Step
 from graphc.types import DType
 
@@ -103,6 +103,8 @@ class _Run:
                 return np.broadcast_to(result, np.broadcast_shapes((1,) * len(self.axes), *(k.shape for k in known)))
             case Reduce():
                 return self.reduce(value)
+            case Scan():
+                return self.scan(value)
             case Dot(inputs=(a, b), axes=axes, dtype=dtype):
                 wide = np.float64 if dtype.is_float else dtype.numpy
                 product = self.values[a].astype(wide) * self.values[b].astype(wide)
@@ -133,6 +135,22 @@ class _Run:
         ]
         final = run_recipe(value.combine, init + [s[0] for s in state]) if len(state[0]) else init
         return run_recipe(value.finish, final)[0].reshape(kept)
+
+    def scan(self, value: Scan) -> np.ndarray:
+        """One point after the other."""
+        assert value.axes == self.kernel.row
+        states = [self.values[i] for i in value.inputs]
+        full = self.with_axes(np.broadcast_shapes(*(s.shape for s in states)), value.axes)
+        over = tuple(self.axes.index(a) for a in value.axes)
+        rows = [np.moveaxis(np.broadcast_to(s, full), over, range(len(over))) for s in states]
+        moved = rows[0].shape
+        lines = [r.reshape(math.prod(moved[: len(over)]), *moved[len(over) :]) for r in rows]
+        state = [np.full(lines[0].shape[1:], as_numpy(c.value, c.dtype)) for c in value.init]
+        result = np.empty(lines[0].shape, value.dtype.numpy)
+        for place in range(len(result)):
+            state = list(run_recipe(value.combine, [*state, *(line[place] for line in lines)]))
+            result[place] = run_recipe(value.finish, state)[0]
+        return np.moveaxis(result.reshape(moved), range(len(over)), over)
 
     def store(self, store: Store) -> None:
         slot, array = self.kernel.slots[store.slot], self.arrays[store.slot]

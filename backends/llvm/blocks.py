@@ -21,8 +21,9 @@ class Fold(ABC):
     """What becomes of states between blocks, wherever they lie."""
 
     @abstractmethod
-    def begin(self, level: int) -> list[str]:
-        """Make the states of a level neutral. Gives what a loop carries of them in registers."""
+    def begin(self, level: int, outer: Sequence[str] = ()) -> list[str]:
+        """Make the states of a level neutral. Gives what a loop carries of them in registers, inside of one that
+        carries `outer`."""
 
     @abstractmethod
     def join(self, level: int, outer: Sequence[str], inner: Sequence[str]) -> list[str]:
@@ -71,7 +72,7 @@ class Blocks:
                 loop.next = body(loop.index, loop.carried)
             else:
                 inside = level + len(lengths) - 1
-                neutral = [(t, x) for (t, _), x in zip(carried, self.fold.begin(inside), strict=True)]
+                neutral = [(t, x) for (t, _), x in zip(carried, self.fold.begin(inside, loop.carried), strict=True)]
                 end = code.add(loop.index, stride)
                 end = end if whole else code.minimum(end, stop)
                 part = loop.index, end, stride

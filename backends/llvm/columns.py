@@ -65,7 +65,8 @@ class Columns(Mode):
         numbers: Sequence[int],
     ) -> None:
         """One pass over the rows; the reductions of the sweep are known in the chunks afterwards."""
-        values, tiles, states = self.values, self.tiles, States(self.values, sweep.reduces, len(parts))
+        values, tiles, ahead = self.values, self.tiles, self.ahead(sweep)
+        states = States(self.values, sweep.reduces, len(parts), self.runs(sweep, len(parts)))
         assert tiles is not None
         carried, terms = states.initial(), values.lanes if self.plan.tile else 1
         around = [a for a in self.kernel.row if a != tiles.axis]
@@ -73,6 +74,7 @@ class Columns(Mode):
 
         def visit(points: list[Chunk], state: list[str], copy: int) -> None:
             for point in points:
+                states.run(state, point, copy)
                 states.combine(state, point, copy, masked=False)
             tiles.store_all(points, sweep.row_stores)
 
@@ -81,7 +83,7 @@ class Columns(Mode):
                 state, block = list(state), Frame(here)
                 frames = tiles.frames(block, start, count)
                 for each in frames:
-                    values.prepare(each, numbers, sweep.row_stores)
+                    values.prepare(each, ahead, sweep.row_stores)
                 for copy, chunk in enumerate(parts):
                     visit(tiles.points(chunk.inside(block), frames, numbers), state, copy)
                 return state
@@ -95,7 +97,7 @@ class Columns(Mode):
                 for points in row:
                     visit(points, result, copy)
         else:
-            result = carrying_loops(values, frame, around, numbers, carried, inner, blocks)
+            result = carrying_loops(values, frame, around, ahead, carried, inner, blocks)
         for copy, chunk in enumerate(parts):
             for number, x in states.finished(states.copy_of(result, copy), values.vectors).items():
                 self._learn(chunk, number, x)
@@ -235,7 +237,7 @@ class _Lines(Fold):
             along(self.mode.values, self.mode.plan, self.frame, self.span, body)
         return []
 
-    def begin(self, level: int) -> list[str]:
+    def begin(self, level: int, outer: Sequence[str] = ()) -> list[str]:
         neutral = [x for _, x in self.states.initial()]
         return self._each(lambda chunk: self.put(chunk, level, neutral))
 

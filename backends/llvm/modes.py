@@ -14,7 +14,8 @@ from graphc.kernel import Kernel
 from .loops import Span
 from .places import Frame
 from .plan import Plan
-from .sweeps import Sweep, needed_in, sweeps_of
+from .running import Runs
+from .sweeps import Sweep, behind_scans, needed_in, sweeps_of
 from .values import Values
 
 
@@ -40,6 +41,17 @@ class Mode(ABC):
     def numbers(self, sweep: Sweep) -> tuple[int, ...]:
         """The values that a sweep needs, those known from earlier ones among them."""
         return needed_in(self.kernel, sweep, self.kept_before(sweep.level))
+
+    def runs(self, sweep: Sweep, copies: int) -> Runs:
+        """The cumulative values that a sweep computes, of so many rows side by side."""
+        kept = self.kept_before(sweep.level)
+        numbers = [n for n in self.numbers(sweep) if n not in kept]
+        return Runs(self.values, numbers, copies, self.plan.axis in self.kernel.row)
+
+    def ahead(self, sweep: Sweep) -> tuple[int, ...]:
+        """Those of its values that may be computed before the row's points are visited in order."""
+        found = behind_scans(self.kernel)
+        return tuple(n for n in self.numbers(sweep) if n not in found)
 
     @abstractmethod
     def emit(self, frame: Frame, span: Span | None) -> None:

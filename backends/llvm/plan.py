@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass
 from graphc.index import Axis, Index, axes_size
-from graphc.kernel import Apply, Kernel, Load, Reduce
+from graphc.kernel import Apply, Kernel, Load, Reduce, Scan
 from graphc.types import DType
 
 from .sweeps import kept_values, ordered_axes, reductions
@@ -126,7 +126,7 @@ class Estimate:
         for value, axes in zip(self.kernel.values, self.kernel.axes, strict=True):
             if isinstance(value, Apply):
                 total += value.recipe.cost * math.prod(a.size for a in axes)
-            elif isinstance(value, Reduce):
+            elif isinstance(value, Reduce | Scan):
                 total += value.combine.cost * self.points
             elif isinstance(value, Load):
                 total += math.prod(a.size for a in axes)
@@ -194,6 +194,10 @@ def axis_cost(kernel: Kernel, axis: Axis, lanes: int, tile: Axis | None) -> floa
                 axis in value.axes
             ):  # combining the lanes: a shuffle and the recipe, halving, and waiting for each
                 total += (value.combine.cost + 2) * (lanes.bit_length() - 1) * 2 * axes_size(axes)
+        elif isinstance(value, Scan):
+            vectors = -(-axis.size // lanes) / axis.size if axis in axes else 1
+            steps = lanes.bit_length() if axis in value.axes else 1   # lanes are combined in so many steps
+            total += (value.combine.cost + 2 * (steps > 1)) * steps * axes_size(axes) * vectors
     for s in kernel.stores:
         if s.accumulate:  # loaded and stored at every point that it sums over, and never as a tile
             total += 2 * axes_size(s.accumulate) * access_cost(s.index, axis, lanes, None)
@@ -212,10 +216,11 @@ def choose_axes(kernel: Kernel, target: Target) -> tuple[Axis | None, Axis | Non
     best: tuple[Axis | None, Axis | None] = None, None
     least = math.inf
     for axis in (*kernel.parallel, *kernel.row):
-        if axis.size == 1 or axis in ordered:
+        if axis.size == 1 or axis in ordered or (kernel.in_order and axis in kernel.row[:-1]):
             continue
         lanes = kernel_lanes(kernel, target, axis)
         across = () if axis in kernel.row else kernel.row or kernel.parallel
+        across = across[-1:] if kernel.in_order else across
         for tile in (None, *(t for t in across if t != axis and t not in ordered and t.size > 2)):
             cost = axis_cost(kernel, axis, lanes, tile)
             if cost < least or (cost == least and tile is None):
@@ -272,7 +277,7 @@ def plan_reduction(kernel: Kernel, target: Target) -> Plan:
     if axis in kernel.row:
         unroll = max(side_by_side(kernel), 4 if axis.size >= 8 * lanes else 1)
         return Plan(axis, lanes, unroll, outer, inner, axis.size, kept=kept_in_rows(kernel), cost_ns=cost)
-    states = max(1, sum(len(v.init) for v in kernel.values if isinstance(v, Reduce)))
+    states = max(1, sum(len(v.init) for v in kernel.values if isinstance(v, Reduce | Scan)))
     unroll = max(1, target.vector_registers // 2 // states)
     if tile is not None:
         unroll = 1
@@ -290,6 +295,7 @@ def is_wide(kernel: Kernel, axis: Axis, step: int) -> bool:
     and only one sweep reduces, so that no line is read twice for it."""
     return (
         bool(kernel.row)
+        and not kernel.in_order
         and axis.size > 2 * step
         and kernel.row[-1].size >= 4 * WIDE_ROWS
         and max(kernel.levels) == 1

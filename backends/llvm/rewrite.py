@@ -18,6 +18,7 @@ from graphc.kernel import (
     Load,
     Position,
     Reduce,
+    Scan,
     Slot,
     Store,
     Value,
@@ -87,7 +88,7 @@ class Rewrite:
                 return Position(self.index(index))
             case Apply(inputs=inputs):
                 return replace(value, inputs=self._inputs(inputs))
-            case Reduce(inputs=inputs):
+            case Reduce(inputs=inputs) | Scan(inputs=inputs):
                 return replace(value, inputs=self._inputs(inputs), axes=self.row)
         return value
 

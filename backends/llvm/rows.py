@@ -51,7 +51,8 @@ class Rows(Mode):
 
     def _pass(self, frame: Frame, sweep: Sweep, numbers: Sequence[int]) -> None:
         """One pass over the row; the reductions of the sweep are known in `frame` afterwards."""
-        values, states = self.values, States(self.values, sweep.reduces, self.plan.unroll)
+        values = self.values
+        states = States(self.values, sweep.reduces, self.plan.unroll, self.runs(sweep, 1))
         carried = states.initial()
         types = [t for t, _ in carried]
         last = [s for s in self.sweeps if s.passes][-1]
@@ -63,6 +64,7 @@ class Rows(Mode):
             for copy, chunk in enumerate(parts):
                 for number in recalled:
                     chunk.known[number] = self._recall(chunk, number)
+                states.run(state, chunk, 0)
                 states.combine(state, chunk, copy)
                 values.store_all(chunk, sweep.row_stores)
                 for number in keeping:
@@ -77,7 +79,7 @@ class Rows(Mode):
         def inner(here: Frame, state: list[str]) -> list[str]:
             return along(values, self.plan, here, None, body, list(zip(types, state, strict=True)), blocks)
 
-        result = carrying_loops(values, frame, self.around, numbers, carried, inner, blocks)
+        result = carrying_loops(values, frame, self.around, self.ahead(sweep), carried, inner, blocks)
         ends = [states.across(g, s) for g, s in zip(states.groups, states.merged(result), strict=True)]
         for number, x in states.finished(ends, values.scalars).items():
             frame.known[number] = x

@@ -41,6 +41,8 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
         return Stages(tuple(empty_sums(kernel)))
     if any(a.size == 0 for a in kernel.row):
         kernel = without_rows(kernel)
+    if kernel.in_order:
+        return Stages((kernel,))
     kernel = with_best_row(kernel)
     if not kernel.stores:
         return Stages(())

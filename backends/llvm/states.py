@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.dataclass import dataclass
-from graphc.kernel import Reduce
+from graphc.kernel import Reduce, Scan
 from graphc.scalar import Recipe
 from graphc.types import DType
 
@@ -18,6 +18,7 @@ from .blocks import Blocks, Fold
 from .memory import Memory, first_lanes
 from .places import Chunk
 from .primitives import Emitter
+from .running import Runs
 from .text import register_type
 from .values import Values
 
@@ -28,17 +29,20 @@ class _Registers(Fold):
 
     states: States
 
-    def begin(self, level: int) -> list[str]:
-        return [first for _, first in self.states.initial()]
+    def begin(self, level: int, outer: Sequence[str] = ()) -> list[str]:
+        return [first for _, first in self.states.neutral()] + self.states.runs.begin(outer[self.states.width :])
 
     def join(self, level: int, outer: Sequence[str], inner: Sequence[str]) -> list[str]:
-        return self.states.joined(outer, inner)
+        width, runs = self.states.width, self.states.runs
+        return self.states.joined(outer, inner) + runs.end(outer[width:], inner[width:])
 
 
 class States:
-    """The states of the reductions `numbers`, each held `copies` times so that combining them hides its latency."""
+    """The states of the reductions `numbers`, each held `copies` times so that combining them hides its latency; and
+    behind them those of cumulative values, `runs`."""
 
-    def __init__(self, values: Values, numbers: Sequence[int], copies: int) -> None:
+    def __init__(self, values: Values, numbers: Sequence[int], copies: int, runs: Runs | None = None) -> None:
+        self.runs = runs or Runs(values, (), 1, False)
         self.values = values
         self.copies = copies
         self.sharing: dict[tuple[Recipe, tuple[int, ...]], list[int]] = {}
@@ -61,7 +65,20 @@ class States:
         return [i for g in self.groups for i in g.inputs]
 
     def initial(self) -> list[tuple[str, str]]:
-        """(type, first operand) of all that is carried: for each group, for each copy, its components."""
+        """(type, first operand) of all that is carried."""
+        return self.neutral() + self.runs.initial()
+
+    @property
+    def width(self) -> int:
+        """How many registers are carried for reductions."""
+        return self.copies * sum(len(g.init) for g in self.groups)
+
+    def run(self, carried: list[str], chunk: Chunk, copy: int) -> None:
+        """Compute the cumulative values at a chunk, the next of its copy's row."""
+        self.runs.take(carried, self.width, chunk, copy)
+
+    def neutral(self) -> list[tuple[str, str]]:
+        """(type, first operand) of the reductions' states: for each group, for each copy, its components."""
         emitter = self.values.vectors
         once = [
             [(emitter.type(c.dtype), emitter.constant(c.bits, c.dtype)) for c in g.init] for g in self.groups
@@ -94,7 +111,8 @@ class States:
 
     def blocks(self, counts: Sequence[int], terms: int = 1, fold: Fold | None = None) -> Blocks | None:
         """For loops of so many iterations, outermost first, that take in `terms` each; None where one block does."""
-        cuts = cut_loops(counts, terms) if any(map(rounds, self.groups)) else ()
+        carried: list[Reduce | Scan] = [*self.groups, *self.runs.scans]
+        cuts = cut_loops(counts, terms) if any(map(rounds, carried)) else ()
         fold = fold or _Registers(self)
         return Blocks(self.values.code, cuts, fold) if any(c.lengths for c in cuts) else None
 

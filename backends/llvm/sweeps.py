@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from graphc.dataclass import dataclass
 from graphc.index import Axis
-from graphc.kernel import Apply, Kernel, Load, Reduce, Store, dependencies
+from graphc.kernel import Apply, Kernel, Load, Reduce, Scan, Store, dependencies
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,15 @@ def sweeps_of(kernel: Kernel) -> tuple[Sweep, ...]:
 def reductions(kernel: Kernel) -> tuple[int, ...]:
     """The numbers of the reductions."""
     return tuple(n for n, v in enumerate(kernel.values) if isinstance(v, Reduce))
+
+
+def behind_scans(kernel: Kernel) -> frozenset[int]:
+    """The cumulative values, and those that are computed from them at the same point of the row."""
+    found: set[int] = set()
+    for number, value in enumerate(kernel.values):
+        if isinstance(value, Scan) or (not isinstance(value, Reduce) and not found.isdisjoint(dependencies(value))):
+            found.add(number)
+    return frozenset(found)
 
 
 def needed(kernel: Kernel, roots: Iterable[int], done: Iterable[int] = ()) -> tuple[int, ...]:
@@ -97,6 +106,8 @@ def kept_values(kernel: Kernel, threshold: int) -> dict[int, int]:
     for number, value in enumerate(kernel.values):
         inside = bool(kernel.axes[number] & row)
         own = value.recipe.cost if isinstance(value, Apply) else int(isinstance(value, Load))
+        if isinstance(value, Scan):
+            own = threshold  # going along the row again costs a step for each doubling of lanes
         cost.append(own + sum(cost[i] for i in dependencies(value)) if inside else 0)
         levels = [s.level for s, u in zip(sweeps, uses, strict=True) if number in u and s.passes]
         if cost[number] >= threshold and len(levels) > 1 and not kernel.dtypes[number].is_bool:

@@ -80,7 +80,9 @@ def can_be_cut(kernel: Kernel) -> bool:
     reduces = [n for n, v in enumerate(kernel.values) if isinstance(v, Reduce)]
     along = any((kernel.axes[s.value] | s.index.axes) & row for s in kernel.stores)
     summing = any(s.accumulate for s in kernel.stores)
-    return bool(reduces) and not along and not summing and all(kernel.levels[n] == 1 for n in reduces)
+    if kernel.in_order or along or summing:
+        return False
+    return bool(reduces) and all(kernel.levels[n] == 1 for n in reduces)
 
 
 def _parts(programs: int, chunks: int) -> int:

@@ -12,7 +12,7 @@ from math import prod
 
 from graphc.errors import CompileError
 from graphc.index import Axis
-from graphc.kernel import Kernel, Reduce, Store
+from graphc.kernel import Kernel, Reduce, Scan, Store
 
 from ..long_sums import cut_loops, rounds
 from .joining import Join
@@ -53,6 +53,8 @@ class _Reduction:
         self.part = Dim("part", (Axis("part", self.plan.parts),))
         self.row = frozenset(kernel.row)
         self.shape = (self.lines.block, self.columns.block)
+        self.carried: dict[int, list[str]] = {}  # the states of cumulative values before a chunk of the row
+        values.scan = self._scan
 
     def lower(self) -> tuple[int, Plan]:
         grid = [self.part, self.points, self.lines] if self.sweeps else [self.columns, self.lines]
@@ -122,6 +124,9 @@ class _Reduction:
                 for number in reduces:
                     self._combine(number, states[number], inner[number])
 
+        needed = self.values.needed([*roots, *(s.value for s in stores)], self.scope)
+        scans = [n for n in needed if isinstance(self.kernel.values[n], Scan)]
+        self.carried = {n: self._initial(n, (self.lines.block, 1)) for n in scans}
         states = {n: self._initial(n) for n in reduces}
         chunks(first, last, states, self._block_lengths(reduces))
         return states
@@ -154,6 +159,37 @@ class _Reduction:
             joins.append(Join(number, value.finish.name, names, value.init, value.combine, value.finish))
         self.partials.join_later(self.part, joins, self.lines.axes, self.scope)
 
+    def _scan(self, number: int, scope: Scope) -> None:
+        """A cumulative value at a chunk of the row: along the chunk, and behind what was carried there."""
+        value, code, unique = self._in_order(number), self.code, self.values.names.unique
+        combine = self.values.recipes.function(value.combine)
+        elements = self._elements(number, scope)
+        inputs = f"({', '.join(elements)})" if len(elements) > 1 else elements[0]
+        names = [unique(value.finish.name) for _ in elements]
+        code.line(f"{', '.join(names)} = tl.associative_scan({inputs}, 1, {combine})")
+        if self.columns.chunks > 1:
+            before = self.carried[number]
+            wide = [f"tl.broadcast_to({b}, {self.shape})" for b in before]
+            code.line(f"{', '.join(names)} = {self.values.recipes.call(value.combine, (*wide, *names))}")
+            last = f"tl.arange(0, {self.columns.block})[None, :] == {self.columns.block - 1}"
+            for state, name, init in zip(before, names, value.init, strict=True):
+                # Of one element and zeros, the sum is that element.
+                text = f"{name}.to(tl.int32)" if init.dtype.is_bool else name
+                total = f"tl.sum(tl.where({last}, {text}, 0), 1, keep_dims=True)"
+                kept = f"{total} != 0" if init.dtype.is_bool else f"{total}.to({triton_dtype(init.dtype)})"
+                code.line(f"{state} = {kept}")
+        self.values.apply_to(number, value.finish, names, scope)
+
+    def _in_order(self, number: int) -> Scan:
+        value = self.kernel.values[number]
+        if not isinstance(value, Scan) or value.axes != self.kernel.row:
+            raise CompileError("a cumulative value goes along all row axes of its kernel", got=str(value))
+        return value
+
+    def _state(self, number: int) -> Reduce | Scan:
+        value = self.kernel.values[number]
+        return self._in_order(number) if isinstance(value, Scan) else self._reduce(number)
+
     def _reduce(self, number: int) -> Reduce:
         value = self.kernel.values[number]
         if not isinstance(value, Reduce) or set(value.axes) != set(self.kernel.row):
@@ -162,7 +198,7 @@ class _Reduction:
 
     def _elements(self, number: int, scope: Scope) -> list[str]:
         """The states of a chunk's elements: blocks of the whole tile, neutral outside the row."""
-        value = self._reduce(number)
+        value = self._state(number)
         guards = scope.guard(value.axes)
         result = []
         for i, init in zip(value.inputs, value.init, strict=True):
@@ -174,14 +210,14 @@ class _Reduction:
             result.append(text)
         return result
 
-    def _initial(self, number: int) -> list[str]:
+    def _initial(self, number: int, shape: tuple[int, ...] | None = None) -> list[str]:
         """Names of a running state, which starts neutral."""
-        value = self._reduce(number)
+        value, shape = self._state(number), shape or self.shape
         names = []
         for init in value.init:
             name = self.values.names.unique(f"{value.finish.name}_state")
             start = literal(init.value, init.dtype).text
-            self.code.line(f"{name} = tl.full({self.shape}, {start}, {triton_dtype(init.dtype)})")
+            self.code.line(f"{name} = tl.full({shape}, {start}, {triton_dtype(init.dtype)})")
             names.append(name)
         return names
 
@@ -211,8 +247,9 @@ class _Reduction:
             self.values.store(store, scope, self._line_axes(store))
 
     def _line_axes(self, store: Store) -> tuple[Axis, ...]:
-        """The lines' axes, for values that depend on a reduction: its result is a block of one element a line."""
-        return self.lines.axes if self.kernel.levels[store.value] else ()
+        """The lines' axes, for values that depend on a reduction or a cumulative value: blocks of all lines."""
+        whole = self.kernel.levels[store.value] or (self.values.spans[store.value] - self.kernel.axes[store.value])
+        return self.lines.axes if whole else ()
 
 
 def summed_axes(kernel: Kernel) -> tuple[Axis, ...]:

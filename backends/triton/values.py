@@ -19,6 +19,7 @@ from graphc.kernel import (
     Load,
     Position,
     Reduce,
+    Scan,
     Store,
     dependencies,
     indices,
@@ -61,12 +62,14 @@ def used_axes(kernel: Kernel) -> frozenset[Axis]:
 
 def spans(kernel: Kernel) -> tuple[frozenset[Axis], ...]:
     """For each value, the axes that its text is a block over: those it varies over, less where a recipe ignores
-    inputs (a reduction's lifted state may be a plain 1)."""
+    inputs (a reduction's lifted state may be a plain 1), more where it is computed from a cumulative value."""
     result: list[frozenset[Axis]] = []
     for number, value in enumerate(kernel.values):
         if isinstance(value, Apply):
             used = _parameters_used(value.recipe)
             result.append(frozenset().union(*(result[value.inputs[p]] for p in used)))
+        elif isinstance(value, Scan):  # it is carried along all lines of a tile
+            result.append(frozenset((*kernel.parallel, *kernel.row)))
         else:
             result.append(kernel.axes[number])
     return tuple(result)
@@ -94,6 +97,7 @@ class Values:
         self.used = used_axes(kernel)
         self.spans = spans(kernel)
         self.reports_status = any(True for i in kernel_indices(kernel) for _ in i.gathered())
+        self.scan: Callable[[int, Scope], None] | None = None  # computes a cumulative value, where rows go in order
         axes = (*kernel.parallel, *kernel.row, *kernel.contracted)
         self.names = Names()
         self.slots = [self.names.unique(f"{slot.name or f's{n}'}_ptr") for n, slot in enumerate(kernel.slots)]
@@ -165,7 +169,9 @@ class Values:
             case Apply(recipe=recipe, inputs=inputs):
                 text = self.recipes.apply(recipe, tuple(self.operand(i, scope) for i in inputs))
                 self.define(number, recipe.name, text, scope)
-            case Reduce() | Dot():
+            case Scan() if self.scan is not None:
+                self.scan(number, scope)
+            case Reduce() | Scan() | Dot():
                 raise CompileError(
                     "the triton backend met a reduction before it was computed", got=str(value)
                 )

@@ -48,6 +48,14 @@ from .bits import (
 from .branches import switch
 from .contraction import dot_general
 from .control import item, stop_gradient
+from .cumulative import (
+    cumulative_max,
+    cumulative_min,
+    cumulative_prod,
+    cumulative_sum,
+    linear_recurrence,
+    logcumsumexp,
+)
 from .error_function import erf, erfc, normal_cdf
 from .indexed import gather, pick, scatter_add
 from .logic import (

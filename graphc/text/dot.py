@@ -50,7 +50,10 @@ def _attributes(node: Node, graph: Graph) -> str:
     return "[" + ", ".join(f"{key}={_quoted(value)}" for key, value in shown.items() if value) + "]"
 
 
-_COLOURS = {Kind.CONTRACTION: "palegreen", Kind.REDUCTION: "thistle", Kind.VIEW: "gray95", Kind.INDEXED: "khaki"}
+_COLOURS = {
+    Kind.CONTRACTION: "palegreen", Kind.REDUCTION: "thistle", Kind.CUMULATIVE: "thistle", Kind.VIEW: "gray95",
+    Kind.INDEXED: "khaki",
+}  # fmt: skip
 
 
 def _scalar(node: Node) -> str | None:

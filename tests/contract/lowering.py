@@ -11,6 +11,7 @@ from graphc.index import Axis, Floor, Index, Mod
 from graphc.ir import Node
 from graphc.kernel import Const
 from graphc.op import Kind, Monoid, Piece
+from graphc.passes.kernel_tracer import running_recipes
 from graphc.scalar import Builder, Scalar, record, to_bits
 from graphc.types import DType, int64
 from tests.kernel_interpreter import convert, run_recipe
@@ -28,6 +29,8 @@ def run_lowering(node: Node, arrays: Sequence[np.ndarray]) -> np.ndarray:
                 result = np.broadcast_to(result, node.shape)
             case Kind.REDUCTION:
                 result = _reduce(node, wide[0])
+            case Kind.CUMULATIVE:
+                result = _cumulate(node, wide)
             case Kind.POSITION:
                 assert node.op.position is not None
                 index, at = _domain(node.shape)
@@ -168,6 +171,21 @@ def _reduce(node: Node, x: np.ndarray) -> np.ndarray:
     assert monoid is not None
     place = np.broadcast_to(np.arange(count).reshape((count,) + (1,) * len(kept)), rows.shape)
     return MonoidRunner(monoid, node.inputs[0].dtype).reduce(rows, place)
+
+
+def _cumulate(node: Node, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Places joined with those 1, 2, 4, … before them; the neutral state joins from the left at last."""
+    assert node.op.running is not None
+    parts = running_recipes(node.op, len(arrays), node.dtype.computes_as)
+    rows = [np.moveaxis(a, node.attrs["axis"], 0) for a in arrays]
+    state = [np.broadcast_to(run_recipe(lift, rows)[0], rows[0].shape) for lift in parts.lift]
+    distance = 1
+    while distance < len(rows[0]):
+        joined = run_recipe(parts.combine, [s[:-distance] for s in state] + [s[distance:] for s in state])
+        state = [np.concatenate([s[:distance], j]) for s, j in zip(state, joined, strict=True)]
+        distance *= 2
+    init = [np.full(rows[0].shape, np.array(c.value).astype(c.dtype.numpy)) for c in parts.init]
+    return np.moveaxis(run_recipe(parts.finish, run_recipe(parts.combine, [*init, *state]))[0], 0, node.attrs["axis"])
 
 
 class MonoidRunner:

@@ -277,6 +277,20 @@ def _iota(op: Op, dtype: DType) -> Iterator[Sample]:
         yield Sample(op, (), {"type": TensorType(dtype, shape), "axis": axis})
 
 
+def _cumulative(op: Op, dtype: DType, count: int = 1) -> Iterator[Sample]:
+    for shape, axis in [
+        ((4, 5), 1), ((4, 5), 0), ((2, 3, 4), 1), ((2, 3, 4), 0), ((7,), 0), ((3, 1), 1), ((1, 3), 0), ((1,), 0),
+        ((3, 67), 1), ((35, 5), 0), ((0, 3), 1), ((3, 0), 1), ((3, 0, 2), 0),
+    ]:  # fmt: skip
+        arrays = [ordinary(dtype, shape, len(shape) + 10 * k) for k in range(count)]
+        if dtype.is_float and op in (ops.cumulative_prod, ops.linear_recurrence):
+            # Products of many stay numbers.
+            arrays[0] = (np.sign(arrays[0]) * np.exp(arrays[0] / 20)).astype(dtype.numpy)
+        yield Sample(op, tuple(arrays), {"axis": axis})
+    if count == 1:
+        yield Sample(op, (_rows_with_edge_cases(dtype),), {"axis": 1})
+
+
 _NOT_EMPTY = partial(_reduction, of_nothing=False)
 
 _UNARY = [
@@ -370,6 +384,12 @@ MAKERS: dict[str, Maker] = {
     "min": _NOT_EMPTY,
     "argmax": _NOT_EMPTY,
     "argmin": _NOT_EMPTY,
+    "cumulative_sum": _cumulative,
+    "cumulative_prod": _cumulative,
+    "cumulative_max": _cumulative,
+    "cumulative_min": _cumulative,
+    "logcumsumexp": _cumulative,
+    "linear_recurrence": partial(_cumulative, count=2),
     "reshape": _reshape,
     "permute": _permute,
     "broadcast": _broadcast,

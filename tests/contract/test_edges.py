@@ -219,13 +219,49 @@ def test_reductions(backend: str, name: str) -> None:
         close(got, np.array(want, np.float32), row, float32, False, f"{name} of {row} on {backend}")
 
 
+# Cumulative functions: a row, and the slope of the sum of all results
+
+CUMULATIVE: dict[str, list[tuple[list[float], list[float]]]] = {
+    "cumulative_prod": [
+        ([], []), ([0], [1]), ([2, 3], [4, 2]), ([2, 0, 5], [1, 12, 0]), ([0, 3, 5], [19, 0, 0]),
+        ([0, 0, 5], [1, 0, 0]),
+        ([1, INF], [INF, 1]), ([MAX, 0, MAX], [1, INF, 0]),
+    ],
+    "cumulative_max": [
+        ([], []), ([7], [1]), ([1, 3, 2], [1, 2, 0]), ([2, 2, 1], [1, 2, 0]), ([3, 2, 1], [3, 0, 0]),
+        ([-INF, -INF, 0], [1, 1, 1]), ([INF, 1, INF], [2, 0, 1]), ([0, -0.0], [1, 1]), ([TINY, 0, -TINY], [3, 0, 0]),
+    ],
+    "cumulative_min": [
+        ([], []), ([7], [1]), ([1, 3, 2], [3, 0, 0]), ([1, 1, 2], [1, 2, 0]), ([INF, INF, -INF], [1, 1, 1]),
+        ([0, -0.0], [1, 1]),
+    ],
+    "logcumsumexp": [
+        ([], []), ([7], [1]), ([2, 2], [1.5, 0.5]), ([-INF, 3], [1, 1]), ([-INF, -INF, 3], [1.5, 0.5, 1]),
+        ([3, -INF], [2, 0]), ([INF, 3, INF], [2.5, 0, 0.5]), ([1, INF], [1, 1]), ([MAX, -MAX], [2, 0]),
+        ([0, -80], [2, 0]), ([MAX, MAX], [1.5, 0.5]),
+        ([-MAX, MAX], [1, 1]),
+    ],
+}  # fmt: skip
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", CUMULATIVE)
+def test_cumulative_functions(backend: str, name: str) -> None:
+    rows = [np.array(row, np.float32) for row, _ in CUMULATIVE[name]]
+    inputs = [ops.input(type=type_of(row), name=f"x{i}") for i, row in enumerate(rows)]
+    slopes = [slope_of(find_op(name)(x, axis=0), [x])[0] for x in inputs]
+    found = run_on(backend, Graph(tuple(inputs), (), (), tuple(slopes)), rows)
+    for (row, want), got in zip(CUMULATIVE[name], found, strict=True):
+        close(got, np.array(want, np.float32), row, float32, True, f"{name} of {row} on {backend}")
+
+
 # Of several numbers, but linear: the slope does not depend on them, so it is right whatever they are
 
 LINEAR = [
     "add", "subtract", "sum", "cast", "reshape", "permute", "broadcast", "slice", "flip", "pad", "concat", "gather",
-    "scatter_add", "pick", "delay",
+    "scatter_add", "pick", "delay", "cumulative_sum",
 ]  # fmt: skip
-ELSEWHERE = {"dot_general", "select"}  # below
+ELSEWHERE = {"dot_general", "select", "linear_recurrence"}  # below
 SOURCES = {"constant", "iota"}
 
 
@@ -259,8 +295,19 @@ def test_products_and_choices(backend: str) -> None:
         np.testing.assert_array_equal(got, want)
 
 
+@BACKENDS
+def test_recurrences(backend: str) -> None:
+    """Of y[k] = a[k] · y[k − 1] + b[k]: the factor of nothing has no slope, and does no harm if it is infinite."""
+    a, b = np.array([INF, 2, 4, 3], np.float32), np.array([0, 0, 5, 1], np.float32)
+    x, y = (ops.input(type=type_of(v), name=n) for v, n in ((a, "a"), (b, "b")))
+    result = ops.linear_recurrence(x, y, axis=0)
+    value, da, db = run_on(backend, Graph((x, y), (), (), (result, *slope_of(result, [x, y]))), [a, b])
+    assert value.tolist() == [0, 0, 5, 16]
+    assert da.tolist() == [0, 0, 0, 5] and db.tolist() == [35, 17, 4, 1]
+
+
 def test_every_op_has_its_edges() -> None:
-    known = [*UNARY, *BINARY, *REDUCTIONS, *LINEAR, *ELSEWHERE, *SOURCES]
+    known = [*UNARY, *BINARY, *REDUCTIONS, *CUMULATIVE, *LINEAR, *ELSEWHERE, *SOURCES]
     assert set(DIFFERENTIABLE) <= set(known) and len(set(known)) == len(known)
 
 

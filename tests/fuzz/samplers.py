@@ -44,6 +44,8 @@ def accepts(op: Op, dtype: DType) -> bool:
     try:
         if op.kind is Kind.REDUCTION:
             op.infer(x, axes=(0,))
+        elif op.kind is Kind.CUMULATIVE:
+            op.infer(*(x,) * _arity(op), axis=0)
         else:
             op.infer(*(x,) * _arity(op))
     except GraphcError:
@@ -52,7 +54,7 @@ def accepts(op: Op, dtype: DType) -> bool:
 
 
 def _arity(op: Op) -> int:
-    return len(inspect.signature(op.infer).parameters)
+    return len(inspect.signature(op.infer).parameters) - (op.kind is Kind.CUMULATIVE)  # the last one is its axis
 
 
 def _elementwise(m: Maker, op: Op) -> Node:
@@ -67,6 +69,15 @@ def _reduction(m: Maker, op: Op) -> Node:
     if long and not set(axes) & set(long) and m.chance(0.8):
         axes = (m.choose(long),)
     return op(x, axes=axes)
+
+
+def _cumulative(m: Maker, op: Op) -> Node:
+    first = m.like(lambda n: bool(n.shape) and accepts(op, n.dtype))
+    if first is None:
+        dtypes = [d for d in (float32, float64, int32, uint8) if accepts(op, d)]
+        first = m.source(TensorType(m.choose(dtypes), m.shape(m.integer(1, 4))))
+    others = [m.same(first.tensor_type, first) for _ in range(_arity(op) - 1)]
+    return op(first, *others, axis=m.integer(0, len(first.shape)))
 
 
 def _select(m: Maker, op: Op) -> Node:
@@ -239,7 +250,9 @@ def _dot(m: Maker, op: Op) -> Node | None:
     return op(*operands, **attrs)
 
 
-BY_KIND: dict[Kind, Sampler] = {Kind.ELEMENTWISE: _elementwise, Kind.REDUCTION: _reduction}
+BY_KIND: dict[Kind, Sampler] = {
+    Kind.ELEMENTWISE: _elementwise, Kind.REDUCTION: _reduction, Kind.CUMULATIVE: _cumulative,
+}  # fmt: skip
 SAMPLERS: dict[str, Sampler] = {
     "select": _select, "cast": _cast, "bitcast": _bitcast, "philox": _philox, "iota": _iota, "reshape": _reshape,
     "permute": _permute, "broadcast": _broadcast, "slice": _slice, "flip": _flip, "pad": _pad, "concat": _concat,

@@ -25,7 +25,7 @@ ULPS = 8  # how far a backend's functions and sums may be off, per op
 NARROW_ULPS = 1  # the same for 16-bit floats, which compute in float32
 SAFETY = 6.0  # how many times the observed motion is tolerated
 PAIRS = 3  # of runs with rounding noise: the second moves everything to the other side of the first
-_SUMS = (Kind.REDUCTION, Kind.CONTRACTION, Kind.INDEXED)
+_SUMS = (Kind.REDUCTION, Kind.CUMULATIVE, Kind.CONTRACTION, Kind.INDEXED)
 _STEP_BY_STEP = {ops.sum: np.add, ops.prod: np.multiply}
 
 Arrays = Sequence[np.ndarray]

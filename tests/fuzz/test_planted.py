@@ -14,7 +14,7 @@ from graphc import ops
 from graphc.dataclass import dataclass, replace
 from graphc.op import Op, Piece
 from graphc.ops.rules import no_gradient
-from graphc.passes.kernel_tracer import reduction_recipes
+from graphc.passes.kernel_tracer import reduction_recipes, running_recipes
 from graphc.passes.rewrite import Exactness, Rule, RuleSet
 from graphc.scalar import Builder, Scalar
 
@@ -65,6 +65,11 @@ def _monoid(op: Op, **changes: Any) -> Any:
     return replace(op.monoid, **changes)
 
 
+def _running(op: Op, **changes: Any) -> Any:
+    assert op.running is not None
+    return replace(op.running, **changes)
+
+
 KERNEL_FAULTS = [
     Fault(ops.sin, "scalar", lambda s, x: s.cos(x)),
     Fault(ops.subtract, "scalar", lambda s, a, b: b - a),
@@ -75,6 +80,8 @@ KERNEL_FAULTS = [
     Fault(ops.max, "monoid", _monoid(ops.max, init=lambda dtype: (0,))),
     Fault(ops.sum, "monoid", _monoid(ops.sum, init=lambda dtype: (1,))),
     Fault(ops.argmax, "monoid", _monoid(ops.argmax, finish=lambda s, state: state[1] + 1)),
+    Fault(ops.cumulative_sum, "running", _running(ops.cumulative_sum, init=lambda dtype: (1,))),
+    Fault(ops.cumulative_max, "running", _running(ops.cumulative_max, combine=lambda s, a, b: b)),
     Fault(ops.iota, "position", lambda index, type, axis: index[axis] + 1),
     Fault(ops.dot_general, "contraction", replace(_contraction, operands=_backwards)),
 ]  # fmt: skip
@@ -84,6 +91,7 @@ GRADIENT_FAULTS = [
     Fault(ops.multiply, "vjp", lambda g, y, a, b: (ops.multiply(g, b), None)),
     Fault(ops.sum, "vjp", lambda g, y, x, axes: (None,)),
     Fault(ops.flip, "vjp", lambda g, y, x, axes: (g,)),
+    Fault(ops.cumulative_sum, "vjp", lambda g, y, x, axis: (g,)),
     Fault(ops.maximum, "vjp", lambda g, y, a, b: (g, g)),
 ]
 
@@ -122,6 +130,7 @@ def planted(fault: Fault) -> Iterator[None]:
 def _put(fault: Fault, value: Any) -> None:
     object.__setattr__(fault.op, fault.field, value)
     reduction_recipes.cache_clear()
+    running_recipes.cache_clear()
 
 
 def failing(op: Op, check: Callable[[int, Summary], None]) -> bool:
@@ -153,7 +162,7 @@ def test_wrong_gradients_are_found(fault: Fault):
 @pytest.mark.parametrize("fault", CONTROL_FAULTS, ids=str)
 def test_wrong_gradients_of_loops_and_branches_are_found(fault: Fault):
     with planted(fault):
-        for seed in range(200):
+        for seed in range(800):
             summary = check_seeds(range(seed, seed + 1), lambda n, s: check_slopes(n, s, random_control_case))
             if any("slope" in text for text in summary.failures.values()):
                 return
