@@ -211,12 +211,14 @@ def test_declared_static_fields() -> None:
     assert f.traces == 3
 
 
-def test_other_captured_values_are_read_once() -> None:
-    scale = [2.0]
-    f = gx.compile(lambda x: x * scale[0])
+def test_captured_lists_are_followed_while_they_are_short() -> None:
+    short, long = [2.0], [2.0] * 100
+    f = gx.compile(lambda x: (x * short[0], x * long[0]))
     f(X)
-    scale[0] = 3.0
-    assert f(X).tolist() == (2 * X).tolist()
+    short[0] = long[0] = 3.0
+    assert [y.tolist() for y in f(X)] == [(3 * X).tolist()] * 2  # traced again for the one, it reads the other too
+    long[0] = 4.0
+    assert [y.tolist() for y in f(X)] == [(3 * X).tolist()] * 2
 
 
 def test_modules_are_arguments_by_identity() -> None:
