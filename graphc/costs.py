@@ -71,12 +71,12 @@ def _power_of_two(value: float) -> int:
 
 
 # A core with vectors of 64 bytes. A byte: 0.011 ns from the second cache, 0.035 from memory (sums of 512 kB and 64 MiB
-# by one thread), and this between them. An instruction: a chain of products and maxima of 64k floats. A parallel
+# by one thread), and this between them. An instruction: chains of products and sums of 4k and 16k floats. A parallel
 # region of one thread takes 19 ns, a barrier of two spinning threads 80. A sum of 16k floats takes as long as 16
 # meetings. More than 20 streams defeat the prefetchers. A second cache has 1 MiB.
 CPU = Costs(
     byte=0.02,
-    instruction=0.0125,
+    instruction=0.014,
     launch=19,
     meeting=80,
     lone_sum=1 << 14,
@@ -87,9 +87,9 @@ CPU = Costs(
     cache=1 << 20,
 )
 
-# An H100, from what its maker says of it; only the launch was measured, 2 to 3 µs. Its memory moves 2.8 bytes in a
-# picosecond, its 132 · 128 lanes carry out 29 instructions meanwhile, and one block reads 16k floats while a kernel is
-# launched. Blocks don't meet: a launch includes the end of the one before.
+# An H100, from what its maker says of it; a launch takes the usual 2 to 3 µs. None of it was measured yet. Its memory
+# moves 2.8 bytes in a picosecond, its 132 · 128 lanes carry out 29 instructions meanwhile, and one block reads 16k
+# floats while a kernel is launched. Blocks don't meet: a launch includes the end of the one before.
 GPU = Costs(
     byte=0.00036,
     instruction=0.000034,

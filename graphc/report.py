@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .dataclass import dataclass, replace
+from .decision import NO_DECISIONS, Decisions, summary
 from .errors import Location
 from .kernel import KernelKind
 from .schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Step, named_blocks
@@ -23,8 +24,8 @@ class StepReport:
     is in; those come before it. `runs`: how often it runs in a call, a loop of unknown length counted as one.
 
     `plan` says how the backend lowered it, `notes` what is slow about that, `reasons` why it was not fused with its
-    neighbours. `prepared`: it runs only when a Variable it reads has changed. `seconds`: of one run by itself, with all
-    that is in it, where that was measured."""
+    neighbours, `decisions` all that fusion has decided about its nodes. `prepared`: it runs only when a Variable it
+    reads has changed. `seconds`: of one run by itself, with all that is in it, where that was measured."""
 
     kind: KernelKind | None
     what: str
@@ -39,6 +40,7 @@ class StepReport:
     reasons: tuple[str, ...] = ()
     prepared: bool = False
     seconds: float | None = None
+    decisions: Decisions = NO_DECISIONS
 
     def __str__(self) -> str:
         title = f"{self.what}{' (prepared)' if self.prepared else ''}: {_shortened(self.ops)}"
@@ -50,6 +52,7 @@ class StepReport:
             rows.append(f"    time: {self._speed(self.seconds)}")
         rows += [f"    plan: {p}" for p in self.plan]
         rows += [f"    slow: {n}" for n in self.notes]
+        rows += [f"    fused: {text}" for text in (summary(self.decisions),) if text]
         rows += [f"    apart: {r}" for r in self.reasons]
         return "\n".join(self.indent + row for row in rows)
 
@@ -138,7 +141,8 @@ def _reports(
         match step:
             case KernelStep(kernel=k):
                 work = flops(k), nbytes(k)
-                yield StepReport(k.kind, *where, *work, *lowered.get(k, ((), ())), step.reasons, prepared)
+                how = lowered.get(k, ((), ()))
+                yield StepReport(k.kind, *where, *work, *how, step.reasons, prepared, None, step.decisions)
             case CallStep(call=call):
                 work = 0, slot_bytes(call.slots)
                 yield StepReport(None, *where, *work, *lowered.get(call, ((), ())), step.reasons, prepared)
@@ -154,7 +158,8 @@ def _reports(
 
 
 def fusion_text(schedule: Schedule) -> str:
-    """What became one kernel, and why the others stayed apart: a line for each kernel, and one for each reason."""
+    """What became one kernel, and why the others stayed apart: a line for each kernel, one for each reason, and one for
+    each decision."""
     return "\n".join((*_fused("prepare", schedule.prepare), *_fused("step", schedule.steps)))
 
 
@@ -164,6 +169,8 @@ def _fused(title: str, steps: Iterable[Step]) -> Iterator[str]:
         yield f"{title} {number}: {step} of {' '.join(step.ops)}" + (f"   # {places}" if places else "")
         if isinstance(step, KernelStep | CallStep):
             yield from (f"    apart: {reason}" for reason in step.reasons)
+        if isinstance(step, KernelStep):
+            yield from (f"    {decision}" for decision in step.decisions)
         for name, block in named_blocks(step):
             yield from (f"  {line}" for line in _fused(name, block))
 

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from .dataclass import dataclass
+from .decision import NO_DECISIONS, Decision, Decisions
 from .errors import Location, ShapeError
 from .ir import Literal
 from .kernel import Call, Kernel
@@ -57,7 +58,8 @@ class Buffer:
 @dataclass(frozen=True)
 class KernelStep:
     """A kernel with its slots bound to buffers, and its history: the ops it computes, the user's lines they
-    were traced at, and why it was not fused with its producers. `gathered_at`: the line to blame for a bad index."""
+    were traced at, why it was not fused with its producers, and all that was decided about that. `gathered_at`: the
+    line to blame for a bad index."""
 
     kernel: Kernel
     buffers: tuple[int, ...]
@@ -65,6 +67,7 @@ class KernelStep:
     lines: tuple[Location, ...]
     reasons: tuple[str, ...]
     gathered_at: Location | None = None
+    decisions: Decisions = NO_DECISIONS
 
     @property
     def blocks(self) -> tuple[tuple[Step, ...], ...]:
@@ -217,6 +220,11 @@ class Schedule:
     def work(self) -> tuple[Kernel | Call, ...]:
         """All kernels and calls, each once."""
         return tuple(dict.fromkeys(s.kernel if isinstance(s, KernelStep) else s.call for s in self.leaves))
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """All that fusion has decided, step by step."""
+        return tuple(d for step in self.leaves if isinstance(step, KernelStep) for d in step.decisions)
 
     def check_sizes(self) -> None:
         """Raise ShapeError for memory that is larger than any machine's: generated code counts its bytes in 64 bits."""

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from graphc import ops
 from graphc.costs import CPU, Costs
 from graphc.dataclass import dataclass
+from graphc.decision import NO_DECISIONS, Decisions
 from graphc.index import Axis
 from graphc.ir import Graph, Node, is_tuple
 from graphc.kernel import Kernel
@@ -21,6 +22,8 @@ from graphc.op import Kind
 
 from .absorb import absorbed, stored_behind
 from .build_kernel import find_split, store_of, trace_members
+from .decided import Joined, Met, decisions, touched
+from .fusion_order import Order
 from .groups import Group, in_order
 from .kernel_tracer import Cut, Domain, Effort, KernelTracer, contracted_sizes, describe
 from .lower_groups import Lowering
@@ -30,12 +33,14 @@ from .pattern import Likeness, Pattern
 
 @dataclass(frozen=True)
 class FusedKernel:
-    """A kernel, the node that each slot holds, the nodes it computes, and why it wasn't fused with others."""
+    """A kernel, the node that each slot holds, the nodes it computes, and why it wasn't fused with others; and all
+    that was decided about its nodes."""
 
     kernel: Kernel
     slots: tuple[Node, ...]
     nodes: tuple[Node, ...]
     reasons: tuple[str, ...]
+    decisions: Decisions = NO_DECISIONS
 
 
 @dataclass(frozen=True)
@@ -55,17 +60,17 @@ class FusedControl:
 Fused: TypeAlias = FusedKernel | FusedControl
 
 
-def fuse(graph: Graph, costs: Costs = CPU) -> tuple[FusedKernel, ...]:
+def fuse(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> tuple[FusedKernel, ...]:
     """All kernels that compute the results of a graph without loops and branches, in a runnable order.
 
     Results that are inputs, variables or constants need no kernel here; the schedule copies them.
     """
-    return tuple(f for f in fuse_steps(graph, costs) if isinstance(f, FusedKernel))
+    return tuple(f for f in fuse_steps(graph, costs, order) if isinstance(f, FusedKernel))
 
 
-def fuse_steps(graph: Graph, costs: Costs = CPU) -> tuple[Fused, ...]:
-    """The same for any graph, with its loops and branches."""
-    fusion = _Fusion(graph, costs)
+def fuse_steps(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> tuple[Fused, ...]:
+    """The same for any graph, with its loops and branches. `order`: in which it tries what it may."""
+    fusion = _Fusion(graph, costs, order or Order())
     fusion.place_all()
     fusion.merge_all()
     return fusion.finish()
@@ -75,9 +80,10 @@ STEERS = frozenset({Kind.CONTROL, Kind.CALL})  # kinds that are steps of their o
 
 
 class _Fusion:
-    def __init__(self, graph: Graph, costs: Costs) -> None:
+    def __init__(self, graph: Graph, costs: Costs, order: Order) -> None:
         self.graph = graph
         self.costs = costs
+        self.order = order
         # What is stored whoever reads it: results, and what loops, branches and calls take.
         self.results = {*graph.results, *(i for n in graph.nodes if n.op.kind in STEERS for i in n.inputs)}
         self.number = {n: i for i, n in enumerate(graph.nodes)}
@@ -114,15 +120,15 @@ class _Fusion:
         self.owner[node] = group
         self.groups.append(group)
 
-    def producers(self, node: Node) -> set[Group]:
-        """The groups that a node reads from. Notes the absorbed nodes in between."""
-        found: set[Group] = set()
+    def producers(self, node: Node) -> dict[Group, Node]:
+        """The groups that a node reads from, each with one of the nodes read. Notes the absorbed nodes in between."""
+        found: dict[Group, Node] = {}
         through: dict[Node, None] = {}
         pending = list(node.inputs)
         while pending:
             n = pending.pop()
             if n in self.owner:
-                found.add(self.owner[n])
+                found.setdefault(self.owner[n], n)
             elif n in self._behind and n not in through:
                 through[n] = None
                 pending.extend(n.inputs)
@@ -132,9 +138,10 @@ class _Fusion:
     def place(self, node: Node) -> None:
         """Join the latest producer that takes the node, or start a group."""
         producers = self.producers(node)
-        reasons = []
-        for group in sorted(producers, key=lambda g: g.number, reverse=True):
-            others = producers - {group}
+        decided = []
+        for group in self.order.producers(producers):
+            others = producers.keys() - {group}
+            read = producers[group]
             try:
                 if any(o.depends_on(group) for o in others):
                     raise Cut(f"{describe(node)} also reads what depends on that kernel")
@@ -143,14 +150,17 @@ class _Fusion:
                     raise Cut(f"{describe(node)} would make that kernel wait for a larger one")
                 self.join(group, node)
             except Cut as cut:
-                reasons.append(str(cut))
+                decided.append(Joined(read, node, str(cut)))
                 continue
+            decided.append(Joined(read, node, ""))
+            group.decided += decided
             group.require(others)
             self.owner[node] = group
             return
         group = self.start(node)
         group.require(producers)
-        group.reasons = reasons
+        group.reasons = [d.reason for d in decided]
+        group.decided += decided
         self.owner[node] = group
         self.groups.append(group)
 
@@ -293,12 +303,14 @@ class _Fusion:
     # Merging
 
     def merge_all(self) -> None:
-        self.groups = merge(in_order(self.groups), self._merged, self.costs)
+        self.groups = merge(in_order(self.groups), self._merged, self.costs, self.order)
 
     def _merged(self, a: Group, b: Group) -> Group | None:
         """Both as one group, or None."""
         if _is_too_large(a, b, self.costs):
+            b.decided.append(Met(touched(a), touched(b), "both together would be too large a kernel"))
             return None
+        one, another = touched(a), touched(b)
         wide, other = (a, b) if _width(a) >= _width(b) else (b, a)
         first = next((g for g in (wide, other) if _width(g) == _width(wide) and _can_go_first(g, a, b)), None)
         try:
@@ -306,9 +318,11 @@ class _Fusion:
             grown = self._joined_anew(wide, other) if first is None else self._grown(first, b if first is a else a)
         except Cut as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
+            b.decided.append(Met(one, another, str(cut)))
             return None
         grown.needs, grown.users = (a.needs | b.needs) - {a, b}, (a.users | b.users) - {a, b}
         grown.reasons = a.reasons + b.reasons
+        grown.decided = [*a.decided, *b.decided, Met(one, another, "")]
         return grown
 
     def _place(self, node: Node) -> tuple[bool, int]:
@@ -351,7 +365,10 @@ class _Fusion:
             members = sorted(group.members, key=self._place)
             stored = [n for n in members if n in self.results or n in loaded]
             kernels, nodes = lowering.kernels(group, members, stored)
-            lowered.append((group, [FusedKernel(k, slots, nodes, reasons) for k, slots in kernels]))
+            first, rest = kernels[0], kernels[1:]  # a scatter has two
+            about = decisions(group.decided, self.costs)
+            made = [FusedKernel(*first, nodes, reasons, about), *(FusedKernel(*k, nodes, reasons) for k in rest)]
+            lowered.append((group, list(made)))
         return tuple(self._in_order(lowered))
 
     def _reads(self, group: Group) -> set[Node]:

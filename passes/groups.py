@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphc.dataclass import dataclass, field
 from graphc.ir import Node
@@ -17,6 +17,9 @@ from graphc.ir import Node
 from .build_kernel import trace_members
 from .kernel_tracer import Domain, KernelTracer
 from .pattern import Pattern
+
+if TYPE_CHECKING:
+    from .decided import Note
 
 Mark: TypeAlias = tuple[int, int, set[Node], Pattern]
 
@@ -31,7 +34,8 @@ class Group:
 
     `needs` are the groups that must run before it, `users` those that need it; both directly. `before` has the bit
     of every group that must run before it, while nodes are placed; `number` is that of its own bit. `steers`: it is a
-    loop, branch or call, whose members are that node and the items of its results.
+    loop, branch or call, whose members are that node and the items of its results. `decided` are notes of what fusion
+    decided about its members.
     """
 
     number: int
@@ -45,6 +49,7 @@ class Group:
     before: int = 0
     steers: bool = False
     reasons: list[str] = field(default_factory=list)
+    decided: list[Note] = field(default_factory=list)
     kept: KernelTracer | None = None
 
     @property

@@ -14,6 +14,7 @@ from graphc.costs import Costs
 from graphc.dataclass import dataclass
 from graphc.ir import Node
 
+from .fusion_order import Order
 from .groups import Group, bits
 from .pattern import Pattern
 
@@ -41,12 +42,12 @@ class _Traits:
         return _Traits(tuple(keys), group.contracts)
 
 
-def merge(groups: Sequence[Group], attempt: Attempt, costs: Costs) -> list[Group]:
-    """Merge pairs of groups until no pair is left that gains by it and can be one kernel. Earlier pairs go first,
+def merge(groups: Sequence[Group], attempt: Attempt, costs: Costs, order: Order) -> list[Group]:
+    """Merge pairs of groups until no pair is left that gains by it and can be one kernel. Earlier groups go first,
     and no pair is tried twice. `groups` come in an order that can run; `attempt` gives two as one, or None."""
     merged: list[Group] = []
     for start in range(0, len(groups), WINDOW):
-        merged += _Window(groups[start : start + WINDOW], attempt, costs).merged()
+        merged += _Window(groups[start : start + WINDOW], attempt, costs, order).merged()
     return merged
 
 
@@ -54,9 +55,10 @@ class _Window:
     """Neighbouring groups. None outside of them lies between two of them, since their order can run and what is
     merged are neighbours too."""
 
-    def __init__(self, groups: Sequence[Group], attempt: Attempt, costs: Costs) -> None:
+    def __init__(self, groups: Sequence[Group], attempt: Attempt, costs: Costs, order: Order) -> None:
         self.attempt = attempt
         self.costs = costs
+        self.order = order
         self.groups: list[Group | None] = list(groups)
         self.positions = {g: p for p, g in enumerate(groups)}
         self.before = [0] * len(groups)  # the positions of what must run before, directly or through others
@@ -114,7 +116,7 @@ class _Window:
             if not partners or not self.patience[first]:
                 heappop(agenda)
                 continue
-            second = (partners & -partners).bit_length() - 1
+            second = self.order.partner(partners)
             a, b = self.groups[first], self.groups[second]
             assert a is not None and b is not None
             whole = self.attempt(a, b)

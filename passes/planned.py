@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from graphc.dataclass import dataclass, field
+from graphc.decision import NO_DECISIONS, Decisions
 from graphc.index import Axis, Index
 from graphc.ir import Node
 from graphc.kernel import Call, Const, Kernel, Load, Slot, Store
@@ -66,6 +67,7 @@ class KernelTask:
     places: list[Place]
     nodes: Sequence[Node] = ()
     reasons: Sequence[str] = ()
+    decisions: Decisions = NO_DECISIONS
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from graphc.op import Kind
 from graphc.schedule import BranchStep, Buffer, CallStep, KernelStep, LoopStep, Schedule, Space, Step, Window
 
 from .build_kernel import slot_name
+from .fusion_order import Order
 from .plan_memory import Life, plan_memory, rounded
 from .planned import (
     BranchTask,
@@ -34,19 +35,19 @@ from .scope import Program, Scope
 from .split_prepare import split_prepare
 
 
-def schedule(graph: Graph, costs: Costs = CPU) -> Schedule:
-    """Plan a whole graph, for a kind of machine."""
+def schedule(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> Schedule:
+    """Plan a whole graph, for a kind of machine. `order`: in which fusion tries what it may, if not the usual one."""
     graph = map_graphs(graph, wide_scatters)
     prepare, main = split_prepare(graph, costs)
-    planner = _Planner(graph, costs)
+    planner = _Planner(graph, Program(costs, order or Order()))
     planner.plan_prepare(prepare, main)
     planner.plan_main(main)
     return planner.finish()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, costs: Costs) -> None:
-        self.program = Program(costs)
+    def __init__(self, graph: Graph, program: Program) -> None:
+        self.program = program
         self.outputs: list[Place] = []
         self.prepare: list[Task] = []
         self.main: list[Task] = []
@@ -164,7 +165,8 @@ class _Steps:
                 names = tuple(n.op.name for n in task.nodes) or ("copy",)
                 gathered_at = next((n.loc for n in task.nodes if n.op.kind is Kind.INDEXED), None)
                 places = tuple(self.numbers[p] for p in task.places)
-                return KernelStep(task.kernel, places, names, _lines(task.nodes), tuple(task.reasons), gathered_at)
+                lines, reasons = _lines(task.nodes), tuple(task.reasons)
+                return KernelStep(task.kernel, places, names, lines, reasons, gathered_at, task.decisions)
             case CallTask():
                 places = tuple(self.numbers[p] for p in task.places)
                 return CallStep(task.call, places, (task.node.op.name,), _lines([task.node]))

@@ -21,16 +21,18 @@ from graphc.schedule import Space
 
 from .build_kernel import slot_name
 from .fuse import FusedControl, FusedKernel, fuse_steps
+from .fusion_order import Order
 from .in_place import share_slot
 from .planned import KernelTask, Key, LoopTask, Place, Task, copy_task, key, type_of
 from .uses import Inside, Uses
 
 
 class Program:
-    """What all graphs of a program share: its constants, and what work costs."""
+    """What all graphs of a program share: its constants, what work costs, and the order of fusion."""
 
-    def __init__(self, costs: Costs) -> None:
+    def __init__(self, costs: Costs, order: Order) -> None:
         self.costs = costs
+        self.order = order
         self.constants: list[Place] = []
         self.literals: list[Literal] = []
         self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
@@ -68,7 +70,7 @@ class Scope:
         self.graph = graph
         self.space = space
         self.loop = loop
-        self.fused = fuse_steps(graph, program.costs)
+        self.fused = fuse_steps(graph, program.costs, program.order)
         controls = [f for f in self.fused if isinstance(f, FusedControl)]
         self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
         self.uses = Uses(self.fused, graph.updates, self.plans)
@@ -150,7 +152,7 @@ class Scope:
                     shared, order = self.program.shared(kernel, loaded, stored)
                     kernel = shared.named(kernel.slots[n].name for n in order)
                     places = [places[n] for n in order]
-        return KernelTask(kernel, places, fused.nodes, fused.reasons)
+        return KernelTask(kernel, places, fused.nodes, fused.reasons, fused.decisions)
 
 
 def body_tasks(scope: Scope, given: Sequence[Place], results: Sequence[tuple[Node, Place]]) -> list[Task]:

@@ -9,6 +9,7 @@ import pytest
 
 from graphc.costs import CPU
 from graphc.passes import merge as merging
+from graphc.passes.fusion_order import Order
 from graphc.passes.groups import Group, bits, in_order
 from graphc.passes.kernel_tracer import Domain
 from graphc.passes.pattern import Pattern
@@ -51,7 +52,7 @@ def test_earlier_pairs_go_first() -> None:
         tried.append((numbers(a), numbers(b)))
         return whole(a, b) if len(numbers(a)) + len(numbers(b)) <= 2 else None
 
-    merged = merging.merge(make(4, {}), attempt, CPU)
+    merged = merging.merge(make(4, {}), attempt, CPU, Order())
     assert [numbers(g) for g in merged] == [[0, 1], [2, 3]]
     assert tried == [([0], [1]), ([0, 1], [2]), ([0, 1], [3]), ([2], [3]), ([0, 1], [2, 3])]
 
@@ -71,7 +72,7 @@ def test_never_in_a_circle(seed: int, window: int, monkeypatch: pytest.MonkeyPat
         return whole(a, b) if random_.random() < 0.5 else None
 
     groups = make(count, needs)
-    merged = merging.merge(in_order(groups), attempt, CPU)
+    merged = merging.merge(in_order(groups), attempt, CPU, Order())
     assert sorted(n for g in merged for n in numbers(g)) == list(range(count))
     assert len(in_order(merged)) == len(merged) < count
 
@@ -97,7 +98,7 @@ def test_trials_grow_with_the_number_of_groups(chained: bool) -> None:
             return whole(a, b) if len(numbers(a)) + len(numbers(b)) <= 8 else None
 
         groups = make(count, {n: [n - 1] for n in range(1, count)} if chained else {})
-        merging.merge(in_order(groups), attempt, CPU)
+        merging.merge(in_order(groups), attempt, CPU, Order())
         return found
 
     assert trials(800) <= 2.3 * trials(400)
