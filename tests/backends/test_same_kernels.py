@@ -48,11 +48,17 @@ def matmul_with_gelu(x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> tuple[np
     return (h / 2 * (1 + np.tanh(0.7978845608 * (h + 0.044715 * h**3))),)
 
 
+def running_share(x: np.ndarray) -> tuple[np.ndarray]:
+    running = np.exp(x).cumsum(1)
+    return (running / running.max(1, keepdims=True),)
+
+
 _graphs = graphs.samples()
 SAMPLES = {
     "softmax": Sample(_graphs["softmax"], KernelKind.REDUCTION, softmax),
     "layer norm gradient": Sample(_graphs["layer norm gradient"], KernelKind.REDUCTION, layer_norm_gradient),
     "column sum": Sample(_graphs["column sum"], KernelKind.REDUCTION, lambda x: (x.sum(0),)),
+    "running share": Sample(_graphs["running share"], KernelKind.REDUCTION, running_share),
     "matmul with gelu": Sample(_graphs["matmul with gelu"], KernelKind.CONTRACTION, matmul_with_gelu),
 }
 
