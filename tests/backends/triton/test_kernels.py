@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphc import ops
 from graphc.backends import long_sums
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import run_kernel_interpreted
 from graphc.backends.triton.plan import Plan
 from graphc.backends.triton.source import kernel_source
+from graphc.ir import Graph
 from graphc.kernel import Kernel
-from graphc.types import float16
+from graphc.passes.fuse import fuse
+from graphc.types import bool_, float16
+from tests import graphs
 from tests.kernel_interpreter import run_kernel
 
 from . import kernels
@@ -70,6 +74,20 @@ def test_parts_join_to_the_same(name: str, plan: Plan, interpreter: Interpreter)
     kernel = kernels.KERNELS[name]()
     assert len(kernel_source(kernel, plan).launches) >= 2
     compare(kernel, interpreter, plan)
+
+
+def _running() -> dict[str, Graph]:
+    """Cumulative values of one state and of two, of bools, and of a row with a reduction behind it."""
+    x, mask = graphs.source((9, 45)), graphs.source((9, 45), bool_)
+    made = {name: graphs.samples()[name] for name in ("running share", "recurrence from the end")}
+    made["bools"] = graphs.graph([mask], [ops.cumulative_min(mask, axis=1)])
+    return made | {"logcumsumexp": graphs.graph([x], [ops.logcumsumexp(x, axis=1)])}
+
+
+@pytest.mark.parametrize("name", _running())
+def test_rows_in_order_longer_than_a_tile(name: str, interpreter: Interpreter) -> None:
+    (fused,) = fuse(_running()[name])
+    compare(fused.kernel, interpreter, Plan(4, 16))
 
 
 @pytest.mark.parametrize("kernel", [kernels.total(1 << 22), kernels.linear_gelu(16, 1 << 16, 16, float16)])
