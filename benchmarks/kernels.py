@@ -104,6 +104,15 @@ def cases() -> list[Case]:
         ),
         Case("layer norm 4096×768", (n, w, b), 2 * n.nbytes, gx_norm, np_norm, torch_norm, jax_norm),
         Case("bias + gelu 4096×3072", (g, normal(3072)), 2 * g.nbytes, *gelu),
+        Case(
+            "cumulative sum 4096², rows",
+            (s,),
+            2 * s.nbytes,
+            lambda x: gx.cumulative_sum(x, axis=1),
+            lambda x: x.cumsum(1),
+            lambda x: x.cumsum(1),
+            lambda x: x.cumsum(1),
+        ),
         Case("column sum 4096²", (s,), s.nbytes, lambda x: gx.sum(x, axis=0), *3 * (lambda x: x.sum(0),)),
     ]
 

@@ -61,6 +61,9 @@ def slow_ways(kernel: Kernel, stages: Stages, tasks: Sequence[NativeTask]) -> It
     large = axes_size(kernel.parallel) > MANY_POINTS
     if kernel.kind is KernelKind.INDEXED and large and any(t.units == 1 for t in tasks):
         yield "a scatter that one thread does"
+    points = axes_size((*kernel.parallel, *kernel.row))
+    if kernel.in_order and points > MANY_POINTS and any(t.units == 1 for t in tasks):
+        yield "cumulative values along a row that one thread goes along"
 
 
 def lower_stage(kernel: Kernel, target: Target, name: str) -> Lowered:

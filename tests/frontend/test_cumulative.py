@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import graphc as gx
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.types import float16, float32, int64, uint64
 from tests.contract.backends import run_on
+
+compiled = partial(gx.compile, backend="llvm")
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "cumulative_sum": (gx.cumulative_sum, np.cumulative_sum),
@@ -27,7 +30,7 @@ X = np.random.default_rng(0).normal(size=(5, 40))
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_numpys_values(name: str, axis: int) -> None:
     ours, numpys = FUNCTIONS[name]
-    for f in (ours, gx.compile(ours)):
+    for f in (ours, compiled(ours)):
         np.testing.assert_allclose(f(X, axis=axis), numpys(X, axis=axis), 1e-12)
 
 
@@ -75,25 +78,25 @@ def test_gradients_of_two_orders(name: str) -> None:
 
 def test_infinite_elements() -> None:
     x = np.array([-np.inf, -np.inf, 1, 2, -np.inf, np.inf, 0], np.float32)
-    for f in (gx.logcumsumexp, gx.compile(gx.logcumsumexp)):
+    for f in (gx.logcumsumexp, compiled(gx.logcumsumexp)):
         got = f(x).numpy()
         assert got[:2].tolist() == [-np.inf, -np.inf] and got[5:].tolist() == [np.inf, np.inf]
         np.testing.assert_allclose(got[2:5], [1, np.logaddexp(1, 2), np.logaddexp(1, 2)], 1e-6)
     nan = np.array([1, np.nan, 0], np.float32)
     for f in (gx.cumulative_sum, gx.cumulative_max, gx.cumulative_min):
-        assert np.isnan(gx.compile(f)(nan).numpy()).tolist() == [False, True, True]
+        assert np.isnan(compiled(f)(nan).numpy()).tolist() == [False, True, True]
 
 
 def test_errors_do_not_grow_with_the_length() -> None:
     """A running sum of float32 loses three digits over a million elements; sums of blocks do not."""
     x = np.random.default_rng(3).random(1 << 20, np.float32)
     exact = np.cumsum(x, dtype=np.float64)
-    got = np.asarray(gx.compile(gx.cumulative_sum)(x))
+    got = np.asarray(compiled(gx.cumulative_sum)(x))
     assert (np.abs(got - exact) / exact).max() < 1e-6
     half = np.full(5000, 0.5, np.float16)
-    assert gx.compile(gx.cumulative_sum)(half).numpy()[-1] == 2500   # float16 alone ends at 1024
+    assert compiled(gx.cumulative_sum)(half).numpy()[-1] == 2500   # float16 alone ends at 1024
     columns = np.repeat(x[: 1 << 15, None], 3, 1)
-    got = np.asarray(gx.compile(lambda x: gx.cumulative_sum(x, axis=0))(columns))
+    got = np.asarray(compiled(lambda x: gx.cumulative_sum(x, axis=0))(columns))
     assert (np.abs(got - exact[: 1 << 15, None]) / exact[: 1 << 15, None]).max() < 1e-6
 
 
@@ -102,8 +105,14 @@ def test_what_is_computed_around_shares_the_kernel() -> None:
         y = gx.cumulative_sum(gx.exp(x), axis=1)
         return y / gx.max(y, axis=1, keepdims=True)
 
-    f = gx.compile(normalized)
+    f = compiled(normalized)
     np.testing.assert_allclose(f(X), np.exp(X).cumsum(1) / np.exp(X).cumsum(1).max(1, keepdims=True), 1e-12)
     assert len(f.schedule(X).steps) == 1
-    gradient = gx.compile(lambda x: gx.grad(lambda x: gx.sum(gx.cumulative_sum(x, axis=1) ** 2))(x))
+    gradient = compiled(lambda x: gx.grad(lambda x: gx.sum(gx.cumulative_sum(x, axis=1) ** 2))(x))
     assert len(gradient.schedule(X).steps) == 2   # one in each direction
+
+
+def test_the_report_tells_of_rows_that_one_thread_goes_along() -> None:
+    f = compiled(lambda x: gx.cumulative_sum(x, axis=-1))
+    assert "one thread goes along" in str(f.report(np.ones(1 << 16, np.float32)))
+    assert "one thread" not in str(f.report(np.ones((256, 256), np.float32)))
