@@ -16,8 +16,10 @@ _NO_CONVOLUTION = "this version has no convolutions and no pooling windows; gx.m
 _NO_RECURRENCE = "write one step with nn.Linear, and gx.scan(step, h, xs) takes it along the sequence"
 _ATTENTION = "write it out: nn.softmax(q @ gx.matrix_transpose(k) * scale) @ v, with nn.Linear before and after"
 _NO_BATCH_NORM = "this version has no batch norm; nn.LayerNorm normalizes each row"
-_NO_SORT = "this version does not sort or count; gx.argmax and gx.max find the largest, NumPy does the rest outside"
 _CUMULATIVE_SUM, _CUMULATIVE_PROD = "gx.cumulative_sum(x, axis=0)", "gx.cumulative_prod(x, axis=0)"
+_NO_COUNT = "this version does not count; gx.sum(gx.one_hot(x, n), axis=0) does, and NumPy does outside"
+_TOP = "values, indices = gx.top_k(x, k)"
+_MEDIAN = "gx.take(gx.sort(x), x.shape[-1] // 2, axis=-1)"
 _LOOPS = "gx.scan and gx.fori_loop repeat, gx.while_loop repeats while a condition holds, gx.cond and gx.switch choose"
 _MAP = "array functions broadcast; _, ys = gx.scan(lambda c, x: (c, f(x)), None, xs) applies f slice by slice"
 _NO_DECOMPOSITION = "this version has no decompositions; NumPy has them, outside of compiled functions"
@@ -79,9 +81,10 @@ WORDS: dict[Place, dict[str, str]] = {
         "neg": "gx.negative",
         "eq": "gx.equal", "ne": "gx.not_equal", "lt": "gx.less", "le": "gx.less_equal", "gt": "gx.greater",
         "ge": "gx.greater_equal", "absolute": "gx.abs", "amax": "gx.max", "amin": "gx.min",
-        "norm": "gx.linalg.vector_norm(x)", "sort": _NO_SORT, "argsort": _NO_SORT, "topk": _NO_SORT,
-        "unique": "gx.unique_values(x), outside of compiled functions", "bincount": _NO_SORT,
-        "searchsorted": _NO_SORT, "median": _NO_SORT,
+        "norm": "gx.linalg.vector_norm(x)", "topk": _TOP, "msort": "gx.sort(x, axis=0)",
+        "argpartition": _TOP, "partition": _TOP,
+        "unique": "gx.unique_values(x), outside of compiled functions", "bincount": _NO_COUNT,
+        "median": _MEDIAN, "bucketize": "gx.searchsorted(boundaries, x)", "digitize": "gx.searchsorted(boundaries, x)",
         "cumsum": _CUMULATIVE_SUM, "cumprod": _CUMULATIVE_PROD, "cummax": "gx.cumulative_max(x, axis=0)",
         "cummin": "gx.cumulative_min(x, axis=0)", "cumlogsumexp": "gx.logcumsumexp(x, axis=0)",
         "cumulative_logsumexp": "gx.logcumsumexp(x, axis=0)",
@@ -175,7 +178,8 @@ WORDS: dict[Place, dict[str, str]] = {
         "gather": "gx.take_along_axis(x, indices, axis=1)", "index_select": "gx.take(x, indices, axis=0)",
         "scatter_": IMMUTABLE, "index_add_": IMMUTABLE, "fill": IMMUTABLE, "itemset": IMMUTABLE,
         "at": "gx.where(mask, v, x); tensors are immutable", "masked_fill": "gx.where(mask, value, x)",
-        "clamp": "gx.clip(x, low, high)", "sort": _NO_SORT, "argsort": _NO_SORT, "topk": _NO_SORT,
+        "clamp": "gx.clip(x, low, high)", "sort": "gx.sort(x, axis=-1), and gx.argsort(x, axis=-1) for where they were",
+        "argsort": "gx.argsort(x, axis=-1)", "topk": _TOP, "median": _MEDIAN,
         "cumsum": _CUMULATIVE_SUM, "cumprod": _CUMULATIVE_PROD,
         "nonzero": "gx.nonzero(x), outside of compiled functions",
         "block_until_ready": "a result is ready when the call returns", "assign": "only a gx.Variable is assigned to",

@@ -176,6 +176,7 @@ from .frontend.reductions import (
     var,
 )
 from .frontend.searching import clip, one_hot, take, take_along_axis, where
+from .frontend.sorting import argsort, searchsorted, sort, top_k
 from .frontend.sets import isin, nonzero, unique_all, unique_counts, unique_inverse, unique_values
 from .frontend.shapes import (
     broadcast_arrays,

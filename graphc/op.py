@@ -117,7 +117,8 @@ class Op:
     push        INDEXED: (index, read, *types, **attrs) → output index that element `index` of input 1 is added to,
                 on top of input 0.
     contraction CONTRACTION.
-    call        CALL: (*types, **attrs) → the `Call` whose slots are the inputs, then the results.
+    call        CALL: (wanted, *types, **attrs) → the `Call` whose slots are the inputs, then those of the results for
+                which `wanted` holds: what nobody reads, or has no elements, need not be made.
     """
 
     name: str

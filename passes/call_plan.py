@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from graphc.errors import CompileError
-from graphc.ir import Node, is_tuple
+from graphc.ir import Node
+from graphc.types import TupleType
 from graphc.work import slot_bytes
 
-from .planned import CallTask
+from .planned import CallTask, Key, key, type_of
 from .scope import Scope
 
 
 class CallPlan:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, scope: Scope, node: Node) -> None:
         assert node.op.call is not None
         self.node = node
-        self.call = node.op.call(*(i.type for i in node.inputs), **node.attrs)
+        names: list[Key] = [node]
+        if isinstance(node.type, TupleType):
+            names = [(node, i) for i in range(len(node.type.items))]
+        read = {node, *(key(user) for user in scope.graph.users[node])}
+        wanted = tuple(n in read and type_of(n).size > 0 for n in names)
+        self.call = node.op.call(wanted, *(i.type for i in node.inputs), **node.attrs)
+        makes_all = len(self.call.slots) == len(node.inputs) + len(names)
+        self.results = [n for n, is_wanted in zip(names, wanted, strict=True) if is_wanted or makes_all]
         self.gathers = False
 
     @property
@@ -28,9 +36,7 @@ class CallPlan:
         pass
 
     def task(self, scope: Scope) -> CallTask:
-        count = len(self.call.slots) - len(self.node.inputs)
-        results = [(self.node, i) for i in range(count)] if is_tuple(self.node) else [self.node]
-        places = [scope.place(n) for n in (*self.node.inputs, *results)]
+        places = [scope.place(n) for n in (*self.node.inputs, *self.results)]
         found = [(p.type.dtype, p.type.size) for p in places]
         if found != [(s.dtype, s.size) for s in self.call.slots]:
             raise CompileError(f"the call of {self.node.op.name} has slots of its inputs and results", got=str(found))

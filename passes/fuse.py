@@ -19,6 +19,7 @@ from graphc.index import Axis
 from graphc.ir import Graph, Node, is_tuple
 from graphc.kernel import Kernel
 from graphc.op import Kind
+from graphc.types import TensorType, TupleType
 
 from .absorb import absorbed, stored_behind
 from .build_kernel import find_split, store_of, trace_members
@@ -102,8 +103,12 @@ class _Fusion:
             match node.op.kind:
                 case Kind.SOURCE:
                     pass
+                case Kind.CALL if not any(t.size for t in results_of(node)):
+                    pass
                 case Kind.CONTROL | Kind.CALL:
                     self.place_control(node)
+                case Kind.ITEM if node.inputs[0] not in self.owner:
+                    pass
                 case Kind.ITEM:
                     self.owner[node] = self.owner[node.inputs[0]]
                     self.owner[node].members.append(node)
@@ -410,6 +415,11 @@ def _traced_again(tracer: KernelTracer, domain: Domain, members: Sequence[Node])
     other.limits = tracer.limits
     trace_members(other, members)
     return other
+
+
+def results_of(node: Node) -> tuple[TensorType, ...]:
+    """The types of all that it computes."""
+    return node.type.items if isinstance(node.type, TupleType) else (node.type,)
 
 
 def _reduces_a_contraction(node: Node) -> Cut:

@@ -169,7 +169,7 @@ def _plan(scope: Scope, node: Node) -> Plan:
     from .loop_plan import LoopPlan
 
     if node.op.kind is Kind.CALL:
-        return CallPlan(node)
+        return CallPlan(scope, node)
     if node.op is switch:
         return BranchPlan(scope, node)
     if node.op is scan or node.op is while_loop:

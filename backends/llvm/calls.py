@@ -10,13 +10,15 @@ from typing import Any
 
 from graphc.errors import UnsupportedError
 from graphc.kernel import Call, Kernel
+from graphc.sort import Sort
 
 from .kernel_code import NativeKernel
 from .lower import lower
+from .sort import lower_sort
 from .target import Target
 
 # For each kind of call, what makes its native form. Symbols begin with the name that it is given.
-CALLS: dict[type[Call], Callable[[Any, Target, str], NativeKernel]] = {}
+CALLS: dict[type[Call], Callable[[Any, Target, str], NativeKernel]] = {Sort: lower_sort}
 
 
 def lower_work(work: Kernel | Call, target: Target, name: str) -> NativeKernel:

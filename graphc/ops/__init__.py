@@ -79,6 +79,7 @@ from .loops import scan, while_loop
 from .random import philox
 from .recompute import checkpoint, delay
 from .reductions import all, any, argmax, argmin, max, min, prod, sum
+from .sorting import sort, top_k
 from .sources import constant, input, iota, variable
 from .transcendental import (
     acos,

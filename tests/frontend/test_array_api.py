@@ -214,7 +214,7 @@ def test_what_the_docs_leave_out() -> None:
     table = text.partition("## What is left out")[2].partition("In a trace")[0]
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
     left_out = [name for cell in cells for name in re.findall(r"`([a-z_0-9.]+)`", cell)]
-    assert len(left_out) >= 20
+    assert len(left_out) >= 15
     for name in left_out:
         module, _, last = name.rpartition(".")
         assert not hasattr(gx.linalg if module else gx, last), name

@@ -22,6 +22,7 @@ from .samplers import draw, draw_row
 # Sources and items come with the graph; control ops have tests of their own.
 DRAWN = (
     Kind.POSITION, Kind.ELEMENTWISE, Kind.REDUCTION, Kind.CUMULATIVE, Kind.VIEW, Kind.INDEXED, Kind.CONTRACTION,
+    Kind.CALL,
 )  # fmt: skip
 # How often each kind is drawn: what real models are made of, and everything now and then.
 _KINDS = (

@@ -250,6 +250,23 @@ def _dot(m: Maker, op: Op) -> Node | None:
     return op(*operands, **attrs)
 
 
+def _sort(m: Maker, op: Op) -> Node:
+    return _one_of_both(m, op(_selectable(m), descending=m.chance(0.5)))
+
+
+def _top_k(m: Maker, op: Op) -> Node:
+    x = _selectable(m)
+    return _one_of_both(m, op(x, k=m.integer(1, x.shape[-1] + 1)))
+
+
+def _one_of_both(m: Maker, both: Node) -> Node:
+    """The indices or the values, and maybe the other as well."""
+    items = [ops.item(both, index=i) for i in m.order(2)]
+    if m.chance(0.5):
+        m.nodes.append(items[1])
+    return items[0]
+
+
 BY_KIND: dict[Kind, Sampler] = {
     Kind.ELEMENTWISE: _elementwise, Kind.REDUCTION: _reduction, Kind.CUMULATIVE: _cumulative,
 }  # fmt: skip
@@ -257,6 +274,7 @@ SAMPLERS: dict[str, Sampler] = {
     "select": _select, "cast": _cast, "bitcast": _bitcast, "philox": _philox, "iota": _iota, "reshape": _reshape,
     "permute": _permute, "broadcast": _broadcast, "slice": _slice, "flip": _flip, "pad": _pad, "concat": _concat,
     "gather": _gather, "scatter_add": _scatter, "pick": _pick, "dot_general": _dot, "delay": _delay,
+    "sort": _sort, "top_k": _top_k,
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ _SUMS = (Kind.REDUCTION, Kind.CUMULATIVE, Kind.CONTRACTION, Kind.INDEXED)
 _STEP_BY_STEP = {ops.sum: np.add, ops.prod: np.multiply}
 
 Arrays = Sequence[np.ndarray]
-Step = Callable[[Node, list[np.ndarray]], np.ndarray]
+Step = Callable[[Node, list[np.ndarray]], Any]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ class _Noise:
         self.rng = np.random.default_rng(seed)
         self.sign = sign
 
-    def __call__(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    def __call__(self, node: Node, inputs: list[np.ndarray]) -> Any:
+        if is_tuple(node):  # what is put in order is moved before
+            return evaluate(node, inputs)
         if not inputs:
             return np.asarray(evaluate(node, inputs))
         if node.op.kind in _SUMS:  # what a change of order does, which cancellation magnifies
@@ -130,8 +132,10 @@ class _Noise:
             return np.asarray(_STEP_BY_STEP[node.op].accumulate(rows)[-1].astype(x.dtype))
 
 
-def _in_float32(node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+def _in_float32(node: Node, inputs: list[np.ndarray]) -> Any:
     """Evaluates a node without rounding to 16 bits, as in a fused kernel; a cast does round."""
+    if is_tuple(node):
+        return evaluate(node, inputs)
     if node.op is ops.cast or not inputs or not _is_narrow(node):
         return np.asarray(evaluate(node, inputs))
     assert node.op.reference is not None

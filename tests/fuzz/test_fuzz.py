@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
@@ -17,7 +18,7 @@ from graphc.settings import Settings
 
 from .checks import FIRST, Run, Summary, check_on, check_seeds, on
 from .control import random_control_case
-from .random_graphs import drawable
+from .random_graphs import Case, drawable, random_case
 from .slopes import check_slopes
 
 COUNT = int(os.environ.get("FUZZ_COUNT", "0")) or len(drawable())
@@ -62,6 +63,12 @@ def test_gradients_are_slopes(report):
         assert smooth <= summary.ops, "seeds that ask for every gradient rule"
 
 
+def without_calls(seed: int) -> Case:
+    """Of the seeds from this one on, in long steps, the first graph without what triton lacks."""
+    made = map(random_case, count(seed, 1000))
+    return next(c for c in made if all(n.op.kind is not Kind.CALL for n in c.graph.nodes))
+
+
 def test_triton_computes_what_the_reference_does(report):
     from graphc.backends.triton.interpreted import InterpretedBackend
 
@@ -70,7 +77,7 @@ def test_triton_computes_what_the_reference_does(report):
         run = on(backend, Settings())
         report(
             "triton",
-            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, plain=False, costs=GPU)),
+            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, False, without_calls, GPU)),
         )
 
 

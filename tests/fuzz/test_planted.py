@@ -60,6 +60,10 @@ def _backwards(index: Any, contracted: Any, *types: Any, **attrs: Any) -> tuple[
     return a, b
 
 
+assert ops.sort.call is not None
+_sort_call = ops.sort.call
+
+
 def _monoid(op: Op, **changes: Any) -> Any:
     assert op.monoid is not None
     return replace(op.monoid, **changes)
@@ -82,6 +86,7 @@ KERNEL_FAULTS = [
     Fault(ops.argmax, "monoid", _monoid(ops.argmax, finish=lambda s, state: state[1] + 1)),
     Fault(ops.cumulative_sum, "running", _running(ops.cumulative_sum, init=lambda dtype: (1,))),
     Fault(ops.cumulative_max, "running", _running(ops.cumulative_max, combine=lambda s, a, b: b)),
+    Fault(ops.sort, "call", lambda wanted, x, descending: _sort_call(wanted, x, not descending)),
     Fault(ops.iota, "position", lambda index, type, axis: index[axis] + 1),
     Fault(ops.dot_general, "contraction", replace(_contraction, operands=_backwards)),
 ]  # fmt: skip
@@ -93,6 +98,7 @@ GRADIENT_FAULTS = [
     Fault(ops.flip, "vjp", lambda g, y, x, axes: (g,)),
     Fault(ops.cumulative_sum, "vjp", lambda g, y, x, axis: (g,)),
     Fault(ops.maximum, "vjp", lambda g, y, a, b: (g, g)),
+    Fault(ops.sort, "vjp", lambda g, y, x, descending: (g[0],)),
 ]
 
 
