@@ -15,6 +15,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .brief import brief
 from .dataclass import field_names, is_dataclass
+from .decision import NO_DECISIONS, Decisions
 from .errors import CompileError, GraphcError, PackageError
 from .types import DTYPES, DType
 
@@ -51,6 +52,8 @@ def _encoded(value: Any) -> Any:
         return value
     if kind is tuple:
         return [item if type(item) in _AS_THEY_ARE else _encoded(item) for item in value]
+    if kind is Decisions:  # of fusion, about nodes that are no more: a package does without
+        return None
     if is_dataclass(value) and kind is not DType:
         return {name: _encoded(getattr(value, name)) for name in field_names(value)}
     match value:
@@ -80,6 +83,8 @@ def _decoded(kind: Any, value: Any, where: str) -> Any:
         return {name: _decoded(arguments[1], item, f"{where}.{name}") for name, item in items}
     if kind is float:
         return float(value) if type(value) is int else _expect(float, value, where)
+    if kind is Decisions:
+        return NO_DECISIONS
     if kind is object:
         return value
     if kind in (bool, int, str):
