@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from enum import EnumMeta
-from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from .guards import MISSING, MOST_ITEMS, ClassValue, Contents, Count, Globals, Slot, items_of
@@ -23,11 +23,13 @@ class Fields:
     """Follows names as code does: `config.optimizer.lr` is three values, of which each that may be another is noted.
 
     Attributes are looked for where they lie, in an instance's dict, its slots, or its class: no code of users runs. So
-    properties are not followed, nor objects that compute their attributes, nor what methods of plain objects read.
+    properties are not followed, nor objects that compute their attributes. `methods`: those that chains named, with the
+    objects that they are for, which are yet to be followed.
     """
 
     def __init__(self, root: Frame) -> None:
         self._root = root
+        self.methods: list[tuple[Any, FunctionType]] = []
         self._shared: dict[int, Globals] = {}
 
     def note(self, names: Any, name: str, value: object, prefix: str = "") -> None:
@@ -48,6 +50,11 @@ class Fields:
                 return
             text = ".".join(chain[: number + 1])
         self._contents(text, value)
+        call = type(value).__call__ if callable(value) else None
+        if isinstance(value, MethodType) and isinstance(value.__func__, FunctionType):
+            self.methods.append((value.__self__, value.__func__))
+        elif isinstance(call, FunctionType) and _is_plain(value):
+            self.methods.append((value, call))
 
     def _contents(self, text: str, value: Any) -> None:
         if isinstance(value, list | dict | set) and (_holds_state(value) or _count(value) <= FEW_ITEMS):
@@ -70,6 +77,8 @@ class Fields:
             value = getattr(owner, name, MISSING)
             self._root.guards[id(owner), name] = Slot(owner, name, value)
             return value
+        if isinstance(found, FunctionType) and kind is not owner:
+            self.methods.append((owner, found))
         if found is MISSING or hasattr(type(found), "__get__"):
             return MISSING
         if not is_fixed(found):

@@ -93,7 +93,7 @@ def trace_call(function: Callable[..., Any], arguments: Arguments) -> Trace:
     with rare_collections():
         tree, outputs, nodes = within(frame, _run, frame, function, arguments)
     graph, variables = frame.finish([*nodes, *(node for _, values in frame.printed for node in values)])
-    captured_values(frame, function)
+    captured_values(frame, function, [x for x in arguments.leaves if not isinstance(x, TensorType)])
     result = Result(tree, outputs, tuple(p for p, _ in frame.printed))
     return Trace(graph, variables, tuple(frame.guards.values()), result)
 

@@ -4,7 +4,7 @@ read, and, when the trace is done, what the functions that it ran find in cells 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
@@ -98,29 +98,43 @@ class Watched:
 # What functions have from around them
 
 
-def captured_values(root: Frame, function: Any) -> None:
+def captured_values(root: Frame, function: Any, arguments: Sequence[Any] = ()) -> None:
     """Note the values that a traced function, those that it names, and methods that were called find in cells and
     globals: which objects they are, what attributes that are read of them are, and what lists and dicts hold (see
-    `Fields`).
+    `Fields`). Of plain objects whose methods those are, and of `arguments` that the function was called with, what is
+    read of a variable is noted, too: which one holds them is not known, so that is at most too much.
 
     Python's modules, classes, and functions of libraries are taken as they are.
     """
     fields = Fields(root)
     cells: dict[int, tuple[Any, str, object]] = {}
     attributes_read: dict[str, set[Chain]] = {}
-    for f, reads in _followed([function, *root.functions]):
-        names = f.__globals__
-        for chain in reads.globals:
-            if chain[0] in names:
-                fields.note(names, chain[0], names[chain[0]])
-                fields.follow(names[chain[0]], chain)
-        own = {name: (cell, name, contents_of(cell)) for cell, name in _cells(f)}
-        cells |= {id(c[0]): c for c in own.values() if not is_fixed(c[2])}
-        for chain in reads.cells:
-            if chain[0] in own:
-                fields.follow(own[chain[0]][2], chain)
-        for chain in reads.variables:
-            attributes_read.setdefault(chain[0], set()).add(chain)
+    pending, known = [function, *root.functions], dict[FunctionType, Reads | None]()
+    methods = _methods_of(function, arguments)
+    done: set[tuple[int, FunctionType]] = set()
+    while pending or methods or fields.methods:
+        for f, reads in _followed(pending, known):
+            names = f.__globals__
+            for chain in reads.globals:
+                if chain[0] in names:
+                    fields.note(names, chain[0], names[chain[0]])
+                    fields.follow(names[chain[0]], chain)
+            own = {name: (cell, name, contents_of(cell)) for cell, name in _cells(f)}
+            cells |= {id(c[0]): c for c in own.values() if not is_fixed(c[2])}
+            for chain in reads.cells:
+                if chain[0] in own:
+                    fields.follow(own[chain[0]][2], chain)
+            for chain in reads.variables:
+                attributes_read.setdefault(chain[0], set()).add(chain)
+        methods += fields.methods
+        fields.methods.clear()
+        pending += [f for _, f in methods if f not in known]
+        while methods and not pending:
+            owner, f = methods.pop()
+            if (id(owner), f) not in done and (read := known[f]) is not None:
+                done.add((id(owner), f))
+                for chain in read.variables:
+                    fields.follow(owner, (type(owner).__name__, *chain))
     for guard in list(root.guards.values()):  # self.config.lr, where modules say only what `config` is
         if isinstance(guard, Attribute):
             for chain in attributes_read.get(guard.name, ()):
@@ -131,18 +145,27 @@ def captured_values(root: Frame, function: Any) -> None:
         root.guards[0, "cells"] = Cells(list(cells.values()))
 
 
-def _followed(callables: Iterable[Any]) -> Iterator[tuple[FunctionType, Reads]]:
-    """The user's functions behind these callables, and behind those that they name, with what they read."""
-    pending, seen = list(callables), set()
+def _methods_of(function: Any, arguments: Sequence[Any]) -> list[tuple[Any, FunctionType]]:
+    """The user's function behind the traced one, with each object that a variable of it may hold."""
+    called = function if _functions_behind(function) else type(function).__call__
+    owners = [getattr(function, "__self__", function), *arguments]
+    return [(owner, f) for f in _functions_behind(called) for owner in owners]
+
+
+def _followed(
+    pending: list[Any], known: dict[FunctionType, Reads | None]
+) -> Iterator[tuple[FunctionType, Reads]]:
+    """The user's functions behind these callables, and behind those that they name, with what they read: those that
+    are not known yet. None is known of functions of libraries."""
     while pending:
         for f in _functions_behind(pending.pop()):
-            if f in seen:
+            if f in known:
                 continue
-            seen.add(f)
+            known[f] = None
             if is_of_library(f):
                 pending.append(f.__dict__.get("__wrapped__"))
                 continue
-            reads = Reads(codes_of(f.__code__))
+            known[f] = reads = Reads(codes_of(f.__code__))
             yield f, reads
             names = f.__globals__
             named = (names[n] for n in reads.global_names if n in names)

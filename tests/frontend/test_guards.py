@@ -494,6 +494,51 @@ def test_what_plain_objects_hold(kind: str) -> None:
         assert len(compiled.specializations) == before + 1, "traced once, and for the change"
 
 
+class Scaled:
+    """Plain, with methods that read what it holds."""
+
+    def __init__(self) -> None:
+        self.scale, self.inner = 2.0, Config()
+
+    def run(self, x: Any) -> Any:
+        return x * self.scale
+
+    def runs(self, x: Any) -> Any:
+        return self.run(x) * self.inner.scale
+
+    def __call__(self, x: Any) -> Any:
+        return self.runs(x)
+
+    decorated = gx.compile(run)
+
+
+def methods_of_plain_objects() -> dict[str, Callable[[Scaled], Callable[[Any], Any]]]:
+    def named(it: Scaled) -> Callable[[Any], Any]:
+        bound = it.runs
+        return gx.compile(lambda x: bound(x))
+
+    return {
+        "its method": lambda it: gx.compile(it.runs),
+        "a method that is compiled": lambda it: it.decorated,
+        "the object": gx.compile,
+        "a call of its method": lambda it: gx.compile(lambda x: it.runs(x)),
+        "a call of the object": lambda it: gx.compile(lambda x: it(x)),
+        "a bound method in a cell": named,
+        "in the body of a loop": lambda it: gx.compile(
+            lambda x: gx.scan(lambda c, _: (it.run(c), None), x, length=2)[0]),
+        "an argument": lambda it: functools.partial(gx.compile(lambda it, x: x * it.scale), it),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", methods_of_plain_objects())
+def test_what_methods_of_plain_objects_read(kind: str) -> None:
+    it = Scaled()
+    compiled = methods_of_plain_objects()[kind](it)
+    before = compiled(X).numpy()
+    it.scale = 4.0
+    assert (compiled(X).numpy() == before * (4 if "loop" in kind else 2)).all()
+
+
 def test_what_is_not_read_is_no_reason_to_trace_again() -> None:
     config, history, large = Config(), [0], list(range(100))
 
