@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphc import ops
 from graphc.errors import ArgumentError, ShapeError
+from graphc.sort import in_order
 from graphc.types import int64
 
 from .binary import add, less, less_equal, logical_and, logical_not, logical_or, minimum
+from .context import current_frame
 from .emit import (
     ArrayLike,
     as_tensor,
     cast,
+    elements,
     emit,
     emit_items,
     normal_axis,
@@ -21,7 +26,7 @@ from .emit import (
 )
 from .searching import take, where
 from .shapes import moveaxis
-from .tensor import Tensor
+from .tensor import Tensor, concrete
 from .unary import isnan
 
 
@@ -33,6 +38,12 @@ def _sorted(x: ArrayLike, axis: int, descending: bool, result: int) -> Tensor:
     return moveaxis(emit_items(ops.sort, [moveaxis(x, place, -1)], descending=bool(descending))[result], -1, place)
 
 
+def _at_once(x: Tensor, axis: int, descending: bool) -> Tensor:
+    """Without positions, which take ten times as long."""
+    rows = np.moveaxis(elements(x), normal_axis(axis, x.ndim), -1)
+    return concrete(np.ascontiguousarray(np.moveaxis(in_order(rows, descending), -1, axis)))
+
+
 @operation
 def sort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """x in order along an axis. NaN counts as the greatest: it comes last, and first where `descending`.
@@ -40,6 +51,9 @@ def sort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable: b
     Equal elements keep their order, whatever `stable` says; −0.0 equals 0.0. The gradient goes to where each element
     was.
     """
+    x = as_tensor(x)
+    if current_frame() is None:
+        return _at_once(x, axis, bool(descending))
     return _sorted(x, axis, descending, 0)
 
 

@@ -25,6 +25,14 @@ def order_of(x: np.ndarray, descending: bool) -> np.ndarray:
     return x.shape[-1] - 1 - backwards[..., ::-1]
 
 
+def in_order(x: np.ndarray, descending: bool) -> np.ndarray:
+    """Each row in order, as `order_of` has it but for which NaN is which. Quicker by far than with positions."""
+    result = np.sort(x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x, axis=-1)
+    if result.dtype.kind == "f" and np.signbit(result[result == 0]).any():  # of zeros it can be seen which came first
+        return np.take_along_axis(x, order_of(x, descending), -1)
+    return (result[..., ::-1] if descending else result).astype(x.dtype, copy=False)
+
+
 @dataclass(frozen=True)
 class Sort(Call):
     """The first `count` elements of each of `rows` rows of `size` in order, and where they were in the row, or one of

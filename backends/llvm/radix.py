@@ -64,6 +64,7 @@ class _Radix:
     def __init__(self, sort: Sort, keys: Keys, name: str, chunks: int, places: int) -> None:
         self.sort, self.keys, self.name = sort, keys, name
         self.chunks, self.places = chunks, places
+        self.has_positions = sort.indices or sort.dtype.is_float  # which may need to be looked up: see `Keys.value`
         self.digits = digits_of(keys.bits, sort.size)
         self.counters = max(1 << d.width for d in self.digits)
         self.index = int32 if sort.size < 1 << 31 else int64
@@ -137,28 +138,30 @@ class _Radix:
             code.do(f"store i64 {code.let(f'add i64 {to}, 1')}, ptr {counter}")
             if number < len(self.digits) - 1:
                 keys, positions = self.pairs[number % 2]
-                code.do(f"store {self.keys.type} {key}, ptr {self._scratch_at(code, keys, place, to, self.keys.type)}")
-                at = self._scratch_at(code, positions, place, to, self._index_type)
-                code.do(f"store {self._index_type} {position}, ptr {at}")
+                to_keys = self._scratch_at(code, keys, place, to, self.keys.type)
+                code.do(f"store {self.keys.type} {key}, ptr {to_keys}")
+                if self.has_positions:
+                    at = self._scratch_at(code, positions, place, to, self._index_type)
+                    code.do(f"store {self._index_type} {position}, ptr {at}")
             elif self.sort.count == self.sort.size:
-                self._store(code, row, to, position)
+                self._store(code, row, to, key, position)
             else:
                 with code.when(code.let(f"icmp ult i64 {to}, {self.sort.count}")):
-                    self._store(code, row, to, position)
+                    self._store(code, row, to, key, position)
 
     def _position(self, code: Code, number: int, place: str, at: str) -> str:
         type_ = self._index_type
-        if number == 0:
+        if number == 0 or not self.has_positions:  # then nobody asks
             return at if self.index is int64 else code.let(f"trunc i64 {at} to {type_}")
         slot = self.pairs[(number - 1) % 2][1]
         return code.let(f"load {type_}, ptr {self._scratch_at(code, slot, place, at, type_)}")
 
-    def _store(self, code: Code, row: str, to: str, position: str) -> None:
+    def _store(self, code: Code, row: str, to: str, key: str, position: str) -> None:
         sort, type_ = self.sort, self.keys.type
         wide = position if self.index is int64 else code.let(f"zext {self._index_type} {position} to i64")
         at = code.add(code.multiply(row, sort.count), to)
         if sort.values:
-            value = code.let(f"load {type_}, ptr {self._source(code, row, wide)}")
+            value = self.keys.value(code, key, lambda: code.let(f"load {type_}, ptr {self._source(code, row, wide)}"))
             code.do(f"store {type_} {value}, ptr {code.element('%s1', type_, at)}")
         if sort.indices:
             code.do(f"store i64 {wide}, ptr {code.element(f'%s{len(sort.slots) - 1}', 'i64', at)}")

@@ -5,6 +5,8 @@ A float's bits are in order once those of negative ones are turned around and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphc.dataclass import dataclass
 from graphc.types import DType
 
@@ -66,6 +68,22 @@ class Keys:
         elif self.dtype.is_integer and not self.dtype.is_unsigned:
             bits = code.let(f"xor {type_} {bits}, {number(self._top)}")
         return code.let(f"xor {type_} {bits}, {number(-1)}") if self.descending else bits
+
+    def value(self, code: Code, key: str, load: Callable[[], str]) -> str:
+        """The bits of the element that has this key. Where several have it, as both zeros do, `load` finds them."""
+        type_ = self.type
+        key = code.let(f"xor {type_} {key}, -1") if self.descending else key
+        if not self.dtype.is_float:
+            signed = self.dtype.is_integer and not self.dtype.is_unsigned
+            return code.let(f"xor {type_} {key}, {self._top}") if signed else key
+        is_zero = code.let(f"icmp eq {type_} {key}, {self._top}")
+        is_nan = code.let(f"icmp eq {type_} {key}, -1")
+
+        def undone() -> str:
+            negative = code.let(f"xor {type_} {code.let(f'ashr {type_} {key}, {self.bits - 1}')}, -1")
+            return code.let(f"xor {type_} {key}, {code.let(f'or {type_} {negative}, {self._top}')}")
+
+        return code.either(code.let(f"or i1 {is_zero}, {is_nan}"), type_, load, undone)
 
 
 def _mask(lanes: int) -> str:
