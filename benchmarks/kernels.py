@@ -89,8 +89,19 @@ def cases() -> list[Case]:
         variance = gx.mean(centred * centred, axis=1, keepdims=True)
         return centred / gx.sqrt(variance + 1e-5) * w + b
 
+    def np_top(x):
+        return np.sort(np.partition(x, -10)[:, -10:])[:, ::-1]
+
+    def torch_top(x):
+        return x.topk(10)[0]
+
+    def jax_top(x):
+        import jax
+
+        return jax.lax.top_k(x, 10)[0]
+
     a, n, g, s = normal(4096, 1024), normal(4096, 768), normal(4096, 3072), normal(4096, 4096)
-    w, b = normal(768), normal(768)
+    w, b, m, t = normal(768), normal(768), normal(1_000_000), normal(512, 5000)
     gelu = gx_gelu, np_gelu, torch_gelu, jax_gelu
     return [
         Case(
@@ -113,6 +124,8 @@ def cases() -> list[Case]:
             lambda x: x.cumsum(1),
             lambda x: x.cumsum(1),
         ),
+        Case("sort 10⁶", (m,), 2 * m.nbytes, gx.sort, np.sort, lambda x: x.sort()[0], lambda x: x.sort()),
+        Case("top 10 of 512×5000", (t,), t.nbytes, lambda x: gx.top_k(x, 10)[0], np_top, torch_top, jax_top),
         Case("column sum 4096²", (s,), s.nbytes, lambda x: gx.sum(x, axis=0), *3 * (lambda x: x.sum(0),)),
     ]
 
