@@ -46,12 +46,14 @@ class Monoid:
     `combine(s, a, b)` joins two states: associative and commutative, since every backend reassociates;
     `init(dtype)` is the neutral state as Python numbers, for elements of that dtype;
     `finish(s, state)` gives the result. Lifted states keep their dtypes through `combine`.
+    `adds`: the state is the element and combining is adding, so that states can be added up in memory.
     """
 
     init: Callable[[DType], tuple[Number, ...]]
     lift: ScalarFunction
     combine: ScalarFunction
     finish: ScalarFunction
+    adds: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Op:
     contraction CONTRACTION.
     call        CALL: (wanted, *types, **attrs) → the `Call` whose slots are the inputs, then those of the results for
                 which `wanted` holds: what nobody reads, or has no elements, need not be made.
+    commutes    Whether the result has the same bits when the two inputs change places.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Op:
     push: Callable[..., tuple[Index, ...]] | None = None
     contraction: Contraction | None = None
     call: Callable[..., Call] | None = None
+    commutes: bool = False
 
     def __post_init__(self) -> None:
         lowering = {
@@ -151,6 +155,11 @@ class Op:
         if self.name in _registry:
             raise CompileError(f"an op named {self.name} is declared already")
         _registry[self.name] = self
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is a reduction that adds up."""
+        return self.monoid is not None and self.monoid.adds
 
     def __call__(self, *inputs: Node, where: Location | None = None, **attrs: Any) -> Node:
         return make_node(self, inputs, attrs, where)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphc import ops
 from graphc.dataclass import replace
 from graphc.index import Axis, Floor, Index, Mod, flatten
 from graphc.ir import Node
@@ -92,7 +91,7 @@ def trace_members(tracer: KernelTracer, members: Iterable[Node]) -> None:
 def accumulated_value(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
     """The value that a sum over parallel axes adds up: an element, or a row's sum."""
     row = tracer.row_axes
-    if node.op is not ops.sum or (over & row and not row <= over):
+    if not node.op.adds or (over & row and not row <= over):
         raise Cut(f"{describe(node)} reduces other axes than the kernel's row")
     if row and row <= over:
         return tracer.reduce(node)

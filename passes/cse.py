@@ -1,8 +1,7 @@
 """Common subexpressions: graph in, graph out where no two nodes compute the same thing.
 
 Nodes are equal if op, inputs and attrs are; attrs compare exactly (0.0 is not −0.0). Every op is a pure function
-of its inputs and attrs; beyond that, only which ops commute is known here, and which results of loops and branches are
-the same.
+of its inputs and attrs; beyond that, only which results of loops and branches are the same is known here.
 """
 
 from __future__ import annotations
@@ -12,24 +11,6 @@ from collections.abc import Hashable
 from graphc import ops
 from graphc.ir import Graph, Node, on_equal_inputs, sub_graphs
 from graphc.text import attrs_key
-
-# The result has the same bits when the two inputs change places.
-COMMUTATIVE = frozenset(
-    {
-        ops.add,
-        ops.multiply,
-        ops.maximum,
-        ops.minimum,
-        ops.equal,
-        ops.not_equal,
-        ops.logical_and,
-        ops.logical_or,
-        ops.logical_xor,
-        ops.bitwise_and,
-        ops.bitwise_or,
-        ops.bitwise_xor,
-    }
-)
 
 
 class Interner:
@@ -56,7 +37,7 @@ def node_key(node: Node, inputs: tuple[Node, ...]) -> Hashable:
         return node
     if op is ops.item:
         return (op, inputs, _first_equal(inputs[0], node.attrs["index"]))
-    key = frozenset(inputs) if op in COMMUTATIVE else inputs
+    key = frozenset(inputs) if op.commutes else inputs
     return (op, key, attrs_key(node.attrs)) if node.attrs else (op, key)
 
 

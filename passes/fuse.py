@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
-from graphc import ops
 from graphc.costs import CPU, Costs
 from graphc.dataclass import dataclass
 from graphc.decision import NO_DECISIONS, Decisions
@@ -245,7 +244,7 @@ class _Fusion:
             tracer.value(node, tracer.home(node))
             return tracer
         everything = {a for a in tracer.axes if a.size != 1}
-        summed_at_the_end = node.op is ops.sum and (over != everything or group.size > self.costs.lone_sum)
+        summed_at_the_end = node.op.adds and (over != everything or group.size > self.costs.lone_sum)
         wanted_inside = self._is_spread_again(node)
         if (
             over | kept == everything

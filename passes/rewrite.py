@@ -18,7 +18,7 @@ from graphc.ir import Graph, Node, located, with_inputs
 from graphc.op import Kind, Op
 from graphc.types import DType, TensorType, bool_, float32, int32, uint8
 
-from .cse import COMMUTATIVE, Interner
+from .cse import Interner
 
 STEPS_PER_NODE = 100  # far beyond what terminating rules need
 
@@ -158,7 +158,7 @@ def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE
 def _commuted(pattern: Node) -> list[Node]:
     """The pattern with the inputs of commutative ops in every order."""
     inputs = list(product(*(_commuted(i) for i in pattern.inputs)))
-    if pattern.op in COMMUTATIVE and pattern.inputs[0] is not pattern.inputs[1]:
+    if pattern.op.commutes and pattern.inputs[0] is not pattern.inputs[1]:
         inputs += [(b, a) for a, b in inputs]
     return [with_inputs(pattern, i) for i in inputs]
 

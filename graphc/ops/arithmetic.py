@@ -26,6 +26,7 @@ add: Op = Op(
     reference=np.add,
     vjp=lambda g, y, a, b: (g, g),
     scalar=lambda s, a, b: a + b,
+    commutes=True,
 )
 
 subtract: Op = Op(
@@ -44,6 +45,7 @@ multiply: Op = Op(
     reference=np.multiply,
     vjp=lambda g, y, a, b: (multiply(g, b), multiply(g, a)),
     scalar=lambda s, a, b: a * b,
+    commutes=True,
 )
 
 
@@ -320,6 +322,7 @@ maximum: Op = Op(
     reference=np.maximum,
     vjp=_extreme_vjp,
     scalar=functions.maximum,
+    commutes=True,
 )
 
 minimum: Op = Op(
@@ -329,6 +332,7 @@ minimum: Op = Op(
     reference=np.minimum,
     vjp=_extreme_vjp,
     scalar=functions.minimum,
+    commutes=True,
 )
 
 

@@ -19,6 +19,7 @@ bitwise_and: Op = Op(
     reference=np.bitwise_and,
     vjp=no_gradient,
     scalar=lambda s, a, b: a & b,
+    commutes=True,
 )
 
 bitwise_or: Op = Op(
@@ -28,6 +29,7 @@ bitwise_or: Op = Op(
     reference=np.bitwise_or,
     vjp=no_gradient,
     scalar=lambda s, a, b: a | b,
+    commutes=True,
 )
 
 bitwise_xor: Op = Op(
@@ -37,6 +39,7 @@ bitwise_xor: Op = Op(
     reference=np.bitwise_xor,
     vjp=no_gradient,
     scalar=lambda s, a, b: a ^ b,
+    commutes=True,
 )
 
 bitwise_invert: Op = Op(

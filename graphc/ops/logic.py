@@ -39,6 +39,7 @@ equal: Op = Op(
     reference=np.equal,
     vjp=no_gradient,
     scalar=_equal,
+    commutes=True,
 )
 
 not_equal: Op = Op(
@@ -48,6 +49,7 @@ not_equal: Op = Op(
     reference=np.not_equal,
     vjp=no_gradient,
     scalar=_not_equal,
+    commutes=True,
 )
 
 less: Op = Op(
@@ -137,6 +139,7 @@ logical_and: Op = Op(
     reference=np.logical_and,
     vjp=no_gradient,
     scalar=lambda s, a, b: a & b,
+    commutes=True,
 )
 
 logical_or: Op = Op(
@@ -146,6 +149,7 @@ logical_or: Op = Op(
     reference=np.logical_or,
     vjp=no_gradient,
     scalar=lambda s, a, b: a | b,
+    commutes=True,
 )
 
 logical_xor: Op = Op(
@@ -155,6 +159,7 @@ logical_xor: Op = Op(
     reference=np.logical_xor,
     vjp=no_gradient,
     scalar=lambda s, a, b: a ^ b,
+    commutes=True,
 )
 
 logical_not: Op = Op(

@@ -21,13 +21,16 @@ State = tuple[Scalar, ...]
 Axes = tuple[int, ...]
 
 
-def _monoid(init: Callable[[DType], Number], combine: Callable[[Builder, Scalar, Scalar], Scalar]) -> Monoid:
+def _monoid(
+    init: Callable[[DType], Number], combine: Callable[[Builder, Scalar, Scalar], Scalar], adds: bool = False
+) -> Monoid:
     """A reduction whose state is one element."""
     return Monoid(
         init=lambda dtype: (init(dtype),),
         lift=lambda s, x, index: (x,),
         combine=lambda s, a, b: (combine(s, a[0], b[0]),),
         finish=lambda s, state: state[0],
+        adds=adds,
     )
 
 
@@ -42,7 +45,7 @@ sum: Op = Op(
     infer=rules.reduced("sum", NUMBERS),
     reference=lambda x, axes: np.add.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False),
     vjp=lambda g, y, x, axes: (unreduced(g, x.shape, axes),),
-    monoid=_monoid(lambda dtype: 0, lambda s, a, b: a + b),
+    monoid=_monoid(lambda dtype: 0, lambda s, a, b: a + b, adds=True),
 )
 
 
