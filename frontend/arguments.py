@@ -180,7 +180,7 @@ def bound_arguments(
 
 def parameter_names(function: Callable[..., Any], count: int) -> list[str]:
     """The names of the parameters that so many positional arguments go to."""
-    signature = _signature(function)
+    signature = _signature(function) if callable(function) else None
     names: list[str] = []
     for parameter in signature.parameters.values() if signature else ():
         if len(names) == count:

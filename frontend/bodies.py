@@ -69,10 +69,14 @@ def array_leaf(x: Any, path: str, what: str) -> Tensor | Number:
 
 
 def call(function: Callable[..., Any], args: Sequence[Any], note: str) -> Any:
-    """The function's result. Raises ArgumentError, with the note, where it takes other arguments."""
+    """The function's result. Raises ArgumentError, with the note, where it takes other arguments; TraceError where
+    it is no function."""
     try:
         return function(*args)
     except TypeError:
+        if not callable(function):
+            hint = "lambda: x is a function that gives x; gx.where(p, x, y) chooses between arrays"
+            raise TraceError(f"{note}: that is a function", got=brief(function), hint=hint) from None
         check_call(function, args, {}, note)
         raise
 

@@ -238,7 +238,7 @@ def cond(p: ArrayLike, f: Function, g: Function, *args: Any) -> Any:
     Raises DTypeError or ShapeError where results differ, which name the leaf, and for what is no condition.
     """
     if isinstance(p, bool):
-        return f(*args) if p else g(*args)
+        return call(f if p else g, args, "cond calls it with the arguments it is given")
     if current_frame() is None:
         return at_once(lambda: cond(p, f, g, *args))
     chosen = as_tensor(p)

@@ -338,6 +338,7 @@ def test_a_cond_in_a_scan_in_a_cond() -> None:
 
 
 ZEROS = np.zeros(3, F)
+ARRAY: Any = gx.zeros(3)  # where a function should be
 
 
 def scan(body: Any, init: Any = ZEROS, xs: Any = XS, **more: Any) -> Any:
@@ -391,6 +392,10 @@ REFUSED: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (gx.TraceError, "at least one", lambda: gx.switch(np.int32(0), [])),
     (gx.ArgumentError, "try: body=", lambda: gx.scan(f=abs, init=0, length=1)),  # type: ignore[call-arg]
     (gx.ArgumentError, "not repeated", lambda: scan(abs, unroll=2)),
+    *[(gx.TraceError, "(?s)that is a function.*lambda: x", no_function) for no_function in (
+        lambda: gx.cond(np.True_, ARRAY, ARRAY), lambda: gx.cond(True, ARRAY, ARRAY),
+        lambda: gx.switch(np.int32(0), [ARRAY]), lambda: scan(ARRAY), lambda: gx.while_loop(ARRAY, abs, 1),
+        lambda: gx.while_loop(lambda c: c > 0, ARRAY, 1), lambda: gx.fori_loop(0, 2, ARRAY, 1))],
     (gx.ArgumentError, "cond calls it with", lambda: gx.cond(np.True_, lambda x: 0, lambda x: 0)),
 ]  # fmt: skip
 
