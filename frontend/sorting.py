@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphc import ops
+from graphc.brief import brief
 from graphc.errors import ArgumentError, ShapeError
 from graphc.sort import in_order
 from graphc.types import int64
@@ -85,7 +86,7 @@ def searchsorted(
     put x1 in order, as `argsort` gives. NaN counts as the greatest.
     """
     if side not in ("left", "right"):
-        raise ArgumentError("gx.searchsorted takes side='left' or side='right'", got=repr(side))
+        raise ArgumentError("gx.searchsorted takes side='left' or side='right'", got=brief(side))
     x1, x2 = operands(x1, x2)
     if x1.ndim != 1:
         raise ShapeError("gx.searchsorted takes a sorted array of one dimension", got=str(x1.type))
