@@ -5,10 +5,6 @@ a cycle keeps alive. Python walks the young ones at every 700, and all there are
 a fifth of the time of compiling a large program. Inside `rare_collections` it walks them at every 100,000, which costs
 next to nothing, and still frees in time what the user's own code drops meanwhile.
 
-When the first compilation of a process ends, nearly all young objects are what it has imported. Walking them right
-then would take 3 ms of it, so they are made old ones instead, which are looked at when all are. Only once: else what
-users drop between compilations would wait for that time and again.
-
 What the user has set stays: a collector that is switched off stays off, and one that is rarer stays as it is.
 """
 
@@ -60,20 +56,7 @@ def _restore() -> None:
         before = _found.pop()
         first, *others = gc.get_threshold()
         if first == RARE:  # else someone has set another one inside, which is theirs
-            if not _grown_old and gc.get_count()[0] > MANY and gc.isenabled() and not gc.get_freeze_count():
-                _grown_old.append(None)
-                _make_old()
             gc.set_threshold(before, *others)
-
-
-MANY = 10_000  # young objects that take a millisecond to walk
-_grown_old: list[None] = []  # one entry once that was done in this process
-
-
-def _make_old() -> None:
-    """Make all objects old ones, without a look at them. Nobody has frozen any: they would no longer be."""
-    gc.freeze()
-    gc.unfreeze()
 
 
 def _alone() -> None:

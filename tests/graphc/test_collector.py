@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -110,26 +108,3 @@ def test_all_of_a_first_call_is_made_inside() -> None:
         gc.callbacks.remove(note)
     assert len(looks) <= 4  # after the trace and after the schedule, and each is told of twice
     assert gc.get_threshold() == (900, *OTHERS)
-
-
-FIRST_CALL = """
-import gc
-import numpy as np
-import graphc as gx
-gc.collect()
-if {frozen}:
-    gc.freeze()
-before, looks = gc.get_freeze_count(), []
-gc.callbacks.append(lambda phase, info: looks.append(info["generation"]))
-gx.compile(lambda x: gx.tanh(x) * gx.sum(x))(np.ones((3, 5), np.float32))
-print(len(looks), gc.get_freeze_count() == before)
-"""
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-def test_the_first_call_of_a_process_ends_without_a_look_unless_someone_has_frozen_objects(frozen: bool) -> None:
-    code = FIRST_CALL.format(frozen=frozen)
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-    looks, is_as_before = done.stdout.split()
-    assert (int(looks) > 0) == frozen
-    assert is_as_before == "True"
