@@ -14,6 +14,7 @@ word, then reads the counter: both sequentially consistent, so either the sleepe
 from __future__ import annotations
 
 import ctypes
+from functools import lru_cache
 from string import Template
 
 from graphc.dataclass import dataclass
@@ -46,6 +47,7 @@ def platform(triple: str) -> Platform:
     raise UnsupportedError("the llvm backend's runtime needs 64-bit Linux on x86 or ARM", got=triple)
 
 
+@lru_cache(maxsize=8)  # asked for once to make it, and once to name it in what is kept
 def runtime_ir(triple: str) -> str:
     """The module that defines the runtime."""
     on = platform(triple)
