@@ -12,7 +12,7 @@ from graphc.costs import Costs
 from graphc.ir import Graph, Node
 from graphc.op import Kind
 
-from .kernel_tracer import scalar_recipe
+from .recipes import scalar_recipe
 
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 

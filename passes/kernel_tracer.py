@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphc import ops
@@ -18,9 +17,11 @@ from graphc.dataclass import dataclass
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
 from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Scan, Value, indices, inputs
-from graphc.op import Kind, Op, Piece
-from graphc.scalar import Builder, Recipe, Scalar, Step, record, to_bits
+from graphc.op import Kind, Piece
+from graphc.scalar import Builder, Recipe, Scalar, record, to_bits
 from graphc.types import DType, bool_, int64
+
+from .recipes import reduction_recipes, running_recipes, scalar_recipe
 
 Indices = tuple[Index, ...]
 Mark = tuple[int, int, int, int]  # how many values, memos, slots and homes there are
@@ -485,84 +486,3 @@ def _select(s: Builder, mask: Scalar, a: Scalar, b: Scalar) -> Scalar:
 
 def _select_recipe(dtype: DType) -> Recipe:
     return record("select", _select, (bool_, dtype, dtype))
-
-
-def scalar_recipe(node: Node) -> Recipe:
-    """The recipe of an elementwise node at its compute dtypes."""
-    assert node.op.scalar is not None
-    return record(node.op.name, node.op.scalar, [i.dtype.computes_as for i in node.inputs], node.attrs)
-
-
-@dataclass(frozen=True)
-class ReductionRecipes:
-    """A monoid as recipes, for elements of one dtype. `lift` has a recipe for each component of the state, of the
-    element alone or of the element and its position."""
-
-    init: tuple[Const, ...]
-    lift: tuple[Recipe, ...]
-    combine: Recipe
-    finish: Recipe
-
-
-@lru_cache(maxsize=1024)
-def reduction_recipes(op: Op, dtype: DType) -> ReductionRecipes:
-    """Record a reduction op's monoid for elements of `dtype`."""
-    monoid = op.monoid
-    assert monoid is not None
-    builder = Builder((dtype, int64))
-    state = _as_tuple(monoid.lift(builder, *builder.params))
-    dtypes = tuple(x.dtype for x in state)
-    lift = tuple(_without_position(builder.finish(f"{op.name}.lift", [x])) for x in state)
-    init = tuple(Const(to_bits(v, d), d) for v, d in zip(monoid.init(dtype), dtypes, strict=True))
-    builder = Builder(dtypes + dtypes)
-    n = len(dtypes)
-    joined = _as_tuple(monoid.combine(builder, builder.params[:n], builder.params[n:]))
-    combine = builder.finish(f"{op.name}.combine", joined)
-    builder = Builder(dtypes)
-    finish = builder.finish(op.name, [monoid.finish(builder, builder.params)])
-    return ReductionRecipes(init, lift, combine, finish)
-
-
-@dataclass(frozen=True)
-class RunningRecipes:
-    """How a cumulative op runs, as recipes for elements of one dtype; `lift` has one for each part of the state."""
-
-    init: tuple[Const, ...]
-    lift: tuple[Recipe, ...]
-    combine: Recipe
-    finish: Recipe
-
-
-@lru_cache(maxsize=1024)
-def running_recipes(op: Op, count: int, dtype: DType) -> RunningRecipes:
-    """Record the `running` of a cumulative op of so many inputs for elements of `dtype`."""
-    running = op.running
-    assert running is not None
-    builder = Builder((dtype,) * count)
-    state = _as_tuple(running.lift(builder, *builder.params))
-    dtypes = tuple(x.dtype for x in state)
-    lift = tuple(builder.finish(f"{op.name}.lift", [x]) for x in state)
-    init = tuple(Const(to_bits(v, d), d) for v, d in zip(running.init(dtype), dtypes, strict=True))
-    builder = Builder(dtypes + dtypes)
-    n = len(dtypes)
-    joined = _as_tuple(running.combine(builder, builder.params[:n], builder.params[n:]))
-    combine = builder.finish(f"{op.name}.combine", joined)
-    builder = Builder(dtypes)
-    finish = builder.finish(op.name, [running.finish(builder, builder.params)])
-    return RunningRecipes(init, lift, combine, finish)
-
-
-def _as_tuple(x: Any) -> tuple[Any, ...]:
-    return x if isinstance(x, tuple) else (x,)
-
-
-def _without_position(lift: Recipe) -> Recipe:
-    """A lift recipe with the parameter for the position taken out, where it ignores it."""
-    if 1 in lift.results or any(1 in s.inputs for s in lift.steps):
-        return lift
-
-    def move(number: int) -> int:
-        return number - (number > 1)
-
-    steps = tuple(Step(s.prim, tuple(map(move, s.inputs)), s.dtype, s.bits) for s in lift.steps)
-    return Recipe(lift.name, lift.params[:1], steps, tuple(map(move, lift.results)))

@@ -11,7 +11,7 @@ from graphc.dataclass import dataclass
 from graphc.ir import Graph, Node, is_tuple, with_inputs
 from graphc.op import Kind
 
-from .kernel_tracer import scalar_recipe
+from .recipes import scalar_recipe
 
 WORTH = 1 << 10  # simple instructions, below which a buffer more is not worth it
 HEAVY = frozenset({

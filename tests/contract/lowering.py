@@ -11,7 +11,7 @@ from graphc.index import Axis, Floor, Index, Mod
 from graphc.ir import Node
 from graphc.kernel import Const
 from graphc.op import Kind, Monoid, Piece
-from graphc.passes.kernel_tracer import running_recipes
+from graphc.passes.recipes import running_recipes
 from graphc.scalar import Builder, Scalar, record, to_bits
 from graphc.types import DType, int64
 from tests.kernel_interpreter import convert, run_recipe

@@ -14,7 +14,7 @@ from graphc import ops
 from graphc.dataclass import dataclass, replace
 from graphc.op import Op, Piece
 from graphc.ops.rules import no_gradient
-from graphc.passes.kernel_tracer import reduction_recipes, running_recipes
+from graphc.passes.recipes import reduction_recipes, running_recipes
 from graphc.passes.rewrite import Exactness, Rule, RuleSet
 from graphc.scalar import Builder, Scalar
 
