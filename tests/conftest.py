@@ -1,6 +1,7 @@
-"""What every test shares: the `gpu` marker's meaning, and golden files."""
+"""What every test shares: the `gpu` marker's meaning, golden files, and a Ctrl-C that is heard."""
 
 import functools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def why_no_gpu() -> str | None:
         return None if count else "no CUDA device"
     except (ImportError, RuntimeError) as error:
         return f"no CUDA driver: {type(error).__name__}"
+
+
+def pytest_configure() -> None:
+    """Shells let what they start behind them ignore Ctrl-C, and so would the programs that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -324,12 +324,17 @@ def test_the_end_by_a_signal_leaves_nothing_behind(twins, tmp_path, number):
     """The second output is a pipe that nobody reads, so the first one waits as a temporary file."""
     np.save(tmp_path / "x.npy", np.zeros(8, "f4"))
     os.mkfifo(tmp_path / "pipe")
-    with subprocess.Popen([twins, "x.npy", "-o", "y.npy", "-o", "pipe"], cwd=tmp_path) as process:
-        end = time.monotonic() + 20
-        while len(os.listdir(tmp_path)) < 3 and time.monotonic() < end:
-            time.sleep(0.01)
-        process.send_signal(number)
-        assert process.wait(20) == -number
+    command = [twins, "x.npy", "-o", "y.npy", "-o", "pipe"]
+    heeds = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731 - shells let what they start behind them ignore it
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=heeds) as process:
+        try:
+            end = time.monotonic() + 20
+            while len(os.listdir(tmp_path)) < 3 and time.monotonic() < end:
+                time.sleep(0.01)
+            process.send_signal(number)
+            assert process.wait(20) == -number
+        finally:
+            process.kill()
     assert sorted(os.listdir(tmp_path)) == ["pipe", "x.npy"]
 
 
