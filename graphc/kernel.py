@@ -87,7 +87,7 @@ class Reduce:
 
     `combine` maps (state, state) to state and is associative and commutative, with `init` as its neutral element;
     a backend may reassociate, split and reorder, and may combine with `init` as often as it likes.
-    The axes are the kernel's row axes, all of them.
+    The axes are its own: in a kernel without products of products they are the row, all of it.
     """
 
     combine: Recipe
@@ -123,7 +123,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """The sum over the contracted axes of a · b, accumulated in `dtype`."""
+    """The sum over its axes of a · b, accumulated in `dtype`. Operands may be sums and reductions themselves."""
 
     inputs: tuple[int, int]
     axes: tuple[Axis, ...]
@@ -171,6 +171,7 @@ class KernelKind(Enum):
     REDUCTION = "reduction"
     CONTRACTION = "contraction"
     INDEXED = "indexed"
+    ATTENTION = "attention"
 
 
 class _Fact(Generic[T]):
@@ -203,9 +204,13 @@ class Kernel:
 
     Parallel axes can run in any order, on any thread. Row axes are those that `Reduce` values run over;
     a value that varies over them is computed again in each pass over the row that needs it, or kept.
-    Contracted axes belong to the `Dot`. Slots that are stored to come after those that are only loaded;
-    a slot may be both (an update in place): then load and store indices are identical and the load's value
+    Contracted axes are those that only a `Dot` runs over. Slots that are stored to come after those that are only
+    loaded; a slot may be both (an update in place): then load and store indices are identical and the load's value
     is used in no later pass than the store.
+
+    Reductions and products say themselves what they run over; the three groups of axes follow (`sorted_axes`) and
+    give the axes an order. In most kernels each `Reduce` runs over the whole row, and the one `Dot` over all contracted
+    axes. In a kernel of kind ATTENTION each runs over axes of its own: something is reduced that was made of products.
     """
 
     slots: tuple[Slot, ...]
@@ -248,10 +253,21 @@ class Kernel:
         if any(s.scatter for s in self.stores):
             return KernelKind.INDEXED
         if any(isinstance(v, Dot) for v in self.values):
-            return KernelKind.CONTRACTION
+            return KernelKind.ATTENTION if self._reduces_products else KernelKind.CONTRACTION
         if any(isinstance(v, Reduce | Scan) for v in self.values) or any(s.accumulate for s in self.stores):
             return KernelKind.REDUCTION
         return KernelKind.LOOP
+
+    @property
+    def _reduces_products(self) -> bool:
+        """Whether a product or a reduction is over what was made of a product."""
+        made: list[bool] = []
+        for value in self.values:
+            of_products = any(made[i] for i in dependencies(value))
+            if of_products and isinstance(value, Dot | Reduce):
+                return True
+            made.append(of_products or isinstance(value, Dot))
+        return False
 
     @_Fact
     def axes(self) -> tuple[frozenset[Axis], ...]:
@@ -352,6 +368,20 @@ def indices(value: Value) -> tuple[Index, ...]:
         case Position(index=index):
             return (index,)
     return ()
+
+
+def sorted_axes(
+    axes: Iterable[Axis], values: Iterable[Value]
+) -> tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axis, ...]]:
+    """Axes as parallel, row and contracted ones, by what the values reduce, each group in the order given."""
+    row = {a for v in values if isinstance(v, Reduce | Scan) for a in v.axes}
+    contracted = {a for v in values if isinstance(v, Dot) for a in v.axes} - row
+    ordered = tuple(axes)
+    return (
+        tuple(a for a in ordered if a not in row and a not in contracted),
+        tuple(a for a in ordered if a in row),
+        tuple(a for a in ordered if a in contracted),
+    )
 
 
 def gathered(indexes: Iterable[Index]) -> tuple[Gathered, ...]:

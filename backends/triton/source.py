@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from graphc.errors import UnsupportedError
 from graphc.kernel import Kernel, KernelKind, Slot
 from graphc.types import int32
 
@@ -85,6 +86,8 @@ def _lower(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
             return lower_contraction(kernel, values, partials, plan)
         case KernelKind.INDEXED:
             return lower_scatter(kernel, values, plan)
+        case KernelKind.ATTENTION:
+            raise UnsupportedError("triton has no lowering of products of products")
 
 
 def _comment(kernel: Kernel) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from graphc.index import Bound, Index
 from graphc.kernel import Kernel
 from graphc.types import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8, uint32
-
-from .build import Build, axes
+from tests.build_kernels import Build, axes
 
 
 def _sub(s, a, b):

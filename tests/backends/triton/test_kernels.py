@@ -16,10 +16,10 @@ from graphc.kernel import Kernel
 from graphc.passes.fuse import fuse
 from graphc.types import bool_, float16
 from tests import graphs
+from tests.build_kernels import random_array
 from tests.kernel_interpreter import run_kernel
 
 from . import kernels
-from .build import random_array
 
 
 def compare(kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None) -> None:

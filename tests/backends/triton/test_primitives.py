@@ -12,9 +12,8 @@ from graphc.backends.triton.source import kernel_source
 from graphc.kernel import Apply, Kernel
 from graphc.scalar import Prim, Recipe, Step
 from graphc.types import DTYPES, DType, bool_, float32, float64, int8, int32, int64, uint32, uint64
+from tests.build_kernels import Build, axes
 from tests.kernel_interpreter import run_kernel
-
-from .build import Build, axes
 
 ANY = (Prim.EQ, Prim.NE)
 NUMBERS = (Prim.ADD, Prim.SUB, Prim.MUL, Prim.MAX, Prim.MIN, Prim.LT, Prim.LE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +70,10 @@ class Build:
     def max(self, number: int, axes: tuple[Axis, ...]) -> int:
         least = self.values[number].dtype.min
         return self.reduce(lambda s, a, b: s.max(a, b), [least], [number], axes, name="max")
+
+    def max_or_infinity(self, number: int, axes: tuple[Axis, ...]) -> int:
+        """The maximum, which of nothing, and of what is masked throughout, is -inf."""
+        return self.reduce(lambda s, a, b: s.max(a, b), [-math.inf], [number], axes, name="max")
 
     def dot(self, a: int, b: int, axes: tuple[Axis, ...], dtype: DType = float32) -> int:
         return self.add(Dot((a, b), axes, dtype))
