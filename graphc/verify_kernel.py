@@ -30,6 +30,9 @@ def verify_kernel(kernel: Kernel) -> None:
     follows from the values; loads stay inside of their slots where no bound guards them; a store's value varies over
     no axes but its index's and those that it sums. What is no ATTENTION has one row, or one contraction.
     """
+    for number, value in enumerate(kernel.values):
+        if any(i >= number for i in dependencies(value)):
+            raise CompileError("a value comes before what it needs", got=f"v{number} = {print_value(value, kernel)}")
     _check_axes(kernel)
     for number, value in enumerate(kernel.values):
         _check_value(kernel, number, value)
@@ -51,8 +54,6 @@ def _check_axes(kernel: Kernel) -> None:
 
 def _check_value(kernel: Kernel, number: int, value: Value) -> None:
     what = f"v{number} = {print_value(value, kernel)}"
-    if any(i >= number for i in dependencies(value)):
-        raise _fault("a value comes before what it needs", kernel, what)
     own = kernel.kind is KernelKind.ATTENTION
     match value:
         case Load():
