@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphc.backends.llvm import jit
+from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import Target, host_target
 from graphc.storage import aligned_empty
 from graphc.types import TensorType, float32

@@ -13,9 +13,9 @@ import numpy as np
 from graphc import ops
 from graphc.brief import brief
 from graphc.dataclass import dataclass
-from graphc.driver import call_lock, tracing
 from graphc.errors import ShapeError, TraceError
 from graphc.evaluate import evaluate_call
+from graphc.hook import call_lock, tracing
 from graphc.ir import Graph, Node
 from graphc.types import DType, TensorType
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from graphc import ops
 from graphc.brief import brief
-from graphc.driver import driver
 from graphc.errors import DTypeError, ShapeError, TraceError
+from graphc.hook import driver
 from graphc.ir import Node, located
 from graphc.types import TensorType
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from graphc import ops
 from graphc.brief import brief
-from graphc.driver import call_lock
 from graphc.errors import AxisError, DTypeError, GraphcIndexError, TraceError
+from graphc.hook import call_lock
 from graphc.types import bool_
 
 from .context import current_frame

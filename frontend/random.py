@@ -14,8 +14,8 @@ import numpy as np
 
 from graphc import ops
 from graphc.brief import brief
-from graphc.driver import call_lock
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
+from graphc.hook import call_lock
 from graphc.ops.random import philox_block, philox_blocks
 from graphc.storage import WRITE
 from graphc.types import DType, DTypeLike, as_dtype, float32, float64, uint32, uint64

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc.brief import brief
-from graphc.driver import call_lock
 from graphc.errors import DTypeError, ShapeError, TraceError, UnknownNameError
+from graphc.hook import call_lock
 from graphc.storage import Storage
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 

@@ -203,9 +203,9 @@ from .frontend.shapes import (
 )
 from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
 from .frontend.printing import print
-from .benchmark import bench
-from .compile import build, compile, load, thread_count
-from .executable import Executable
+from .driver.benchmark import bench
+from .driver.compile import build, compile, load, thread_count
+from .driver.executable import Executable
 from . import linalg, nn, optim, random
 from .frontend.words import Place as _Place, unknown_in as _unknown_in
 

@@ -17,9 +17,9 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
-from graphc.backends.llvm import team
-from graphc.backends.llvm.instance import Instance, address
-from graphc.driver import call_lock
+from graphc.backends.llvm.run import team
+from graphc.backends.llvm.run.instance import Instance, address
+from graphc.hook import call_lock
 
 X = np.arange(4, dtype=np.float32)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc.executable import Compilation
+from graphc.driver.executable import Compilation
 from graphc.frontend import recorded
 from graphc.frontend.emit import as_tensor, operation
 from graphc.frontend.pieces import PIECE, in_pieces

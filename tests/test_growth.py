@@ -19,9 +19,9 @@ from benchmarks.compile_time import (
     transformer,
     tree,
 )
-from graphc.backends.llvm.build import compile_kernels
-from graphc.backends.llvm.cache import ObjectCache
-from graphc.backends.llvm.tables import build_program
+from graphc.backends.llvm.link.build import compile_kernels
+from graphc.backends.llvm.link.tables import build_program
+from graphc.backends.llvm.run.cache import ObjectCache
 from graphc.backends.llvm.target import host_target
 
 MOST_GROWTH = 2.1  # of the calls, when the size doubles

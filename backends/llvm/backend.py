@@ -19,19 +19,19 @@ from graphc.settings import Settings
 from graphc.storage import Storage
 from graphc.types import type_of
 
-from . import jit
-from .array_call import NO_MATCH
-from .beginning import begin, shared
-from .build import Work, compile_kernels
-from .cache import ObjectCache, cache_folder, cache_key
-from .instance import Instance, PrepareError, address
-from .outputs import output_pool
-from .parts import from_bytes, put_together, take_apart, to_bytes
-from .program import link_program
-from .settle import settle
-from .tables import BuiltProgram, Origin, build_program
+from .link.build import Work, compile_kernels
+from .link.settle import settle
+from .link.tables import BuiltProgram, Origin, build_program
+from .link.views import with_views
+from .run import jit
+from .run.array_call import NO_MATCH
+from .run.beginning import begin, shared
+from .run.cache import ObjectCache, cache_folder, cache_key
+from .run.instance import Instance, PrepareError, address
+from .run.outputs import output_pool
+from .ship.parts import from_bytes, put_together, take_apart, to_bytes
+from .ship.program import link_program
 from .target import Target, host_target
-from .views import with_views
 
 
 @dataclass(frozen=True)

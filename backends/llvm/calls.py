@@ -12,9 +12,9 @@ from graphc.errors import UnsupportedError
 from graphc.kernel import Call, Kernel
 from graphc.sort import Sort
 
-from .kernel_code import NativeKernel
+from .emit.kernel_code import NativeKernel
 from .lower import lower
-from .sort import lower_sort
+from .sorting.sort import lower_sort
 from .target import Target
 
 # For each kind of call, what makes its native form. Symbols begin with the name that it is given.

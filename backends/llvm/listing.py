@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from graphc.schedule import CallStep, KernelStep, Schedule, titled
 
-from . import jit
-from .build import Work, symbol_of
 from .calls import lower_work
+from .link.build import Work, symbol_of
+from .link.views import with_views
+from .run import jit
 from .target import Target, host_target
-from .views import with_views
 
 
 def ir_listing(schedule: Schedule, target: Target | None = None) -> str:

@@ -12,18 +12,18 @@ from graphc.dataclass import replace
 from graphc.index import axes_size
 from graphc.kernel import Dot, Kernel, KernelKind, Slot
 
-from .blocking import block
-from .contraction import lower_contraction
-from .kernel_code import Lowered, NativeKernel, NativeTask, finish_function
-from .loops import emit_loop
-from .plan import plan_loop, plan_reduction
-from .reductions import emit_reduction
-from .runtime import report_ir
-from .spread import Stages
+from ..kernels.spread import Stages
+from .emit.kernel_code import Lowered, NativeKernel, NativeTask, finish_function
+from .emit.text import Code, module
+from .nests.loops import emit_loop
+from .nests.plan import plan_loop, plan_reduction
+from .nests.reductions import emit_reduction
+from .nests.values import Values
+from .products.blocking import block
+from .products.contraction import lower_contraction
+from .run.runtime import report_ir
 from .stages import stages_of
 from .target import Target
-from .text import Code, module
-from .values import Values
 
 
 def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:

@@ -14,12 +14,12 @@ from graphc.errors import UnsupportedError
 from graphc.index import axes_size
 from graphc.kernel import Apply, Const, Dot, Kernel, KernelKind, Load, Reduce, Slot, dependencies
 
-from .blocking import Blocking, block
-from .plan import Estimate, plan_loop, plan_reduction
-from .rewrite import Rewrite, product_of, sum_of
-from .segments import segments
-from .spread import PARTS, SpreadDot, SpreadSweeps, Stages, cut, in_partial_sums, longest
-from .sweeps import reductions
+from ..kernels.rewrite import Rewrite, product_of, sum_of
+from ..kernels.segments import segments
+from ..kernels.spread import PARTS, SpreadDot, SpreadSweeps, Stages, cut, in_partial_sums, longest
+from ..kernels.sweeps import reductions
+from .nests.plan import Estimate, plan_loop, plan_reduction
+from .products.blocking import Blocking, block
 from .target import Target
 
 UNITS = 32  # work that makes fewer units than this is cut into parts

@@ -14,7 +14,7 @@ from graphc.errors import CompileError
 from graphc.index import Axis
 from graphc.kernel import Kernel, Reduce, Scan, Store
 
-from ..long_sums import cut_loops, rounds
+from ..kernels.long_sums import cut_loops, rounds
 from .joining import Join
 from .partials import Partials
 from .plan import Plan, plan_reduction

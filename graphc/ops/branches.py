@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..driver import driver
 from ..errors import CompileError
 from ..evaluate import evaluate_graph
+from ..hook import driver
 from ..ir import Graph, Node
 from ..op import Kind, Op
 from ..types import TensorType, TupleType, Type, int32

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import ops
 from ..dataclass import dataclass
-from ..driver import driver
 from ..errors import UnsupportedError
+from ..hook import driver
 from ..ir import Graph, Node, topological_order
 from ..types import TensorType
 from .bodies import LoopInputs, loop_attrs, substitute

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import ops
-from ..driver import driver
 from ..errors import CompileError
 from ..evaluate import evaluate_graph
+from ..hook import driver
 from ..ir import Graph, Node
 from ..op import Kind, Op, Piece
 from ..types import TensorType, TupleType

@@ -15,7 +15,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
-from graphc.executable import MOST_TRACES
+from graphc.driver.executable import MOST_TRACES
 from graphc.frontend.guards import MOST_ITEMS
 from graphc.frontend.reads import Reads
 

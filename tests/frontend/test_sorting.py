@@ -139,7 +139,7 @@ def test_in_a_package(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_threads_do_not_matter(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphc.backends.llvm import team
+    from graphc.backends.llvm.run import team
 
     monkeypatch.setattr(team, "usable_threads", lambda: 4)
     rng = np.random.default_rng(0)

@@ -19,8 +19,8 @@ import numpy as np
 
 import graphc as gx
 from graphc import nn, optim
-from graphc.archive import read_archive, write_archive
-from graphc.package import FORMAT, VERSION
+from graphc.driver.archive import read_archive, write_archive
+from graphc.driver.package import FORMAT, VERSION
 
 NUMBERS = [0, 1, -1, 2, 3, 7, 63, 64, 255, 1 << 16, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 40, 1 << 46, (1 << 46) + 64,
            1 << 62, (1 << 63) - 1, 1 << 63, 1 << 64, -(1 << 31), -(1 << 63), 10**30, 0.5, -0.0, 1e308]  # fmt: skip

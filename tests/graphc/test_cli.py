@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graphc import cli
+from graphc.driver import cli
 
 SOURCE = """
 import numpy as np

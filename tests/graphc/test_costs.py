@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import graphc as gx
-from graphc.compile import costs_of
 from graphc.costs import CPU, GPU
 from graphc.dataclass import replace
+from graphc.driver.compile import costs_of
 from graphc.passes.schedule import schedule
 from tests import graphs
 

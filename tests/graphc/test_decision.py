@@ -8,8 +8,8 @@ import pytest
 import graphc as gx
 from graphc.costs import CPU
 from graphc.decision import Decision, Decisions, Verdict
+from graphc.driver.report import fusion_text
 from graphc.passes.schedule import schedule
-from graphc.report import fusion_text
 from tests import graphs
 
 X = np.ones((64, 64), np.float32)

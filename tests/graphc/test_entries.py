@@ -12,8 +12,8 @@ import pytest
 
 import graphc as gx
 from graphc import nn, optim
-from graphc.archive import read_archive, write_archive
-from graphc.package import FORMAT, VERSION
+from graphc.driver.archive import read_archive, write_archive
+from graphc.driver.package import FORMAT, VERSION
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((16, 8)).astype("f4"), RNG.integers(0, 3, 16)

@@ -15,9 +15,9 @@ import pytest
 
 import graphc as gx
 from graphc import nn
+from graphc.driver.specialization import MISS
 from graphc.frontend import context, pytree
 from graphc.settings import Settings
-from graphc.specialization import MISS
 
 X = np.arange(4, dtype=np.float32)
 
@@ -273,7 +273,7 @@ def test_tracing_is_of_one_thread() -> None:
 def test_calls_survive_fork() -> None:
     code = """
 import os, threading, numpy as np, graphc as gx
-from graphc.driver import call_lock
+from graphc.hook import call_lock
 with gx.using(backend="reference"):
     f = gx.compile(lambda x: x + 1)
     f(np.ones(2))

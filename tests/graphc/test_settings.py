@@ -10,12 +10,12 @@ import pytest
 
 import graphc as gx
 from graphc import nn
-from graphc.compile import Stage
 from graphc.dataclass import field_names, replace
+from graphc.driver.compile import Stage
+from graphc.driver.specialization import Specialization
 from graphc.frontend import context
 from graphc.frontend.context import untraced
 from graphc.settings import WORDS, Check, Settings, SettingsError
-from graphc.specialization import Specialization
 
 from ..snippets import seen
 
@@ -107,7 +107,7 @@ def effect_of_check(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bool
 
 
 def effect_of_threads(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr("graphc.backends.llvm.team.usable_threads", lambda: 4)
+    monkeypatch.setattr("graphc.backends.llvm.run.team.usable_threads", lambda: 4)
     with gx.using(threads=3):
         return gx.thread_count() == 3
 

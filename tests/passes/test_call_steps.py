@@ -11,9 +11,9 @@ import pytest
 
 import graphc as gx
 from graphc.backends.llvm import calls
-from graphc.backends.llvm.kernel_code import NativeKernel, NativeTask, finish_function
+from graphc.backends.llvm.emit.kernel_code import NativeKernel, NativeTask, finish_function
+from graphc.backends.llvm.emit.text import Code, module
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.text import Code, module
 from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 from graphc.frontend.emit import as_tensor, emit_items

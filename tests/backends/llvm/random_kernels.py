@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from graphc.backends.llvm.rewrite import Rewrite
+from graphc.backends.kernels.rewrite import Rewrite
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index, flatten
 from graphc.kernel import Apply, Const, Inside, Kernel, Load, Position, Reduce, Slot, Store

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from graphc.backends.llvm.jit import compile_object, load
-from graphc.backends.llvm.primitives import Emitter
+from graphc.backends.llvm.emit.primitives import Emitter
+from graphc.backends.llvm.emit.text import Code, memory_type, module, register_type
+from graphc.backends.llvm.run.jit import compile_object, load
 from graphc.backends.llvm.target import Target, host_target
-from graphc.backends.llvm.text import Code, memory_type, module, register_type
 from graphc.scalar import Recipe
 from graphc.types import bool_, int8
 

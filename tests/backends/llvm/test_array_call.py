@@ -7,7 +7,7 @@ import pytest
 
 import graphc as gx
 from graphc.backends.backend import ObjectCalls
-from graphc.backends.llvm.array_call import check_layout
+from graphc.backends.llvm.run.array_call import check_layout
 from graphc.types import float32
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

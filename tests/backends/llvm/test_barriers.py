@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from graphc.backends.llvm.barriers import Access, barriers
+from graphc.backends.llvm.link.barriers import Access, barriers
 from graphc.schedule import Buffer, Space
 from graphc.types import TensorType, uint8
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from graphc.backends.llvm import cache as cache_module
-from graphc.backends.llvm.cache import MAGIC, ObjectCache, _source_digest, cache_folder, cache_key
+from graphc.backends.llvm.run import cache as cache_module
+from graphc.backends.llvm.run.cache import MAGIC, ObjectCache, _source_digest, cache_folder, cache_key
 from graphc.settings import Settings
 
 KEY = cache_key("kernel", 1)
@@ -156,7 +156,7 @@ def test_what_was_used_last_stays(tmp_path):
 HAMMER = """
 import sys
 from pathlib import Path
-from graphc.backends.llvm.cache import ObjectCache
+from graphc.backends.llvm.run.cache import ObjectCache
 cache = ObjectCache(Path(sys.argv[1]), limit=3_000_000)
 payloads = [bytes([n]) * (100_000 * n) for n in range(1, 5)]
 for i in range(int(sys.argv[2])):
@@ -203,14 +203,15 @@ def test_key_depends_on_every_part(monkeypatch):
     keys = {cache_key("a", "b"), cache_key("ab"), cache_key("b", "a"), cache_key("a", "b", 1), cache_key(b"a", "b")}
     assert len(keys) == 5
     assert cache_key("a", "b") in keys
-    monkeypatch.setattr("graphc.backends.llvm.cache.source_digest", lambda: "other sources")
+    monkeypatch.setattr("graphc.backends.llvm.run.cache.source_digest", lambda: "other sources")
     assert cache_key("a", "b") not in keys
 
 
 def test_source_digest_sees_contents(monkeypatch, tmp_path):
     import graphc
 
-    sources = [tmp_path / place / "x.py" for place in (".", "ops/a", "text", "passes/rules", "backends/llvm/math")]
+    places = (".", "ops/a", "text", "passes/rules", "driver", "backends/kernels", "backends/llvm/emit/math")
+    sources = [tmp_path / place / "x.py" for place in places]
     for source in sources:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("a = 1\n")

@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import jit, microkernel, stages
-from graphc.backends.llvm.blocking import Blocking, Cut, block
-from graphc.backends.llvm.contraction import lower_contraction
+from graphc.backends.llvm import stages
 from graphc.backends.llvm.lower import assemble
+from graphc.backends.llvm.products import microkernel
+from graphc.backends.llvm.products.blocking import Blocking, Cut, block
+from graphc.backends.llvm.products.contraction import lower_contraction
+from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import describe, host_target
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index, flatten

@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 import pytest
 
 from graphc.backends.llvm.features import BASE, CHECKED, Bit, closed, needed
-from graphc.backends.llvm.program import FOLDER, native_header
+from graphc.backends.llvm.ship.program import FOLDER, native_header
 from graphc.backends.llvm.target import host_target
 
 is_x86 = pytest.mark.skipif(not host_target().is_x86, reason="is about x86")

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.backends.llvm import jit, stages
+from graphc.backends.kernels.segments import segments
+from graphc.backends.llvm import stages
 from graphc.backends.llvm.lower import lower
-from graphc.backends.llvm.segments import segments
+from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphc.backends import long_sums
-from graphc.backends.llvm import plan, spread, stages
+from graphc.backends.kernels import long_sums, spread
+from graphc.backends.llvm import stages
+from graphc.backends.llvm.nests import plan
 from graphc.backends.llvm.target import host_target
 from graphc.dataclass import replace
 from graphc.kernel import Kernel

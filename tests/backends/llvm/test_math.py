@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from graphc.backends.llvm.jit import emit_assembly
+from graphc.backends.llvm.run.jit import emit_assembly
 from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.scalar import Prim, Recipe, record
 from graphc.types import DType, float32, float64

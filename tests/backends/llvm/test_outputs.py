@@ -3,8 +3,8 @@
 import numpy as np
 
 import graphc as gx
-from graphc.backends.llvm.instance import address
-from graphc.backends.llvm.outputs import OutputPool, output_pool
+from graphc.backends.llvm.run.instance import address
+from graphc.backends.llvm.run.outputs import OutputPool, output_pool
 from graphc.types import TensorType, uint8
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import jit
-from graphc.backends.llvm.array_call import SYMBOLS, array_call_ir
-from graphc.backends.llvm.instance import Instance, address
-from graphc.backends.llvm.native import ControlRow, NativeProgram, RowKind, Table, TaskSpec, rows
-from graphc.backends.llvm.runtime import runtime_ir
+from graphc.backends.llvm.run import jit
+from graphc.backends.llvm.run.array_call import SYMBOLS, array_call_ir
+from graphc.backends.llvm.run.instance import Instance, address
+from graphc.backends.llvm.run.native import ControlRow, NativeProgram, RowKind, Table, TaskSpec, rows
+from graphc.backends.llvm.run.runtime import runtime_ir
+from graphc.backends.llvm.run.team import Team, process_team, usable_threads
 from graphc.backends.llvm.target import host_target
-from graphc.backends.llvm.team import Team, process_team, usable_threads
-from graphc.driver import call_lock
 from graphc.errors import CompileError
+from graphc.hook import call_lock
 from graphc.schedule import Buffer, Space, Window
 from graphc.storage import Storage
 from graphc.types import TensorType, float32, float64, int32, int64, type_of
@@ -225,7 +225,7 @@ def test_calls_from_many_threads_are_serialized(team):
 FORK = """
 import os, sys, threading, numpy as np
 from tests.backends.llvm.test_runtime import RUNTIME, chain, instance, address
-from graphc.backends.llvm.team import process_team
+from graphc.backends.llvm.run.team import process_team
 team = process_team(RUNTIME)
 team.resize(3)
 run = instance(chain(300, 5, 4), team)

@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn
-from graphc.backends.long_sums import BLOCK, MOST, cut_loops
+from graphc.backends.kernels.long_sums import BLOCK, MOST, cut_loops
 
 
 @pytest.mark.parametrize("terms", [1, 4, 16, 40])

@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gx
 from graphc import nn
-from graphc.backends.llvm.views import with_views
+from graphc.backends.llvm.link.views import with_views
 from graphc.schedule import Schedule
 
 RNG = np.random.default_rng(0)

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import jit
-from graphc.backends.llvm.blocking import block
-from graphc.backends.llvm.contraction import lower_contraction
 from graphc.backends.llvm.lower import assemble
+from graphc.backends.llvm.products.blocking import block
+from graphc.backends.llvm.products.contraction import lower_contraction
+from graphc.backends.llvm.products.words import words_for
+from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import Target, describe, host_target
-from graphc.backends.llvm.words import words_for
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Index, flatten
 from graphc.kernel import Dot, Kernel, Load, Slot, Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.backends import long_sums
+from graphc.backends.kernels import long_sums
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import run_kernel_interpreted
 from graphc.backends.triton.plan import Plan

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.backends.llvm.jit import emit_assembly
+from graphc.backends.llvm.run.jit import emit_assembly
 from graphc.backends.llvm.target import describe, host_target
 from graphc.ops import error_integral, functions
 from graphc.scalar import Recipe, record

@@ -1,0 +1,1 @@
+"""LLVM IR for one function: its text, the primitives of recipes, conversions, memory, mathematical functions."""

@@ -1,0 +1,1 @@
+"""Loop nests: loops and reductions, from their plan to the values at each place."""

@@ -1,0 +1,1 @@
+"""Products of matrices: blocking, packing, register tiles, and what is fused into them."""

@@ -1,0 +1,35 @@
+"""Work units as places: a unit's number taken apart into positions on axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc.index import Axis
+
+from ..emit.text import Code
+from ..nests.places import Frame, Operand
+from .blocking import Cut
+
+
+def unit_place(
+    code: Code, unit: Operand, inner: int, outer: Sequence[Axis]
+) -> tuple[Operand, Frame, Operand]:
+    """unit = place · inner + rest, and `place` counts the points of the outer axes, the last one fastest:
+    (rest, the frame of that point, place)."""
+    place, rest = code.divide(unit, inner)
+    left, positions = place, {}
+    for axis in reversed(outer):
+        left, positions[axis] = code.divide(left, axis.size)
+    return rest, Frame(None, positions), place if outer else 0
+
+
+def tile_place(code: Code, cut: Cut, tile: Operand) -> tuple[Operand, Operand]:
+    """Where a tile of a cut starts, and how long it is."""
+    start = code.multiply(tile, cut.first)
+    if not cut.seconds:
+        return start, cut.first
+    is_first = code.let(f"icmp slt i64 {tile}, {cut.firsts}")
+    if cut.seconds > 1:
+        beyond = code.maximum(code.add(tile, -cut.firsts), 0)
+        start = code.add(start, code.multiply(beyond, cut.second - cut.first))
+    return start, code.let(f"select i1 {is_first}, i64 {cut.first}, i64 {cut.second}")

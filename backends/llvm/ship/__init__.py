@@ -1,0 +1,1 @@
+"""Native programs as files: parts of packages and caches, and standalone programs."""

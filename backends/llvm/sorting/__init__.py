@@ -1,0 +1,1 @@
+"""Rows in order: by counting, by selecting, by digits."""

@@ -1,0 +1,3 @@
+"""The driver: all the way from a function to executables, reports, files and the command line.
+
+It may import everything."""

@@ -1,0 +1,126 @@
+"""A function compiled for one kind of call: arguments of exactly these types in, the function's result out.
+
+In: what a trace, or a package, says of the function. Knows neither how kinds of calls are told apart nor where
+specializations are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from numpy import asarray, generic, ndarray
+
+from ..cached import cached_property
+from ..frontend.arguments import Arguments, is_same_static
+from ..frontend.guards import Guard, Guards
+from ..frontend.tensor import Tensor
+from ..frontend.trace import Result
+from ..frontend.variable import Variable
+from ..hook import call_lock
+from ..types import TensorType
+from .compile import Compilation
+
+if TYPE_CHECKING:
+    from ..backends.backend import BoundProgram
+
+MISS: Final = object()  # a call that is not for the one who was asked
+
+FastCall: TypeAlias = Callable[[tuple[Any, ...]], Any]
+ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
+
+
+class Specialization:
+    """A function compiled for one kind of call, and its program bound to the Variables that it touches.
+
+    `guards`: what its trace has read that may change. `result`: the structure of what it returns.
+    """
+
+    def __init__(
+        self,
+        arguments: Arguments,
+        compilation: Compilation,
+        variables: Sequence[Variable],
+        guards: Sequence[Guard],
+        result: Result,
+    ) -> None:
+        self.arguments = arguments.without_arrays()
+        self.compilation = compilation
+        self.variables = tuple(variables)
+        self.guards = Guards(guards)
+        self.result = result
+        self.restore = result.restore()
+
+    @cached_property
+    def run(self) -> BoundProgram:
+        """The program with the Variables' memory; built when it is first needed."""
+        self.compilation.dump()
+        storages = [v.storage for v in self.variables]
+        run = self.compilation.program.bind(storages)
+        if not self.compilation.settings.check_nan:
+            return run
+        from ..not_finite import CheckedProgram
+
+        return CheckedProgram(run, self.compilation.traced, storages)
+
+    def holds(self) -> bool:
+        """Whether what the trace has read is as it was."""
+        return self.guards.hold()
+
+    def __call__(self, arrays: Sequence[ndarray]) -> Any:
+        with call_lock:
+            outputs = self.run(arrays)
+        return self.restore(outputs)
+
+    @cached_property
+    def fast_call(self) -> FastCall:
+        """The call for positional arguments like the ones traced; gives MISS for others.
+
+        What it accepts it accepts surely; what it refuses may still be the same key, found the slow way.
+        """
+        from ..backends.backend import ObjectCalls
+
+        if not self.arguments.is_flat:
+            return lambda args: MISS
+        run = self.run
+        attempt = run.try_call if isinstance(run, ObjectCalls) else self._checked_call(run)
+        leaves = self.arguments.leaves
+        count, restore = len(leaves), self.restore
+        hold = self.guards.hold if self.guards.all else None
+        statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
+        dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
+        scalars = [k for k, i in enumerate(dynamic) if leaves[i].shape == ()]
+
+        def call(args: tuple[Any, ...]) -> Any:
+            if len(args) != count:
+                return MISS
+            for i, value in statics:
+                if args[i] is not value and not is_same_static(args[i], value):
+                    return MISS
+            if hold is not None and not hold():
+                return MISS
+            given = [args[i] for i in dynamic] if statics else args
+            objects = [x._array if type(x) is Tensor else x for x in given]
+            for k in scalars:
+                if isinstance(objects[k], generic):
+                    objects[k] = asarray(objects[k])
+            with call_lock:
+                outputs = attempt(objects)
+            return MISS if outputs is None else restore(outputs)
+
+        return call
+
+    def _checked_call(self, run: BoundProgram) -> Callable[[Sequence[Any]], list[ndarray] | None]:
+        """A call that looks at each object in Python."""
+        types = [leaf for leaf in self.arguments.leaves if isinstance(leaf, TensorType)]
+        expected = [(t.dtype.numpy, t.shape) for t in types]
+
+        def attempt(objects: Sequence[Any]) -> list[ndarray] | None:
+            for x, (dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
+                if type(x) is not ndarray or x.dtype is not dtype or x.shape != shape:
+                    return None
+                if x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
+                    return None
+            return run(objects)
+
+        return attempt
