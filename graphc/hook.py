@@ -20,9 +20,10 @@ class Driver(Protocol):
     """What the frontend asks for."""
 
     def differentiate(
-        self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
+        self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node], *, wide: bool = False
     ) -> list[Node | None]:
-        """Gradients of sum(outputs · cotangents) for each of `wrt`, on nodes; None where nothing is reached."""
+        """Gradients of sum(outputs · cotangents) for each of `wrt`, on nodes; None where nothing is reached. `wide`:
+        those of 16-bit floats are of the dtype that they are computed in."""
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, traced and compiled at its first call for each kind of arguments."""

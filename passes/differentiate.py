@@ -16,14 +16,15 @@ from graphc.types import TensorType
 
 
 def differentiate(
-    outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
+    outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node], *, wide: bool = False
 ) -> list[Node | None]:
     """Gradients of sum(outputs · cotangents) with respect to each of `wrt`; None where no gradient flows.
 
-    `cotangents` have the outputs' types, a gradient has the type of its node. Only nodes on a path of floats from
-    `wrt` to `outputs` are visited. `wrt` may hold inner nodes; a path that runs through one of them counts for
-    those before it as well. Gradients of 16-bit floats flow as float32 and are rounded where they arrive, and where a
-    product takes them. New nodes carry the user's line of the node they are the gradient of.
+    A gradient has the type of its node, a cotangent its output's; of 16-bit floats, cotangents may have the dtype
+    that they are computed in, and gradients have it if `wide`: rules of ops with bodies pass them on so. Only nodes on
+    a path of floats from `wrt` to `outputs` are visited. `wrt` may hold inner nodes; a path that runs through one of
+    them counts for those before it as well. Gradients of 16-bit floats flow as float32 and are rounded where they
+    arrive, and where a product takes them. New nodes carry the user's line of the node they are the gradient of.
     Raises UnsupportedError where the path meets an op without a gradient rule.
 
         %0 = exp(%x)               →    %1 = multiply(%g, %0)       for outputs %0, wrt %x, cotangents %g
@@ -31,7 +32,7 @@ def differentiate(
     active = _active_nodes(outputs, wrt)
     cotangent, widened = _Cotangents(), _Widened()
     for output, g in zip(outputs, cotangents, strict=True):
-        if g.type != output.type:
+        if g.type not in _types_of_gradients(output.tensor_type):
             raise CompileError("a cotangent has its output's type", got=f"{g.type} for {output.type}")
         if output in active:
             cotangent.add(output, g)
@@ -44,7 +45,12 @@ def differentiate(
             _pass_on(node, flowed, cotangent, active, widened)
         if node not in targets:
             cotangent.forget(node)
-    return [_narrow(node, cotangent.of(node)) for node in wrt]
+    return [_arrived(node, cotangent.of(node), wide) for node in wrt]
+
+
+def _types_of_gradients(type_: TensorType) -> tuple[TensorType, TensorType]:
+    """What a gradient for it may be: of its own type, or as wide as it is computed."""
+    return type_, type_.with_dtype(type_.dtype.computes_as)
 
 
 def _active_nodes(outputs: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, None]:
@@ -115,13 +121,13 @@ def _added(known: Node | None, g: Node) -> Node:
     return add(converted(known, wide), converted(g, wide))
 
 
-def _narrow(node: Node, g: Node | tuple[Node | None, ...] | None) -> Node | None:
+def _arrived(node: Node, g: Node | tuple[Node | None, ...] | None, wide: bool) -> Node | None:
     assert not isinstance(g, tuple)
-    return g and converted(g, node.dtype)
+    return g and converted(g, node.dtype.computes_as if wide else node.dtype)
 
 
 # Ops whose rules are as right for wider numbers. What flows through them is rounded where it arrives, not on the way;
-# products take it rounded, since they are what 16 bits are for.
+# products take it rounded, since they are what 16 bits are for. Ops with bodies pass on what their bodies do.
 _ANY_WIDTH = frozenset((Kind.ELEMENTWISE, Kind.REDUCTION, Kind.CUMULATIVE, Kind.VIEW, Kind.INDEXED))
 
 
@@ -140,18 +146,18 @@ def _pass_on(
             where=node.loc,
             hint="keep it off the path from the parameters to the loss, or put gx.stop_gradient around it",
         )
-    y, inputs = node, node.inputs
+    y, inputs, bodies = node, node.inputs, bool(sub_graphs(node))
     if node.op.kind in _ANY_WIDTH:
         assert isinstance(g, Node)
         y, inputs = widened[node], tuple(widened[i] for i in node.inputs)
         g = converted(g, y.dtype)
     elif isinstance(g, tuple):
         types = node.type.items  # type: ignore[union-attr]
-        g = tuple(x and converted(x, t.dtype) for x, t in zip(g, types, strict=True))
+        g = g if bodies else tuple(x and converted(x, t.dtype) for x, t in zip(g, types, strict=True))
     else:
         g = converted(g, node.dtype)
     attrs = dict(node.attrs)
-    if sub_graphs(node):
+    if bodies:
         attrs["wanted"] = tuple(i in active for i in node.inputs)
     gradients = node.op.vjp(g, y, *inputs, **attrs)
     if len(gradients) != len(inputs):
@@ -159,7 +165,7 @@ def _pass_on(
     for to, i, gradient in zip(node.inputs, inputs, gradients, strict=True):
         if gradient is None or to not in active:
             continue
-        if gradient.type != i.type:
+        if gradient.type not in (_types_of_gradients(i.tensor_type) if bodies else (i.type,)):
             raise _broken(node, f"a {gradient.type} for a {i.type}")
         cotangent.add(to, gradient)
 

@@ -362,11 +362,11 @@ class _Driver:
     """The frontend's hook into passes and backends."""
 
     def differentiate(
-        self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node]
+        self, outputs: Sequence[Node], wrt: Sequence[Node], cotangents: Sequence[Node], *, wide: bool = False
     ) -> list[Node | None]:
         from ..passes.differentiate import differentiate
 
-        return differentiate(outputs, wrt, cotangents)
+        return differentiate(outputs, wrt, cotangents, wide=wide)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = compile(function)

@@ -18,7 +18,7 @@ from ..types import TensorType, TupleType, Type, int32
 from .bodies import require_closed, substitute
 from .control import item
 from .residuals import residuals
-from .values import zeros_like
+from .values import zeros_for, zeros_like
 
 
 def branch_attrs(branches: Sequence[Graph]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _switch_vjp(
     """
     graphs = branches_of(branches)
     given = [i for i, x in enumerate(g) if x is not None]
-    cotangents = [ops.input(type=graphs[0].outputs[i].tensor_type, name=f"gradient{i}") for i in given]
+    cotangents = [ops.input(type=g[i].type, name=f"gradient{i}") for i in given]  # type: ignore[union-attr]
     found = [_gradients(graph, given, cotangents, wanted[1:]) for graph in graphs]
     reached = [i for i in range(len(inputs)) if any(i in one for one in found)]
     if not reached:
@@ -76,7 +76,7 @@ def _switch_vjp(
         filling = [next((n for n, s in places.items() if s is slot), None) for slot in slots]
         saved = [zeros_like(slot) if n is None else n for n, slot in zip(filling, slots, strict=True)]
         wider.append(Graph(graph.inputs, (), (), (*graph.outputs, *saved)))
-        results = [one.get(i) or zeros_like(graph.inputs[i]) for i in reached]
+        results = [one.get(i) or zeros_for(graph.inputs[i]) for i in reached]
         back.append(Graph((*graph.inputs, *slots, *cotangents), (), (), substitute(results, places)))
     again = switch(index, *inputs, **branch_attrs(wider)) if slots else y
     stored = [item(again, index=len(g) + i) for i in range(len(slots))]
@@ -91,7 +91,7 @@ def _gradients(
     """Gradients of one branch for its inputs, by number, where there are any."""
     wrt = [i for i, w in enumerate(wanted) if w]
     nodes = [graph.inputs[i] for i in wrt]
-    found = driver().differentiate([graph.outputs[i] for i in given], nodes, cotangents)
+    found = driver().differentiate([graph.outputs[i] for i in given], nodes, cotangents, wide=True)
     return {i: x for i, x in zip(wrt, found, strict=True) if x is not None}
 
 

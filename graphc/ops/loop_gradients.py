@@ -3,6 +3,7 @@
 The forward loop is made once more, with what is to be saved as further stacks; the pass `join` makes one loop of it
 and of the one that was there. Cotangents of carries are carried backwards, those of slices are stacked. What consts
 get from each iteration is summed up: in a carry, or, for products of matrices, by one product over all iterations.
+Cotangents of 16-bit floats are carried and stacked as float32: they are rounded where they arrive, not in each step.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ def _fresh(type_: TensorType, name: str) -> Node:
     return ops.input(type=type_, name=name)
 
 
+def _wide(node: Node) -> TensorType:
+    """The type of gradients for a node while they are on their way."""
+    return node.tensor_type.with_dtype(node.dtype.computes_as)
+
+
 @dataclass(frozen=True)
 class _Sum:
     """What a const gets of all iterations, made of what the backward loop stacks: `total(*stacks)` of `parts`."""
@@ -110,20 +116,21 @@ class _Loop:
         wrt = [n for n in self.inner.all if n in active]
         reached = flow(self.body, active)
         ys = [(y, g) for y, g in zip(self.made, stacked, strict=True) if g is not None and y in reached]
-        slots = [_fresh(y.tensor_type, f"gradient{i}") for i, (y, _) in enumerate(ys)]
+        slots = [_fresh(y.tensor_type.with_dtype(g.dtype), f"gradient{i}") for i, (y, g) in enumerate(ys)]
         live = {j for j, g in enumerate(carried) if g is not None and self.inner.carries[j] in active}
         while True:
-            ends = {j: _fresh(self.after[j].tensor_type, f"carry{j}") for j in sorted(live)}
+            ends = {j: _fresh(_wide(self.after[j]), f"carry{j}") for j in sorted(live)}
             pairs = [(self.after[j], end) for j, end in ends.items() if self.after[j] in reached]
             pairs += [(y, slot) for (y, _), slot in zip(ys, slots, strict=True)]
-            found = driver().differentiate([o for o, _ in pairs], wrt, [c for _, c in pairs])
+            found = driver().differentiate([o for o, _ in pairs], wrt, [c for _, c in pairs], wide=True)
             per_input = {n: g for n, g in zip(wrt, found, strict=True) if g is not None}
             more = {j for j, n in enumerate(self.inner.carries) if n in per_input} - live
             if not more:
                 break
             live |= more
         cotangents = [*ends.values(), *slots]
-        starts = {j: zeros_like(self.given.carries[j]) if (g := carried[j]) is None else g for j in ends}
+        given = {j: carried[j] or zeros_like(end) for j, end in ends.items()}
+        starts = {j: converted(g, ends[j].dtype) for j, g in given.items()}
         return _Backward(self, per_input, ends, cotangents).run(starts, [g for _, g in ys], slots)
 
     def _active(self) -> set[Node]:
@@ -160,8 +167,8 @@ class _Backward:
         kept = residuals(nodes, self.cotangents, at_hand, fixed)
         stacks = self.loop.stacks | dict(zip(kept, self.loop.saved(kept) if kept else [], strict=True))
         sums, added = self._sums(stacks)
-        totals = [_fresh(self.per_input[n].tensor_type.with_dtype(n.dtype.computes_as), "total") for n in added]
-        new = [ops.add(t, converted(self.per_input[n], t.dtype)) for n, t in zip(added, totals, strict=True)]
+        totals = [_fresh(_wide(n), "total") for n in added]
+        new = [ops.add(t, self.per_input[n]) for n, t in zip(added, totals, strict=True)]
         parts = list(dict.fromkeys(p for s in sums.values() for p in s.parts if p not in stacks))
         results = [*self.carried, *new, *(self.per_input[n] for n in self.sliced), *parts]
         places = {node: _fresh(node.tensor_type, f"saved{i}") for i, node in enumerate(stacks)}
@@ -184,7 +191,7 @@ class _Backward:
         for j in self.ends:
             found[self.inner.carries[j]] = next(items)
         for node in added:
-            found[node] = converted(next(items), node.dtype)
+            found[node] = next(items)
         for node in self.sliced:
             found[node] = next(items)
         stacks |= zip(parts, items, strict=True)

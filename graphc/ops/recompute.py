@@ -47,9 +47,9 @@ def _checkpoint_vjp(
 ) -> tuple[Node | None, ...]:
     """The body's gradients, on a copy of the body that waits for a cotangent."""
     given = [i for i, x in enumerate(g) if x is not None]
-    cotangents = [ops.input(type=body.outputs[i].tensor_type, name=f"gradient{i}") for i in given]
+    cotangents = [ops.input(type=g[i].type, name=f"gradient{i}") for i in given]  # type: ignore[union-attr]
     wrt = [n for n, w in zip(body.inputs, wanted, strict=True) if w]
-    found = driver().differentiate([body.outputs[i] for i in given], wrt, cotangents)
+    found = driver().differentiate([body.outputs[i] for i in given], wrt, cotangents, wide=True)
     actual = [x for x in g if x is not None]
     waiting = [delay(i, actual[0]) for i in inputs]
     known = dict(zip((*body.inputs, *cotangents), (*waiting, *actual), strict=True))

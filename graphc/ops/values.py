@@ -35,6 +35,11 @@ def zeros_like(x: Node) -> Node:
     return full_like(x, 0)
 
 
+def zeros_for(x: Node) -> Node:
+    """A gradient for x that is zero, of the dtype that gradients are summed in."""
+    return full(0, x.tensor_type.with_dtype(x.dtype.computes_as))
+
+
 def ones_like(x: Node) -> Node:
     return full_like(x, 1)
 

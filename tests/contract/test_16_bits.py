@@ -48,7 +48,35 @@ def _gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arrays: gx.grad(function)(*arrays)
 
 
+STEPS, FACTOR = 200, 1 - 1 / 64  # a factor that both dtypes hold; rounded in each step, its power is off by percents
+
+
+def _decayed(h: Any) -> Any:
+    return h * gx.asarray(FACTOR, dtype=h.dtype)
+
+
+def _in_loops(step: Callable[[Any], Any], **options: Any) -> Callable[..., Any]:
+    return lambda h: gx.sum(gx.scan(lambda h, _: (step(h), None), h, length=STEPS, **options)[0])
+
+
+LOOPS: dict[str, Callable[..., Any]] = {
+    "scan": _in_loops(_decayed),
+    "scan in segments": _in_loops(_decayed, remat=True),
+    "scan of checkpoints": _in_loops(gx.checkpoint(_decayed)),
+    "scan of choices": _in_loops(lambda h: gx.cond(gx.sum(h) > 1e-3, _decayed, lambda h: h * 0.5, h)),
+    "scan of scans": lambda h: gx.sum(
+        gx.fori_loop(0, STEPS // 10, lambda _, h: gx.fori_loop(0, 10, lambda _, h: _decayed(h), h), h)
+    ),
+    "while_loop": lambda h: gx.sum(
+        gx.while_loop(lambda c: c[0] < STEPS, lambda c: (c[0] + 1, _decayed(c[1])), (0, h), max_steps=999)[1]
+    ),
+}
+
 CASES: dict[str, Case] = {
+    **{
+        f"gradient through {name}": (_gradient(loop), lambda h: FACTOR**STEPS + 0 * h, (ONES[:3],))
+        for name, loop in LOOPS.items()
+    },
     "mean of ones": (gx.mean, np.mean, (ONES,)),
     "mean of 259 ones": (gx.mean, np.mean, (ONES[:259],)),
     "mean of halves": (gx.mean, np.mean, (1.5 * ONES[:60_000],)),
