@@ -14,6 +14,7 @@ from graphc.kernel import Dot, Kernel, KernelKind, Slot
 
 from ..kernels.spread import Stages
 from .emit.kernel_code import Lowered, NativeKernel, NativeTask, finish_function
+from .emit.report import report_ir
 from .emit.text import Code, module
 from .nests.loops import emit_loop
 from .nests.plan import plan_loop, plan_reduction
@@ -21,7 +22,6 @@ from .nests.reductions import emit_reduction
 from .nests.values import Values
 from .products.blocking import block
 from .products.contraction import lower_contraction
-from .run.runtime import report_ir
 from .stages import stages_of
 from .target import Target
 

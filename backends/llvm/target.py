@@ -13,8 +13,8 @@ from pathlib import Path
 from graphc.dataclass import dataclass
 from graphc.types import DType
 
+from . import library
 from .features import closed
-from .run import library
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from graphc.dataclass import replace
 from graphc.schedule import Buffer, Space
 
-from ..run.native import NativeProgram, Table, TaskSpec
+from ..native import NativeProgram, Table, TaskSpec
 from .tables import BuiltProgram, Origin
 
 LASTING = (Space.CONSTANT, Space.PREPARED, Space.VARIABLE)

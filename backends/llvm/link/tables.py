@@ -28,8 +28,8 @@ from graphc.storage import ALIGNMENT
 from graphc.types import TensorType
 
 from ..emit.kernel_code import NativeKernel, NativeTask
-from ..run.native import LIMITLESS, ControlRow, Function, NativeProgram, RowKind, Table, TaskSpec, Use
-from ..run.native import rows as numbered
+from ..native import LIMITLESS, ControlRow, Function, NativeProgram, RowKind, Table, TaskSpec, Use
+from ..native import rows as numbered
 from .barriers import Access, barriers
 from .build import CompiledKernel, Work, symbol_of
 

@@ -8,10 +8,10 @@ import threading
 
 from graphc.settings import Settings
 
+from ..library import opening
 from ..target import host_target
 from . import array_call, jit
 from .cache import ObjectCache, cache_folder
-from .library import opening
 from .team import Team, process_team, runtime_object
 
 

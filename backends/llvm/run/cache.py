@@ -27,7 +27,7 @@ from graphc.imported import IMPORTED_NS
 from graphc.locks import new_lock
 from graphc.settings import Settings
 
-from . import library
+from .. import library
 
 MAGIC = b"graphc object 1\n"
 LIMIT = 512 << 20  # bytes that the directory may hold

@@ -20,8 +20,7 @@ from graphc.schedule import Buffer, Space
 from graphc.storage import ALIGNMENT, Storage, aligned_empty
 from graphc.types import TensorType, uint8
 
-from .array_call import NO_MATCH, STALE, ArrayCall
-from .native import (
+from ..native import (
     INTERRUPTED,
     NO_TEAM,
     Context,
@@ -30,6 +29,7 @@ from .native import (
     Table,
     Task,
 )
+from .array_call import NO_MATCH, STALE, ArrayCall
 from .team import Team
 
 

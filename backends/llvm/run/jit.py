@@ -14,8 +14,8 @@ from functools import lru_cache, partial
 
 from graphc.locks import new_lock
 
+from .. import library
 from ..target import Target
-from . import library
 from .lifetime import Hold
 from .sharing import shared_map
 

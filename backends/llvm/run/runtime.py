@@ -20,7 +20,7 @@ from string import Template
 from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 
-from .native import Context, Team
+from ..native import Team
 from .walker import walker_ir
 
 
@@ -55,12 +55,6 @@ def runtime_ir(triple: str) -> str:
         _offsets(Team), futex=on.futex, pause=on.pause, declare_pause=on.declaration, team_size=ctypes.sizeof(Team)
     )
     return team + walker_ir()
-
-
-def report_ir() -> str:
-    """`call void @report(ptr %context, i64 %task, i64 %index)`: what kernels call when a gathered index is outside.
-    The first one wins. Goes into each module that needs it, so that kernels depend on no other object."""
-    return Template(_REPORT).substitute(_offsets(Context))
 
 
 def _offsets(record: type[ctypes.Structure]) -> dict[str, int]:
@@ -218,22 +212,6 @@ look:
 wait:
   %yielded = call i32 @sched_yield()
   br label %look
-done:
-  ret void
-}
-"""
-
-_REPORT = """
-define internal void @report(ptr %context, i64 %task, i64 %index) noinline nounwind cold {
-  %status.at = getelementptr i8, ptr %context, i64 $context_status
-  %status = add i64 %task, 1
-  %pair = cmpxchg ptr %status.at, i64 0, i64 %status monotonic monotonic
-  %first = extractvalue { i64, i1 } %pair, 1
-  br i1 %first, label %keep, label %done
-keep:
-  %index.at = getelementptr i8, ptr %context, i64 $context_bad_index
-  store i64 %index, ptr %index.at
-  ret void
 done:
   ret void
 }

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from graphc.errors import CompileError
 
+from ..native import NO_TEAM
+from ..native import Team as Shared
 from ..target import Target
 from . import jit
 from .cache import ObjectCache, cache_key
-from .native import NO_TEAM
-from .native import Team as Shared
 from .runtime import runtime_ir
 
 SPIN = 4000  # pauses before a waiting thread sleeps: a region 0.1 ms after the last finds it awake

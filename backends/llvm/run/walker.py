@@ -22,7 +22,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..emit.text import Code
-from .native import INTERRUPTED, NO_TEAM, Context, ContextFlags, Control, RowKind, Swap, Task, Team, WindowRow
+from ..native import (
+    INTERRUPTED,
+    NO_TEAM,
+    Context,
+    ContextFlags,
+    Control,
+    RowKind,
+    Swap,
+    Task,
+    Team,
+    WindowRow,
+)
 
 POLL_NS = 50_000_000  # between two looks for an interrupt, each of which waits for Python's lock
 MONOTONIC_COARSE = 6  # a clock of a few nanoseconds

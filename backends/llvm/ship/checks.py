@@ -15,7 +15,7 @@ from graphc.schedule import LARGEST, Buffer, Space, Window
 from graphc.storage import ALIGNMENT
 from graphc.types import DType, bool_, int32, int64, type_of
 
-from ..run.native import LIMITLESS, ControlRow, NativeProgram, RowKind, Table, TaskSpec, Use
+from ..native import LIMITLESS, ControlRow, NativeProgram, RowKind, Table, TaskSpec, Use
 
 DEEPEST = 100  # loops and branches within each other: each takes some of the stack
 

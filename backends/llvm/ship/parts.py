@@ -23,7 +23,7 @@ from graphc.schedule import Buffer
 from graphc.text import constant_name
 
 from ..link.tables import BuiltProgram, Origin
-from ..run.native import Function, NativeProgram, Table
+from ..native import Function, NativeProgram, Table
 from ..run.runtime import runtime_ir
 from ..target import Target
 from .checks import check_program, require

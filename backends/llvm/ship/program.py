@@ -26,8 +26,8 @@ from graphc.schedule import Buffer, Space
 from graphc.storage import ALIGNMENT
 
 from ..features import CHECKED, needed
+from ..native import Context, ContextFlags, Control, NativeProgram, Swap, Table, Task, Team, WindowRow
 from ..run.cache import ObjectCache, cache_key
-from ..run.native import Context, ContextFlags, Control, NativeProgram, Swap, Table, Task, Team, WindowRow
 from ..run.team import SPIN, runtime_object
 from ..target import Target
 

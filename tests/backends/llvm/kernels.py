@@ -1,6 +1,6 @@
 """Hand-written kernels that the tests of the native runtime run."""
 
-from graphc.backends.llvm.run.runtime import report_ir
+from graphc.backends.llvm.emit.report import report_ir
 
 SIGNATURE = "(ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %task, ptr %context)"
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.backends.llvm.lower import NativeKernel, lower
+from graphc.backends.llvm.native import Context
 from graphc.backends.llvm.run import jit
-from graphc.backends.llvm.run.native import Context
 from graphc.backends.llvm.target import Target, host_target
 from graphc.kernel import Kernel
 

@@ -12,7 +12,7 @@ import graphc as gx
 from graphc import nn
 from graphc.backends.llvm.backend import LLVMProgram
 from graphc.backends.llvm.link.tables import BuiltProgram
-from graphc.backends.llvm.run.native import RowKind, TaskSpec
+from graphc.backends.llvm.native import RowKind, TaskSpec
 from graphc.schedule import Space
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import pytest
 
-from graphc.backends.llvm.run import jit, library
+from graphc.backends.llvm import library
+from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.run.runtime import runtime_ir
 from graphc.backends.llvm.target import describe, host_target
 from graphc.errors import CompileError, UnsupportedError

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm.features import CHECKED
+from graphc.backends.llvm.native import Table, TaskSpec
 from graphc.backends.llvm.run.cache import ObjectCache
-from graphc.backends.llvm.run.native import Table, TaskSpec
 from graphc.backends.llvm.run.team import usable_threads
 from graphc.backends.llvm.ship.program import FOLDER, c_string, find_compiler, link_program
 from graphc.backends.llvm.target import describe, host_target

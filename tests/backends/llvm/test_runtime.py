@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphc.backends.llvm.native import ControlRow, NativeProgram, RowKind, Table, TaskSpec, rows
 from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.run.array_call import SYMBOLS, array_call_ir
 from graphc.backends.llvm.run.instance import Instance, address
-from graphc.backends.llvm.run.native import ControlRow, NativeProgram, RowKind, Table, TaskSpec, rows
 from graphc.backends.llvm.run.runtime import runtime_ir
 from graphc.backends.llvm.run.team import Team, process_team, usable_threads
 from graphc.backends.llvm.target import host_target
