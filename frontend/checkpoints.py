@@ -59,11 +59,18 @@ def segment_size(remat: bool | int, length: int) -> int:
     """The steps of a segment whose inner values are computed again; all of them where that is not asked for."""
     rule = "remat is True, or the number of steps in a segment"
     if isinstance(remat, bool):
-        return max(1, math.ceil(math.sqrt(length))) if remat else max(1, length)
+        return _balanced(length) if remat else max(1, length)
     size = whole(remat, rule)
     if size < 1:
         raise ShapeError(rule, got=str(size))
     return size
+
+
+def _balanced(length: int) -> int:
+    """About √length; a divisor of the length where there is one near it, so that no steps are left."""
+    root = math.ceil(math.sqrt(length))
+    near = [size for size in range(max(1, root // 2), 2 * root + 1) if length % size == 0]
+    return min(near, key=lambda size: size + length // size, default=max(1, root))
 
 
 def scan_in_segments(

@@ -51,7 +51,6 @@ def scan(
     reverse: slices are taken, and ys are stacked, from the end.
     remat: for gradients, keep only what is carried from one segment of about √length steps, or of so many, to the next,
         and compute the values inside of segments once more: memory for them grows with the square root of the length.
-        The xs are copied, once.
 
     The body sees what is around it. Variables that it assigns have the new values in the next step, and random numbers
     are new ones in each. Gradients flow through all of it, except for what Variables are assigned.

@@ -118,7 +118,8 @@ class Window:
 
     def __str__(self) -> str:
         moves = f"[{self.stride} t]" if self.stride >= 0 else f"[{-self.stride} (n - 1 - t)]"
-        return f"b{self.buffer} = b{self.of}" + (moves if self.stride else "")
+        start = f" + {self.offset}" if self.offset else ""
+        return f"b{self.buffer} = b{self.of}" + (moves if self.stride else "") + start
 
 
 @dataclass(frozen=True)

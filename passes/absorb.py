@@ -5,7 +5,7 @@ In: a graph. Out: which nodes every reader computes for itself, and the stored n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 
 from graphc import ops
 from graphc.costs import Costs
@@ -17,16 +17,18 @@ from .recipes import scalar_recipe
 MOST_PIECES = 16  # an absorbed concat or pad is traced once for each piece, and so is one inside it
 
 
-def absorbed(graph: Graph, results: Collection[Node], costs: Costs) -> dict[Node, frozenset[Node]]:
+def absorbed(
+    graph: Graph, results: Collection[Node], costs: Costs, aliases: Container[Node] = ()
+) -> dict[Node, frozenset[Node]]:
     """The nodes that every reader traces through, each with the stored nodes that it is computed from. `results` are
-    stored in any case."""
+    stored in any case, `aliases` never."""
     behind: dict[Node, frozenset[Node]] = {}
     pieces: dict[Node, int] = {}  # how many loads an element of an absorbed node may take
     for node in graph.nodes:
         if node in results or not _costs_nothing(node, behind, costs):
             continue
         loads = sum([pieces.get(i, 1) for i in node.inputs])
-        if loads <= MOST_PIECES:
+        if loads <= MOST_PIECES or node in aliases:
             pieces[node] = max(loads, 1)
             behind[node] = stored_behind(node, behind)
     return behind

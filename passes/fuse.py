@@ -21,6 +21,7 @@ from graphc.op import Kind
 from graphc.types import TensorType, TupleType
 
 from .absorb import absorbed, stored_behind
+from .aliases import STEERS, Aliases
 from .build_kernel import find_split, store_of, trace_members
 from .decided import Joined, Met, decisions, touched
 from .fusion_order import Order
@@ -45,16 +46,17 @@ class FusedKernel:
 
 @dataclass(frozen=True)
 class FusedControl:
-    """A loop, branch or call, and its results: the items, or the node itself. What is inside of it is fused by
-    itself."""
+    """A loop, branch or call, and its results: the items, or the node itself. `read`: whose memory its inputs lie in.
+    What is inside of it is fused by itself."""
 
     node: Node
     items: tuple[Node, ...]
+    read: tuple[Node, ...]
 
     @property
     def slots(self) -> tuple[Node, ...]:
         """What it touches: what it reads, then its results."""
-        return (*self.node.inputs, *self.items)
+        return (*self.read, *self.items)
 
 
 Fused: TypeAlias = FusedKernel | FusedControl
@@ -76,21 +78,20 @@ def fuse_steps(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> 
     return fusion.finish()
 
 
-STEERS = frozenset({Kind.CONTROL, Kind.CALL})  # kinds that are steps of their own, and no kernels
-
-
 class _Fusion:
     def __init__(self, graph: Graph, costs: Costs, order: Order) -> None:
         self.graph = graph
         self.costs = costs
         self.order = order
         # What is stored whoever reads it: results, and what loops, branches and calls take.
-        self.results = {*graph.results, *(i for n in graph.nodes if n.op.kind in STEERS for i in n.inputs)}
+        self.aliases = aliases = Aliases(graph)
+        given = (i for n in graph.nodes if n.op.kind in STEERS for i in aliases.read(n))
+        self.results = {*map(aliases.base, graph.results), *given}
         self.number = {n: i for i, n in enumerate(graph.nodes)}
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._largest_readers: dict[int, dict[Node, int]] = {}
-        self._behind = absorbed(graph, self.results, costs)
+        self._behind = absorbed(graph, self.results, costs, aliases)
         self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
         self._likeness = Likeness()
         self._patterns: dict[Domain, Pattern] = {}  # of groups without members
@@ -363,7 +364,7 @@ class _Fusion:
         for group in self.groups:
             if group.steers:
                 node, *items = group.members
-                lowered.append((group, [FusedControl(node, tuple(items) if is_tuple(node) else (node,))]))
+                lowered.append((group, [self._control(node, items)]))
                 continue
             reasons = tuple(dict.fromkeys(group.reasons))
             members = sorted(group.members, key=self._place)
@@ -375,10 +376,13 @@ class _Fusion:
             lowered.append((group, list(made)))
         return tuple(self._in_order(lowered))
 
+    def _control(self, node: Node, items: Sequence[Node]) -> FusedControl:
+        return FusedControl(node, tuple(items) if is_tuple(node) else (node,), self.aliases.read(node))
+
     def _reads(self, group: Group) -> set[Node]:
         """The nodes that a group loads."""
         if group.steers:
-            return set(group.members[0].inputs)
+            return set(self.aliases.read(group.members[0]))
         if not group.scatters:
             return group.loads()
         return set(stored_behind(group.members[0], self._behind))

@@ -15,7 +15,7 @@ from graphc.ops import while_loop
 from graphc.ops.loops import LoopInputs
 from graphc.types import TensorType
 
-from .planned import LoopTask, Place, copy_task, key, window, zeros_task
+from .planned import LoopTask, Place, copy_task, type_of, window, zeros_task
 from .scope import Scope, body_tasks
 
 
@@ -68,10 +68,11 @@ class LoopPlan:
             if new is old:
                 modes.append(Mode.FIXED)
                 continue
-            computed = key(new) in self.body.computed and key(new) not in taken
+            name = self.body.key(new)
+            computed = name in self.body.computed and name not in taken
             over = computed and old not in wanted and self.body.uses.can_overwrite(old, new)
             if over:
-                taken.add(key(new))
+                taken.add(name)
             modes.append(Mode.OVER if over else Mode.PAIR)
         return modes
 
@@ -126,7 +127,7 @@ class LoopPlan:
             loop.predicate = self.condition.place(holds)
             if (self.node, len(self.carried)) in scope.computed:
                 loop.counter = scope.place((self.node, len(self.carried)))
-        slices = [self._slice(scope.place(n), bool(self.node.attrs["reverse"])) for n in self.given.slices]
+        slices = [self._rows_of(scope, n) for n in self.given.slices]
         wanted += self._stacks(scope)
         loop.body = body_tasks(self.body, [*consts, *carries, *slices], wanted)
         return loop
@@ -144,16 +145,20 @@ class LoopPlan:
             places = self.pairs[number]
             now = scope.places[self.node, number] if self.ends_early else window(first.type, "carried", *places)
             following = window(first.type, "carried", *places)
-            self.loop.windows += [(now, places[0], 0), (following, places[1], 0)]
+            self.loop.windows += [(now, places[0], 0, 0), (following, places[1], 0, 0)]
             self.loop.swaps.append((now, following))
             carries.append(now)
             wanted.append((new, following))
         return carries, wanted
 
-    def _slice(self, of: Place, reverse: bool) -> Place:
-        """A window on one row, which moves on."""
-        row = window(of.type.with_shape(of.type.shape[1:]), of.name, of)
-        self.loop.windows.append((row, of, -row.type.nbytes if reverse else row.type.nbytes))
+    def _rows_of(self, scope: Scope, node: Node) -> Place:
+        base, offset = scope.aliases.rows(node)
+        return self._slice(scope.place(base), node.tensor_type, bool(self.node.attrs["reverse"]), offset)
+
+    def _slice(self, of: Place, type_: TensorType, reverse: bool, offset: int = 0) -> Place:
+        """A window on one row of what lies there from that byte on, which moves on."""
+        row = window(type_.with_shape(type_.shape[1:]), of.name, of)
+        self.loop.windows.append((row, of, -row.type.nbytes if reverse else row.type.nbytes, offset))
         return row
 
     def _stacks(self, scope: Scope) -> list[tuple[Node, Place]]:
@@ -165,5 +170,5 @@ class LoopPlan:
             if self.ends_early and stack.type.size:
                 self.loop.start.append(zeros_task(stack))
             reverse = not self.is_while and self.node.attrs["reverse"]
-            wanted.append((node, self._slice(stack, reverse)))
+            wanted.append((node, self._slice(stack, type_of((self.node, number)), reverse)))
         return wanted

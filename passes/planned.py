@@ -81,8 +81,8 @@ class CallTask:
 
 @dataclass(eq=False)
 class LoopTask:
-    """A loop that is being planned; see `graphc.schedule.LoopStep`. `windows`: each with what it points into, and by
-    how many bytes it moves on."""
+    """A loop that is being planned; see `graphc.schedule.LoopStep`. `windows`: each with what it points into, by how
+    many bytes it moves on, and from which byte on."""
 
     node: Node
     length: int | None
@@ -92,7 +92,7 @@ class LoopTask:
     start: list[Task] = field(default_factory=list)
     condition: list[Task] = field(default_factory=list)
     body: list[Task] = field(default_factory=list)
-    windows: list[tuple[Place, Place, int]] = field(default_factory=list)
+    windows: list[tuple[Place, Place, int, int]] = field(default_factory=list)
     swaps: list[tuple[Place, Place]] = field(default_factory=list)
 
 
@@ -116,7 +116,7 @@ def places_of(tasks: Iterable[Task]) -> Iterator[Place]:
                 yield from task.places
             case LoopTask():
                 yield from (p for p in (task.limit, task.predicate, task.counter) if p is not None)
-                yield from (p for new, of, _ in task.windows for p in (of, new))
+                yield from (p for new, of, *_ in task.windows for p in (of, new))
                 for block in (task.start, task.condition, task.body):
                     yield from places_of(block)
             case BranchTask():
@@ -159,7 +159,7 @@ class Lives:
     def _loop(
         self, task: LoopTask, loops: tuple[tuple[LoopTask, int], ...]
     ) -> list[tuple[Place, LoopTask]]:
-        around = [p for p in (task.limit, task.counter) if p is not None] + [of for _, of, _ in task.windows]
+        around = [p for p in (task.limit, task.counter) if p is not None] + [of for _, of, *_ in task.windows]
         kept = self._touch(around, loops)
         kept += self._block(task.start, loops)
         self.now += 1

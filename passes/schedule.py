@@ -27,7 +27,6 @@ from .planned import (
     Place,
     Task,
     copy_task,
-    key,
     places_of,
 )
 from .scatter import wide_scatters
@@ -89,11 +88,11 @@ class _Planner:
             if new is not None and new is not variable and new.tensor_type.size
         }
         for variable, new in changed.items():
-            if key(new) in computed and key(new) not in places and scope.uses.written_over(variable, new):
-                places[key(new)] = places[variable]
+            if scope.key(new) in computed and scope.key(new) not in places and scope.uses.written_over(variable, new):
+                places[scope.key(new)] = places[variable]
         for variable, new in changed.items():
             own = places[variable]
-            if key(new) not in computed:
+            if scope.key(new) not in computed:
                 # a source; another variable's old value must be saved before that one changes
                 saved = Place(new.tensor_type, Space.ARENA, name=slot_name(new))
                 early.append(copy_task(scope.place(new), saved))
@@ -108,12 +107,12 @@ class _Planner:
             self.outputs.append(output)
             if node.tensor_type.size == 0:
                 continue
-            if key(node) not in scope.computed:  # copied first, before an update overwrites a variable
+            if scope.key(node) not in scope.computed:  # copied first, before an update overwrites a variable
                 early.append(copy_task(scope.place(node), output))
-            elif key(node) in scope.places:
+            elif scope.key(node) in scope.places:
                 late.append(copy_task(scope.place(node), output))
             else:
-                scope.places[key(node)] = output
+                scope.places[scope.key(node)] = output
 
     # The finished schedule
 
@@ -187,7 +186,7 @@ class _Steps:
             self.of(task.start),
             self.of(task.condition),
             self.of(task.body),
-            tuple(Window(self.numbers[new], self.numbers[of], stride) for new, of, stride in task.windows),
+            tuple(Window(self.numbers[new], self.numbers[of], *where) for new, of, *where in task.windows),
             tuple((self.numbers[a], self.numbers[b]) for a, b in task.swaps),
             (task.node.op.name,),
             _lines([task.node]),

@@ -19,6 +19,7 @@ from graphc.op import Kind
 from graphc.ops import scan, switch, while_loop
 from graphc.schedule import Space
 
+from .aliases import Aliases
 from .build_kernel import slot_name
 from .fuse import FusedControl, FusedKernel, fuse_steps
 from .fusion_order import Order
@@ -70,10 +71,12 @@ class Scope:
         self.graph = graph
         self.space = space
         self.loop = loop
+        self.aliases = Aliases(graph)
+        self.key = self.aliases.key
         self.fused = fuse_steps(graph, program.costs, program.order)
         controls = [f for f in self.fused if isinstance(f, FusedControl)]
         self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
-        self.uses = Uses(self.fused, graph.updates, self.plans)
+        self.uses = Uses(self.fused, graph.updates, self.plans, self.aliases)
         self.places: dict[Key, Place] = {}
         self.also: dict[Key, list[Place]] = {}  # where kernels write their results a second time
 
@@ -84,7 +87,7 @@ class Scope:
 
     def place(self, of: Node | Key) -> Place:
         """Where something lives; decided at the first question."""
-        name = key(of) if isinstance(of, Node) else of
+        name = self.key(of) if isinstance(of, Node) else of
         found = self.places.get(name)
         if found is None:
             if isinstance(name, Node) and name.op.kind is Kind.SOURCE:  # inputs and variables are known: a constant
@@ -106,7 +109,7 @@ class Scope:
         for node, to in results:
             if not to.type.size:
                 continue
-            name = key(node)
+            name = self.key(node)
             if name in self.computed and name not in self.places:
                 self.places[name] = to
             elif self.place(node) is to:
@@ -119,7 +122,7 @@ class Scope:
 
     def claim(self, wanted: Node, place: Place) -> bool:
         """Have an input of a loop made at this place, if nothing else needs it; whether that is so now."""
-        name = key(wanted)
+        name = self.key(wanted)
         if name in self.places or name not in self.computed or self._readers[name] != 1:
             return self.places.get(name) is place
         self.places[name] = place
@@ -127,8 +130,9 @@ class Scope:
 
     @cached_property
     def _readers(self) -> Counter[Key]:
-        nodes = [i for n in self.graph.nodes if n.op.kind is not Kind.ITEM for i in n.inputs]
-        return Counter(key(n) for n in (*nodes, *self.graph.results))
+        through = self.aliases
+        nodes = [i for n in self.graph.nodes if n.op.kind is not Kind.ITEM and n not in through for i in n.inputs]
+        return Counter(self.key(n) for n in (*nodes, *self.graph.results))
 
     def tasks(self) -> list[Task]:
         """All steps in order, once results have their places."""

@@ -13,6 +13,7 @@ from graphc.ir import Node
 from graphc.kernel import Kernel
 from graphc.work import flops
 
+from .aliases import Aliases
 from .fuse import Fused, FusedControl, FusedKernel
 from .in_place import can_update_in_place
 from .planned import Key, key, type_of
@@ -38,11 +39,13 @@ class Uses:
     variables."""
 
     def __init__(
-        self, steps: Sequence[Fused], updates: Iterable[Node | None], controls: Mapping[Node, Inside]
-    ) -> None:
+        self, steps: Sequence[Fused], updates: Iterable[Node | None], controls: Mapping[Node, Inside],
+        aliases: Aliases,
+    ) -> None:  # fmt: skip
         self.steps = steps
+        self.key = aliases.key
         self.controls = controls
-        self.updates = frozenset(key(u) for u in updates if u is not None)
+        self.updates = frozenset(self.key(u) for u in updates if u is not None)
         self.writers: dict[Key, list[int]] = {}
         self.last_load: dict[Key, int] = {}
         self.last_gather = -1
@@ -68,14 +71,14 @@ class Uses:
     def written_over(self, variable: Node, new: Node) -> bool:
         """Whether a variable's new value is written over the old one. Not where a bad index may show in this kernel or
         a later one: then no variable may have changed."""
-        writer = self.writers[key(new)][-1]
+        writer = self.writers[self.key(new)][-1]
         return self.last_gather < writer and self.can_overwrite(variable, new) and not self._too_early(new)
 
     def _too_early(self, new: Node) -> bool:
         """Whether long work follows, so that a call could not be cut off any more: then a new value that is small
         beside that work (the state of random numbers, running statistics) is copied at the end."""
-        left = self._work_left[self.writers[key(new)][0]]
-        return left >= LONG_WORK and left >= COPY_WORK * type_of(key(new)).size
+        left = self._work_left[self.writers[self.key(new)][0]]
+        return left >= LONG_WORK and left >= COPY_WORK * type_of(self.key(new)).size
 
     @cached_property
     def _work_left(self) -> list[int]:
@@ -112,7 +115,7 @@ class Uses:
     def can_overwrite(self, old: Node, new: Node) -> bool:
         """Whether a kernel may write a new value over an old one, that nobody needs after it. A loop or branch may not:
         it might be cut off, and it reads what it is given for as long as it runs."""
-        writers, last_load = self.writers[key(new)], self.last_load.get(key(old), -1)
+        writers, last_load = self.writers[self.key(new)], self.last_load.get(key(old), -1)
         if len(writers) != 1:  # a scatter writes its base first
             return False
         (writer,) = writers
@@ -122,7 +125,7 @@ class Uses:
         if last_load < writer:
             return True
         slots = [key(n) for n in fused.slots]
-        known = fused.kernel, slots.index(key(old)), slots.index(key(new))
+        known = fused.kernel, slots.index(key(old)), slots.index(self.key(new))
         if known not in self._can_update:
             self._can_update[known] = can_update_in_place(*known)
         return self._can_update[known]
@@ -136,5 +139,5 @@ def _stored(fused: Fused) -> set[Key]:
 
 def _loaded(fused: Fused) -> set[Key]:
     if isinstance(fused, FusedControl):
-        return {key(n) for n in fused.node.inputs}
+        return {key(n) for n in fused.read}
     return {key(fused.slots[s]) for s in fused.kernel.loaded}

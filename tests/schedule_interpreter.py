@@ -81,7 +81,7 @@ class _Run:
             count = max(0, min(count, int(self.memory(step.limit)[0])))
         for w in step.windows:
             memory, start = self.places[w.of]
-            self.places[w.buffer] = memory, start + (-w.stride * ((count or 0) - 1) if w.stride < 0 else 0)
+            self.places[w.buffer] = memory, start + w.offset + (-w.stride * ((count or 0) - 1) if w.stride < 0 else 0)
         self.block(step.start)
         done = 0
         while count is None or done < count:

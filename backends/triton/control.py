@@ -43,6 +43,7 @@ class HostWindow:
     buffer: int
     of: Place
     stride: int
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Control:
         for w in loop.windows:
             at = self._place(w.of)
             back = -w.stride * ((length or 0) - 1) if w.stride < 0 else 0
-            self._windows[w.buffer] = replace(at, offset=at.offset + back)
+            self._windows[w.buffer] = replace(at, offset=at.offset + w.offset + back)
         self._block(loop.start)
         count = 0
         for done in self._iterations(loop, length):

@@ -100,7 +100,7 @@ class _Binder:
         limit, predicate, counter = (
             None if b is None else self.place(b) for b in (step.limit, step.predicate, step.counter)
         )
-        windows = tuple(HostWindow(w.buffer, self.place(w.of), w.stride) for w in step.windows)
+        windows = tuple(HostWindow(w.buffer, self.place(w.of), w.stride, w.offset) for w in step.windows)
         start, condition, body = map(self.bind, step.blocks)
         return HostLoop(step.length, limit, predicate, counter, start, condition, body, windows, step.swaps)
 

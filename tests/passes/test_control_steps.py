@@ -262,7 +262,7 @@ def _claims_what_others_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _always_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
     right = LoopPlan._slice
-    monkeypatch.setattr(LoopPlan, "_slice", lambda self, of, reverse: right(self, of, False))
+    monkeypatch.setattr(LoopPlan, "_slice", lambda self, of, row, reverse, at=0: right(self, of, row, False, at))
 
 
 def _the_other_place_last(monkeypatch: pytest.MonkeyPatch) -> None:
