@@ -20,7 +20,7 @@ from graphc.settings import Settings
 from .backend import TritonProgram, expect_schedule
 from .control import BoundLaunch, Place
 from .interpret import Interpreter
-from .launches import Memory, Parameter
+from .launches import KernelSource, Memory, Parameter
 from .plan import Plan
 from .program import Program, bind, scratch_places
 from .source import kernel_source
@@ -76,10 +76,14 @@ def run_kernel_interpreted(
     """Run one kernel on flat arrays, one for each slot, those that it stores to changed in place.
 
     Returns whether every gathered index was inside its axis."""
-    source = kernel_source(kernel, plan)
+    return run_source_interpreted(kernel_source(kernel, plan), arrays, interpreter)
+
+
+def run_source_interpreted(source: KernelSource, arrays: Sequence[np.ndarray], interpreter: Interpreter) -> bool:
+    """The same for what a kernel or call became."""
     starts, end = scratch_places(source)
     status = np.zeros(1, np.int32)
-    regions = [*(a.view(np.uint8) for a in arrays), np.zeros(end, np.uint8), status.view(np.uint8)]
+    regions = [*(a.view(np.uint8) for a in arrays), np.full(end, 255, np.uint8), status.view(np.uint8)]
     first = {Memory.SLOT: 0, Memory.SCRATCH: len(arrays), Memory.STATUS: len(arrays) + 1}
 
     def place(parameter: Parameter) -> Place:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.schedule import KernelStep, Schedule, Step, titled
+from graphc.schedule import CallStep, KernelStep, Schedule, Step, titled
 
+from .calls import work_source
 from .compile import DEFAULT_ARCHITECTURE, Artifact, compile_source
 from .launches import KernelSource, Launch
-from .source import kernel_source
 
 
 def triton_listing(schedule: Schedule) -> str:
@@ -37,10 +37,10 @@ def _listing(schedule: Schedule, text: Callable[[KernelSource], str], mark: str 
     seen: dict[KernelSource, int] = {}
     for title, step in titled(schedule):
         head = f"{mark} {title}: {' '.join(step.ops)}{_lines(step)}"
-        if not isinstance(step, KernelStep):
+        if not isinstance(step, KernelStep | CallStep):
             parts.append(f"{head}, {step}")
             continue
-        source = kernel_source(step.kernel)
+        source = work_source(step.kernel if isinstance(step, KernelStep) else step.call)
         is_new = source not in seen
         first = seen.setdefault(source, len(seen))
         parts.append("\n".join([f"{head}, kernel {first}", *(f"{mark}   {_launch(x)}" for x in source.launches)]))

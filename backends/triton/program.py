@@ -11,12 +11,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from graphc.dataclass import dataclass, replace
-from graphc.errors import GraphcIndexError, UnsupportedError
+from graphc.errors import GraphcIndexError
+from graphc.kernel import Call, Kernel
 from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step
 
+from .calls import work_source
 from .control import BoundLaunch, HostBranch, HostLoop, HostWindow, Item, Place
 from .launches import KernelSource, Memory
-from .source import kernel_source
 
 ALIGNMENT = 64  # of every buffer, in bytes; schedules promise it for the arena
 
@@ -80,13 +81,13 @@ class _Binder:
         for step in steps:
             match step:
                 case KernelStep():
-                    items += self._launches(step)
+                    items += self._launches(step, step.kernel)
+                case CallStep():
+                    items += self._launches(step, step.call)
                 case LoopStep():
                     items.append(self._loop(step))
                 case BranchStep():
                     items.append(HostBranch(self.place(step.index), tuple(map(self.bind, step.arms))))
-                case CallStep():
-                    raise UnsupportedError("the triton backend has no way to carry out this call", got=str(step))
         return tuple(items)
 
     def place(self, number: int) -> Place:
@@ -104,9 +105,9 @@ class _Binder:
         start, condition, body = map(self.bind, step.blocks)
         return HostLoop(step.length, limit, predicate, counter, start, condition, body, windows, step.swaps)
 
-    def _launches(self, step: KernelStep) -> list[BoundLaunch]:
+    def _launches(self, step: KernelStep | CallStep, work: Kernel | Call) -> list[BoundLaunch]:
         number, self.bound = self.bound, self.bound + 1
-        source = kernel_source(step.kernel)
+        source = work_source(work)
         loose = frozenset(s for s, b in enumerate(step.buffers) if self.buffers[b].space is Space.WINDOW)
         module = self.modules.setdefault(Module(source, loose), len(self.modules))
         starts, end = scratch_places(source)
@@ -127,7 +128,7 @@ class _Binder:
 
 
 def bind(schedule: Schedule) -> Program:
-    """The program of a schedule. Raises UnsupportedError for a kernel that the backend has no lowering of."""
+    """The program of a schedule. Raises UnsupportedError for a kernel or call that the backend has no lowering of."""
     binder = _Binder(schedule)
     prepare, steps = binder.bind(schedule.prepare), binder.bind(schedule.steps)
     return Program(

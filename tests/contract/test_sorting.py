@@ -14,17 +14,30 @@ from graphc.evaluate import evaluate_graph
 from graphc.ir import Graph
 from graphc.passes.differentiate import differentiate
 from graphc.types import DTYPES, DType, bfloat16, float16, float32, float64, int32, type_of
-from tests.contract.backends import BACKENDS, reason_lacking, run_on
+from tests.contract.backends import BACKENDS, reason_lacking, rest_of_dtypes, run_on, short_dtypes
 from tests.contract.sorts import CALLS, LONG, SortSample
 from tests.contract.values import ordinary
 
 F = np.float32
 
 
+EACH = [(b, d) for b in BACKENDS for d in (short_dtypes(b) if b == "triton" else DTYPES.values())]
+
+
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+@pytest.mark.parametrize(("backend", "dtype"), EACH, ids=str)
 def test_backend_gives_the_reference(backend: str, name: str, dtype: DType) -> None:
+    _gives_the_reference(backend, name, dtype)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("dtype", rest_of_dtypes("triton"), ids=str)
+def test_triton_gives_the_reference_at_the_rest(name: str, dtype: DType) -> None:
+    _gives_the_reference("triton", name, dtype)
+
+
+def _gives_the_reference(backend: str, name: str, dtype: DType) -> None:
     samples = list(CALLS[name](dtype))
     graphs = [s.graph() for s in samples]
     whole = Graph(tuple(i for g in graphs for i in g.inputs), (), (), tuple(o for g in graphs for o in g.outputs))
@@ -102,7 +115,7 @@ EDGES: list[tuple[list[float], dict[str, Any], list[float]]] = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["reference", "kernels", "llvm"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [float32, float64, float16], ids=str)
 def test_gradients_at_the_edges(backend: str, dtype: DType) -> None:
     for row, attrs, want in EDGES:
