@@ -203,7 +203,7 @@ from .frontend.shapes import (
 )
 from .frontend.linalg import einsum, matmul, outer, tensordot, vecdot
 from .frontend.printing import print
-from .driver.benchmark import bench
+from .driver.bench import bench
 from .driver.compile import build, compile, load, thread_count
 from .driver.executable import Executable
 from . import linalg, nn, optim, random

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from ..backends.backend import Linkable
 from ..brief import brief
@@ -17,10 +17,7 @@ from ..frontend.guards import Attribute
 from ..frontend.location import stack_level
 from ..frontend.spec import Spec, fixed_size, spec
 from ..hook import call_lock
-
-if TYPE_CHECKING:
-    from .executable import Executable
-    from .specialization import Specialization
+from .specialization import Specialization, Traceable
 
 
 class Kind(Enum):
@@ -88,7 +85,7 @@ def _named(sizes: Sequence[str | None]) -> str:
     return ", ".join("batch" if s is None else s for s in sizes)
 
 
-Named: TypeAlias = tuple[str, "Specialization"]
+Named: TypeAlias = tuple[str, Specialization]
 
 
 def write(functions: Sequence[Named], path: Path, kind: Kind) -> None:
@@ -132,7 +129,7 @@ def write(functions: Sequence[Named], path: Path, kind: Kind) -> None:
 
 
 def of_one(
-    function: Executable,
+    function: Traceable,
     name: str,
     inputs: Sequence[Any] | None,
     batch: int | Sequence[int] | None,
@@ -147,25 +144,12 @@ def of_one(
 
 
 def of_all(
-    functions: Mapping[str, Executable], batch: int | Sequence[int] | None, sizes: Mapping[str, int]
+    functions: Mapping[str, Traceable], batch: int | Sequence[int] | None, sizes: Mapping[str, int]
 ) -> list[Named]:
     """Several functions for their declared inputs. What is given of sizes counts for those that leave it open."""
-    from .executable import Executable
-
-    if not isinstance(functions, Mapping) or not functions:
-        hint = 'gx.build(path, {"predict": predict})'
-        raise OptionError("functions are given by name", got=brief(functions), hint=hint)
     found: list[Named] = []
     unused = {*known_sizes(None if batch is None else 0, sizes)}
     for name, function in functions.items():
-        if not isinstance(name, str) or not name:
-            raise OptionError("a function's name is a string", got=brief(name))
-        if not isinstance(function, Executable):
-            raise OptionError(
-                "what is built are compiled functions",
-                got=f"{name}={brief(function)}",
-                hint="gx.compile(function, inputs=[gx.spec(...), ...])",
-            )
         declared = _declared(function, name, None)
         own = open_sizes(declared)
         unused -= {*own}
@@ -177,7 +161,7 @@ def of_all(
     return found
 
 
-def _declared(function: Executable, name: str, inputs: Sequence[Any] | None) -> tuple[Any, ...]:
+def _declared(function: Traceable, name: str, inputs: Sequence[Any] | None) -> tuple[Any, ...]:
     """What the function is to be built for: specs or examples."""
     declared = function.inputs if inputs is None else tuple(inputs)
     if declared is None and parameter_count(function.function) == 0:

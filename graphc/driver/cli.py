@@ -162,7 +162,7 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from .benchmark import bench
+    from .bench import bench
 
     if options.backend is not None and options.backends is not None:
         raise CommandError("--backend and --backends exclude each other")

@@ -38,7 +38,7 @@ from ..hook import call_lock, tracing
 from ..ir import Graph
 from ..settings import Settings
 from ..types import TensorType
-from .compile import Compilation, Stage, begin
+from .compilation import Compilation, Stage, begin
 from .specialization import MISS, FastCall, Specialization
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from ..settings import Settings
 from ..text import parse
 from ..trees import decode_tree
 from ..types import TensorType
-from .compile import Compilation, Stage, alone, find_backend
+from .compilation import Compilation, Stage, alone, find_backend
 from .package import Entry, Package
 from .report import Report
 from .specialization import MISS, FastCall, Specialization

@@ -7,7 +7,7 @@ specializations are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from numpy import asarray, generic, ndarray
 
@@ -19,7 +19,7 @@ from ..frontend.trace import Result
 from ..frontend.variable import Variable
 from ..hook import call_lock
 from ..types import TensorType
-from .compile import Compilation
+from .compilation import Compilation
 
 if TYPE_CHECKING:
     from ..backends.backend import BoundProgram
@@ -124,3 +124,17 @@ class Specialization:
             return run(objects)
 
         return attempt
+
+
+class Compiled(Protocol):
+    """A compiled function, made here or loaded, as far as those must know it who do something else than call it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def specialize(self, *args: Any, **kwargs: Any) -> Specialization: ...
+
+
+class Traceable(Compiled, Protocol):
+    """One that is there as Python's function as well. `inputs`: what its arguments are declared to be."""
+
+    function: Callable[..., Any]
+    inputs: tuple[Any, ...] | None

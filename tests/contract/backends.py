@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from graphc.backends.backend import Backend, Level
-from graphc.driver.compile import costs_of
+from graphc.driver.compilation import costs_of
 from graphc.ir import Graph
 from graphc.passes.schedule import schedule
 from graphc.settings import Settings

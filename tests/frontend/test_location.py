@@ -48,4 +48,4 @@ def test_a_fault_of_our_own_keeps_its_frames(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("graphc.passes.pipeline.optimize", ours["broken"])
     found = seen("gx.compile(lambda x: x)(np.ones(2))")
     assert found.text == "LookupError: a bug"
-    assert any(file.endswith("compile.py") for file in found.frames)
+    assert any(file.endswith("compilation.py") for file in found.frames)

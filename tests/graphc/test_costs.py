@@ -7,7 +7,7 @@ import numpy as np
 import graphc as gx
 from graphc.costs import CPU, GPU
 from graphc.dataclass import replace
-from graphc.driver.compile import costs_of
+from graphc.driver.compilation import costs_of
 from graphc.passes.schedule import schedule
 from tests import graphs
 

@@ -11,7 +11,7 @@ import pytest
 import graphc as gx
 from graphc import nn
 from graphc.dataclass import field_names, replace
-from graphc.driver.compile import Stage
+from graphc.driver.compilation import Stage
 from graphc.driver.specialization import Specialization
 from graphc.frontend import context
 from graphc.frontend.context import untraced
