@@ -19,8 +19,6 @@ from .emit import as_tensor
 from .promotion import Number, weak_dtype
 from .tensor import Tensor
 
-TRIES = 8  # dtypes of Python numbers settle after one or two
-
 
 @dataclass
 class Carries:
@@ -48,15 +46,16 @@ class Carries:
         """The trace of a body that gives each leaf the type that it takes, and what it gives.
 
         `traced(types)` traces the body and says what the carry is afterwards. Python numbers at the start are weak:
-        where the body gives another dtype that holds them, they have that one, and the body is traced once more.
+        where the body gives another dtype that holds them, they have that one, and the body is traced once more. Mostly
+        they settle at once; where leaves take turns, each trace may tell of one more.
         """
-        for _ in range(TRIES):
+        for left in reversed(range(len(self.values) + 2)):
             body, after = traced(self.types)
             require_structure(f"the body of gx.{self.loop} gives the carry", after, "what it starts with",
                               self.leaves.tree)  # fmt: skip
             found = body.leaves(Leaves.of(after, ""), f"the carry of gx.{self.loop}")
             better = [self._better(*each) for each in zip(self.values, self.types, found, strict=True)]
-            if better == self.types:
+            if better == self.types or not left:
                 break
             self.types = better
         return body, [self._kept(number, leaf, body) for number, leaf in enumerate(found)]

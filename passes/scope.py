@@ -21,11 +21,11 @@ from graphc.schedule import Space
 
 from .aliases import Aliases
 from .build_kernel import slot_name
-from .fuse import FusedControl, FusedKernel, fuse_steps
+from .fuse import Fused, FusedControl, FusedKernel, fuse_steps
 from .fusion_order import Order
 from .in_place import share_slot
 from .planned import KernelTask, Key, LoopTask, Place, Task, copy_task, key, type_of
-from .uses import Inside, Uses
+from .uses import Inside, Uses, copied
 
 
 class Program:
@@ -138,7 +138,25 @@ class Scope:
         """All steps in order, once results have their places."""
         for plan in reversed(self.plans.values()):
             plan.claim(self)
-        return [self._kernel(f) if isinstance(f, FusedKernel) else self.plans[f.node].task(self) for f in self.fused]
+        for fused, base in reversed(self._bases):
+            self.claim(base, self.place(fused.slots[fused.kernel.stores[0].slot]))
+        return [self._task(f) for f in self.fused if not self._is_there(f)]
+
+    @cached_property
+    def _bases(self) -> list[tuple[FusedKernel, Node]]:
+        """The kernels that copy what scatters add to, and what that is: it may be made where they add."""
+        found = [(f, copied(f)) for f in self.fused if isinstance(f, FusedKernel)]
+        return [(f, base) for f, base in found if base is not None and f.nodes and _is_scatter(f.nodes[-1])]
+
+    def _is_there(self, fused: Fused) -> bool:
+        """Whether all that a kernel copies is in its place."""
+        if not isinstance(fused, FusedKernel) or copied(fused) is None:
+            return False
+        first, second = map(self.place, fused.slots)
+        return first is second
+
+    def _task(self, fused: Fused) -> Task:
+        return self._kernel(fused) if isinstance(fused, FusedKernel) else self.plans[fused.node].task(self)
 
     def _kernel(self, fused: FusedKernel) -> KernelTask:
         """A kernel on its places; a value that is updated in place has one slot."""
@@ -157,6 +175,10 @@ class Scope:
                     kernel = shared.named(kernel.slots[n].name for n in order)
                     places = [places[n] for n in order]
         return KernelTask(kernel, places, fused.nodes, fused.reasons, fused.decisions)
+
+
+def _is_scatter(node: Node) -> bool:
+    return node.op.push is not None
 
 
 def body_tasks(scope: Scope, given: Sequence[Place], results: Sequence[tuple[Node, Place]]) -> list[Task]:

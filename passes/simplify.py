@@ -6,7 +6,7 @@ from graphc.ir import Graph
 
 from . import fold
 from .rewrite import Rule, RuleSet, rewrite
-from .rules import algebra, contractions, joins, logic, reductions, views
+from .rules import algebra, contractions, indexed, joins, logic, reductions, views
 
 RULES = RuleSet(
     [
@@ -17,6 +17,7 @@ RULES = RuleSet(
         *contractions.RULES,
         *algebra.RULES,
         *logic.RULES,
+        *indexed.RULES,
     ]
 )
 

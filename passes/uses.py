@@ -10,7 +10,7 @@ from typing import Protocol
 
 from graphc.cached import cached_property
 from graphc.ir import Node
-from graphc.kernel import Kernel
+from graphc.kernel import Kernel, Load
 from graphc.work import flops
 
 from .aliases import Aliases
@@ -116,8 +116,8 @@ class Uses:
         """Whether a kernel may write a new value over an old one, that nobody needs after it. A loop or branch may not:
         it might be cut off, and it reads what it is given for as long as it runs."""
         writers, last_load = self.writers[self.key(new)], self.last_load.get(key(old), -1)
-        if len(writers) != 1:  # a scatter writes its base first
-            return False
+        if len(writers) != 1:
+            return self._can_scatter_over(old, writers)
         (writer,) = writers
         fused = self.steps[writer]
         if isinstance(fused, FusedControl) or last_load > writer:
@@ -129,6 +129,27 @@ class Uses:
         if known not in self._can_update:
             self._can_update[known] = can_update_in_place(*known)
         return self._can_update[known]
+
+
+    def _can_scatter_over(self, old: Node, writers: Sequence[int]) -> bool:
+        """Whether a scatter, which copies its base first, may add to the old value where it is."""
+        first = self.steps[writers[0]]
+        source = copied(first)
+        if source is None or self.last_load.get(key(old), -1) > writers[0]:
+            return False
+        return key(source) == key(old) or (key(source) in self.writers and self.can_overwrite(old, source))
+
+
+def copied(fused: Fused) -> Node | None:
+    """What a kernel copies as it is, if it does nothing else."""
+    if isinstance(fused, FusedControl) or len(fused.kernel.values) != 1 or len(fused.kernel.stores) != 1:
+        return None
+    (load,), (store,) = fused.kernel.values, fused.kernel.stores
+    if not isinstance(load, Load) or load.index != store.index or load.bounds or store.accumulate or store.scatter:
+        return None
+    source, to = fused.kernel.slots[load.slot], fused.kernel.slots[store.slot]
+    alike = (source.dtype, source.size) == (to.dtype, to.size)
+    return fused.slots[load.slot] if alike else None
 
 
 def _stored(fused: Fused) -> set[Key]:

@@ -98,6 +98,14 @@ def test_python_numbers_take_the_dtype_that_the_body_gives_them() -> None:
     assert both(lambda x: gx.scan(lambda c, _: (1, None), x, length=2), F(3))[0].dtype is gx.float32
 
 
+def test_python_numbers_take_turns_until_their_dtypes_are_known() -> None:
+    def step(c: Any, x: Any) -> Any:
+        return (*c[1:], c[0] + x), None
+
+    carry, _ = both(lambda xs: gx.scan(step, (0,) * 12, xs), XS[:, 0])
+    assert {leaf.dtype for leaf in carry} == {gx.float32}
+
+
 def test_bodies_see_what_is_around_them() -> None:
     v, constant = gx.Variable(3.0), np.array([1, 1, 2], F)
 
