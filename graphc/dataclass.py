@@ -1,15 +1,17 @@
 """Classes that are records of fields: what graphc uses of the standard library's `dataclasses`, made faster.
 
 That one compiles six functions for each class, which takes 0.4 ms: for all of graphc's classes a third of `import
-graphc` and an eighth of a small program's first compile. Here only `__init__` is compiled at once. Names and meanings
-are those of the standard library; what graphc does not use is not there.
+graphc` and an eighth of a small program's first compile. Here only `__init__` is made at once, and compiled only for
+the first class of its kind. Names and meanings are those of the standard library; what graphc does not use is not
+there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from reprlib import recursive_repr
-from types import MemberDescriptorType
+from types import CodeType, FunctionType, MemberDescriptorType
 from typing import Any, Final, TypeVar, dataclass_transform, overload
 
 C = TypeVar("C", bound=type)
@@ -54,10 +56,7 @@ def dataclass(
         fields = {name: default for group in (*inherited, own) for name, default in group.items()}
         if slots:
             cls = _with_slots(cls, own, weakref_slot)
-        setters = _setters(cls, fields) if frozen else {}
-        text = _init_text(cls, fields, frozen, setters)
-        methods = {"__init__": _compiled(cls, "__init__", text, _defaults(fields) | setters)}
-        methods |= {"__repr__": _repr, "__match_args__": tuple(fields)}
+        methods = {"__init__": _init(cls, fields, frozen), "__repr__": _repr, "__match_args__": tuple(fields)}
         if eq:
             methods["__eq__"] = _compiled_later(cls, "__eq__", lambda: _eq_text(fields))
             methods["__hash__"] = _compiled_later(cls, "__hash__", lambda: _hash_text(fields)) if frozen else None
@@ -102,32 +101,60 @@ def _own_fields(cls: type) -> Iterable[str]:
     return [name for name, text in cls.__annotations__.items() if not text.startswith("ClassVar")]
 
 
-def _setters(cls: type, fields: dict[str, Any]) -> dict[str, Any]:
-    """For each field that has a slot, what fills it, at less than what `object.__setattr__` takes."""
-    found = {f"_set_{name}": getattr(cls, name, None) for name in fields}
-    return {name: slot.__set__ for name, slot in found.items() if isinstance(slot, MemberDescriptorType)}
-
-
-def _init_text(cls: type, fields: dict[str, Any], frozen: bool, setters: dict[str, Any]) -> str:
-    parameters, lines = ["self"], []
-    for name, default in fields.items():
-        value, parameter = name, name
+def _init(cls: type, fields: dict[str, Any], frozen: bool) -> FunctionType:
+    """`__init__`. Its text has numbers for the fields' names, so that classes with as many fields of the same kinds
+    share a code, which is compiled once; the names are put in then."""
+    lines: list[str] = []
+    values: dict[str, Any] = {"_set": object.__setattr__, "_NONE": _NONE}  # what the text refers to
+    defaults: list[object] = []
+    for number, (name, default) in enumerate(fields.items()):
+        field = value = f"_{number}"
         if isinstance(default, _Factory):
-            value, parameter = f"_{name}() if {name} is _NONE else {name}", f"{name}=_NONE"
+            value = f"{field} if {field} is not _NONE else _make{number}()"
+            values[f"_make{number}"] = default.make
+            defaults.append(_NONE)
         elif default is not _NONE:
-            parameter = f"{name}=_{name}"
-        parameters.append(parameter)
-        setter = f"_set_{name}(self, " if f"_set_{name}" in setters else f"_set(self, {name!r}, "
-        lines.append(f"{setter}{value})" if frozen else f"self.{name} = {value}")
+            defaults.append(default)
+        elif defaults:
+            raise TypeError(f"{cls.__name__}.{name} has no default, but follows one that has")
+        if not frozen:
+            lines.append(f"self.{field} = {value}")
+        elif isinstance(slot := getattr(cls, name, None), MemberDescriptorType):
+            values[f"_fill{number}"] = slot.__set__  # at less than what `object.__setattr__` takes
+            lines.append(f"_fill{number}(self, {value})")
+        else:
+            lines.append(f"_set(self, {field!r}, {value})")
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
-    return f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"])
+    named = {f"_{number}": name for number, name in enumerate(fields)}
+    parameters = ", ".join(("self", *named))
+    code = _named(_code(f"def __init__({parameters}):\n " + "\n ".join(lines or ["pass"])), named)
+    return _method(cls, "__init__", code, values, tuple(defaults))
 
 
-def _defaults(fields: dict[str, Any]) -> dict[str, Any]:
-    """What the text of `__init__` refers to."""
-    made = {f"_{name}": d.make if isinstance(d, _Factory) else d for name, d in fields.items()}
-    return made | {"_set": object.__setattr__, "_NONE": _NONE}
+@cache
+def _code(text: str) -> CodeType:
+    """The code of a text that defines one function."""
+    (found,) = (part for part in compile(text, "<string>", "exec").co_consts if isinstance(part, CodeType))
+    return found
+
+
+def _named(code: CodeType, names: dict[str, str]) -> CodeType:
+    """The same code with other names, wherever they stand: for variables, for attributes, and as texts."""
+    return code.replace(
+        co_varnames=tuple(names.get(x, x) for x in code.co_varnames),
+        co_names=tuple(names.get(x, x) for x in code.co_names),
+        co_consts=tuple(names.get(x, x) if isinstance(x, str) else x for x in code.co_consts),
+    )
+
+
+def _method(
+    cls: type, name: str, code: CodeType, values: dict[str, Any], defaults: tuple[object, ...] = ()
+) -> FunctionType:
+    """A method of the class. Its frames belong to the class's module: that tells graphc's own from the user's."""
+    made = FunctionType(code, values | {"__name__": cls.__module__}, name, defaults)
+    made.__qualname__ = f"{cls.__qualname__}.{name}"
+    return made
 
 
 def _eq_text(fields: dict[str, Any]) -> str:
@@ -140,19 +167,11 @@ def _hash_text(fields: dict[str, Any]) -> str:
     return f"def __hash__(self): return hash(({''.join(f'self.{name}, ' for name in fields)}))"
 
 
-def _compiled(cls: type, name: str, text: str, names: dict[str, Any]) -> Any:
-    """The method of this text. Its frames belong to the class's module: that tells graphc's own from the user's."""
-    names["__name__"] = cls.__module__
-    exec(text, names)
-    names[name].__qualname__ = f"{cls.__qualname__}.{name}"
-    return names[name]
-
-
 def _compiled_later(cls: type, name: str, text: Callable[[], str]) -> Any:
     """The method of this text, compiled when it is first called: many never are."""
 
     def method(*operands: object) -> Any:
-        made = _compiled(cls, name, text(), {})
+        made = _method(cls, name, _code(text()), {})
         setattr(cls, name, made)
         return made(*operands)
 

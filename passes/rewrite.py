@@ -104,10 +104,13 @@ def numbers(dtype: DType) -> bool:
     return not dtype.is_bool
 
 
-def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE) -> Callable[[Sides], Rule]:
-    """Make a rule of a function that gives both sides of an elementwise identity: `before, after`.
+def identity(
+    root: Op, family: Family = anything, exactness: Exactness = Exactness.BITWISE
+) -> Callable[[Sides], Rule]:
+    """Make a rule of a function that gives both sides of an elementwise identity: `before, after`. `root` is the op of
+    `before`.
 
-        @identity()
+        @identity(negative)
         def double_negative(x):
             return negative(negative(x)), x
 
@@ -141,7 +144,9 @@ def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE
             return None
 
         def fits(node: Node) -> bool:
-            return any(_fits(before, node) for before, _ in patterns(node.inputs[-1].tensor_type))
+            type_ = node.inputs[-1].tensor_type  # of its sizes, ops depend on no more than whether there are any
+            least = TensorType(type_.dtype, (1,) if type_.shape else ())
+            return any(_fits(before, node) for before, _ in patterns(least))
 
         def examples() -> Iterator[Node]:
             for dtype in (float32, int32, uint8, bool_):
@@ -149,7 +154,6 @@ def identity(family: Family = anything, exactness: Exactness = Exactness.BITWISE
                     yield before
 
         name: str = sides.__name__
-        root = next(examples()).op  # the same for all dtypes
         return Rule(name, (root,), apply, exactness, examples, fits)
 
     return decorate

@@ -45,52 +45,52 @@ Sides = tuple[Node, Node]
 # Sums
 
 
-@identity(integers)
+@identity(add, integers)
 def add_zero(x: Node) -> Sides:
     return add(x, zeros_like(x)), x
 
 
-@identity(floats)
+@identity(add, floats)
 def add_negative_zero(x: Node) -> Sides:
     return add(x, full_like(x, -0.0)), x
 
 
-@identity(numbers)
+@identity(subtract, numbers)
 def subtract_zero(x: Node) -> Sides:
     return subtract(x, zeros_like(x)), x
 
 
-@identity(integers)
+@identity(subtract, integers)
 def subtract_itself(x: Node) -> Sides:
     return subtract(x, x), zeros_like(x)
 
 
-@identity(integers)
+@identity(subtract, integers)
 def subtract_from_zero(x: Node) -> Sides:
     return subtract(zeros_like(x), x), negative(x)
 
 
-@identity(floats)
+@identity(subtract, floats)
 def subtract_from_negative_zero(x: Node) -> Sides:
     return subtract(full_like(x, -0.0), x), negative(x)
 
 
-@identity(numbers)
+@identity(negative, numbers)
 def negative_twice(x: Node) -> Sides:
     return negative(negative(x)), x
 
 
-@identity(numbers)
+@identity(add, numbers)
 def add_negative(x: Node, y: Node) -> Sides:
     return add(x, negative(y)), subtract(x, y)
 
 
-@identity(numbers)
+@identity(subtract, numbers)
 def subtract_negative(x: Node, y: Node) -> Sides:
     return subtract(x, negative(y)), add(x, y)
 
 
-@identity(integers)
+@identity(negative, integers)
 def negative_difference(x: Node, y: Node) -> Sides:
     return negative(subtract(x, y)), subtract(y, x)
 
@@ -98,52 +98,52 @@ def negative_difference(x: Node, y: Node) -> Sides:
 # Products
 
 
-@identity(numbers)
+@identity(multiply, numbers)
 def multiply_one(x: Node) -> Sides:
     return multiply(x, ones_like(x)), x
 
 
-@identity(integers)
+@identity(multiply, integers)
 def multiply_zero(x: Node) -> Sides:
     return multiply(x, zeros_like(x)), zeros_like(x)
 
 
-@identity(floats)
+@identity(multiply, floats)
 def multiply_minus_one(x: Node) -> Sides:
     return multiply(x, full_like(x, -1)), negative(x)
 
 
-@identity(numbers)
+@identity(multiply, numbers)
 def multiply_negatives(x: Node, y: Node) -> Sides:
     return multiply(negative(x), negative(y)), multiply(x, y)
 
 
-@identity(floats)
+@identity(divide, floats)
 def divide_negatives(x: Node, y: Node) -> Sides:
     return divide(negative(x), negative(y)), divide(x, y)
 
 
-@identity(floats)
+@identity(divide, floats)
 def divide_by_one(x: Node) -> Sides:
     return divide(x, ones_like(x)), x
 
 
-@identity(floats)
+@identity(divide, floats)
 def divide_by_minus_one(x: Node) -> Sides:
     return divide(x, full_like(x, -1)), negative(x)
 
 
-@identity(floats)
+@identity(divide, floats)
 def divide_one(x: Node) -> Sides:
     return divide(ones_like(x), x), reciprocal(x)
 
 
-@identity(integers)
+@identity(floor_divide, integers)
 def floor_divide_by_one(x: Node) -> Sides:
     return floor_divide(x, ones_like(x)), x
 
 
-@identity(integers)
+@identity(remainder, integers)
 def remainder_by_one(x: Node) -> Sides:
     return remainder(x, ones_like(x)), zeros_like(x)
 
@@ -242,49 +242,49 @@ def _scaled(product: Node) -> tuple[Node | None, Node | None]:
 # Powers
 
 
-@identity(numbers)
+@identity(square, numbers)
 def square_is_product(x: Node) -> Sides:
     return square(x), multiply(x, x)
 
 
-@identity(floats)
+@identity(power, floats)
 def power_zero(x: Node) -> Sides:
     return power(x, zeros_like(x)), ones_like(x)
 
 
-@identity(numbers)
+@identity(power, numbers)
 def power_one(x: Node) -> Sides:
     return power(x, ones_like(x)), x
 
 
-@identity(numbers, Exactness.ROUNDING)
+@identity(power, numbers, Exactness.ROUNDING)
 def power_two(x: Node) -> Sides:
     return power(x, full_like(x, 2)), multiply(x, x)
 
 
-@identity(numbers, Exactness.ROUNDING)
+@identity(power, numbers, Exactness.ROUNDING)
 def power_three(x: Node) -> Sides:
     return power(x, full_like(x, 3)), multiply(multiply(x, x), x)
 
 
-@identity(numbers, Exactness.ROUNDING)
+@identity(power, numbers, Exactness.ROUNDING)
 def power_four(x: Node) -> Sides:
     squared = multiply(x, x)
     return power(x, full_like(x, 4)), multiply(squared, squared)
 
 
-@identity(floats, Exactness.ROUNDING)
+@identity(power, floats, Exactness.ROUNDING)
 def power_minus_one(x: Node) -> Sides:
     return power(x, full_like(x, -1)), reciprocal(x)
 
 
-@identity(floats, Exactness.ROUNDING)
+@identity(power, floats, Exactness.ROUNDING)
 def power_minus_two(x: Node) -> Sides:
     inverse = reciprocal(x)  # squared last: x² may overflow where 1/x² is a subnormal number
     return power(x, full_like(x, -2)), multiply(inverse, inverse)
 
 
-@identity(floats, Exactness.ROUNDING)
+@identity(power, floats, Exactness.ROUNDING)
 def power_half(x: Node) -> Sides:
     """A root, but for (−∞)^½ = ∞ and (−0)^½ = 0."""
     root = sqrt(add(x, zeros_like(x)))
@@ -295,22 +295,22 @@ def power_half(x: Node) -> Sides:
 # Signs and extremes
 
 
-@identity(lambda dtype: dtype.is_float or dtype.is_signed)
+@identity(abs, lambda dtype: dtype.is_float or dtype.is_signed)
 def abs_of_negative(x: Node) -> Sides:
     return abs(negative(x)), abs(x)
 
 
-@identity(numbers)
+@identity(abs, numbers)
 def abs_twice(x: Node) -> Sides:
     return abs(abs(x)), abs(x)
 
 
-@identity()
+@identity(maximum)
 def maximum_of_itself(x: Node) -> Sides:
     return maximum(x, x), x
 
 
-@identity()
+@identity(minimum)
 def minimum_of_itself(x: Node) -> Sides:
     return minimum(x, x), x
 
@@ -327,7 +327,7 @@ def round_integer(node: Node) -> Node | None:
     return node.inputs[0]
 
 
-@identity()
+@identity(stop_gradient)
 def stopped_gradient(x: Node) -> Sides:
     """Gradients are taken before passes run; from then on it is x."""
     return stop_gradient(x), x

@@ -45,42 +45,42 @@ def exact(dtype: DType) -> bool:
 # Comparisons
 
 
-@identity(exact)
+@identity(equal, exact)
 def equal_to_itself(x: Node) -> Sides:
     return equal(x, x), true_like(x)
 
 
-@identity(exact)
+@identity(not_equal, exact)
 def not_equal_to_itself(x: Node) -> Sides:
     return not_equal(x, x), false_like(x)
 
 
-@identity(floats)
+@identity(not_equal, floats)
 def not_equal_to_itself_is_nan(x: Node) -> Sides:
     return not_equal(x, x), isnan(x)
 
 
-@identity()
+@identity(less)
 def less_than_itself(x: Node) -> Sides:
     return less(x, x), false_like(x)
 
 
-@identity()
+@identity(greater)
 def greater_than_itself(x: Node) -> Sides:
     return greater(x, x), false_like(x)
 
 
-@identity(integers)
+@identity(isnan, integers)
 def integer_is_no_nan(x: Node) -> Sides:
     return isnan(x), false_like(x)
 
 
-@identity(integers)
+@identity(isinf, integers)
 def integer_is_not_infinite(x: Node) -> Sides:
     return isinf(x), false_like(x)
 
 
-@identity(integers)
+@identity(isfinite, integers)
 def integer_is_finite(x: Node) -> Sides:
     return isfinite(x), true_like(x)
 
@@ -115,77 +115,77 @@ def negated_comparison(node: Node) -> Node | None:
 # Logic
 
 
-@identity()
+@identity(logical_not)
 def not_twice(mask: Node) -> Sides:
     return logical_not(logical_not(mask)), mask
 
 
-@identity()
+@identity(logical_and)
 def and_true(mask: Node) -> Sides:
     return logical_and(mask, true_like(mask)), mask
 
 
-@identity()
+@identity(logical_and)
 def and_false(mask: Node) -> Sides:
     return logical_and(mask, false_like(mask)), false_like(mask)
 
 
-@identity()
+@identity(logical_and)
 def and_itself(mask: Node) -> Sides:
     return logical_and(mask, mask), mask
 
 
-@identity()
+@identity(logical_or)
 def or_true(mask: Node) -> Sides:
     return logical_or(mask, true_like(mask)), true_like(mask)
 
 
-@identity()
+@identity(logical_or)
 def or_false(mask: Node) -> Sides:
     return logical_or(mask, false_like(mask)), mask
 
 
-@identity()
+@identity(logical_or)
 def or_itself(mask: Node) -> Sides:
     return logical_or(mask, mask), mask
 
 
-@identity()
+@identity(logical_xor)
 def xor_true(mask: Node) -> Sides:
     return logical_xor(mask, true_like(mask)), logical_not(mask)
 
 
-@identity()
+@identity(logical_xor)
 def xor_false(mask: Node) -> Sides:
     return logical_xor(mask, false_like(mask)), mask
 
 
-@identity()
+@identity(logical_xor)
 def xor_itself(mask: Node) -> Sides:
     return logical_xor(mask, mask), false_like(mask)
 
 
-@identity()
+@identity(bitwise_invert)
 def bits_inverted_twice(x: Node) -> Sides:
     return bitwise_invert(bitwise_invert(x)), x
 
 
-@identity()
+@identity(bitwise_and)
 def bits_and_themselves(x: Node) -> Sides:
     return bitwise_and(x, x), x
 
 
-@identity()
+@identity(bitwise_or)
 def bits_or_themselves(x: Node) -> Sides:
     return bitwise_or(x, x), x
 
 
-@identity(integers)
+@identity(bitwise_and, integers)
 def bits_and_zero(x: Node) -> Sides:
     return bitwise_and(x, zeros_like(x)), zeros_like(x)
 
 
-@identity(integers)
+@identity(bitwise_or, integers)
 def bits_or_zero(x: Node) -> Sides:
     return bitwise_or(x, zeros_like(x)), x
 
@@ -193,42 +193,42 @@ def bits_or_zero(x: Node) -> Sides:
 # Selections
 
 
-@identity()
+@identity(select)
 def select_where_true(x: Node, y: Node) -> Sides:
     return select(true_like(x), x, y), x
 
 
-@identity()
+@identity(select)
 def select_where_false(x: Node, y: Node) -> Sides:
     return select(false_like(x), x, y), y
 
 
-@identity()
+@identity(select)
 def select_the_same(mask: Node, x: Node) -> Sides:
     return select(mask, x, x), x
 
 
-@identity()
+@identity(select)
 def select_where_not(mask: Node, x: Node, y: Node) -> Sides:
     return select(logical_not(mask), x, y), select(mask, y, x)
 
 
-@identity()
+@identity(select)
 def select_again_among_the_first(mask: Node, x: Node, y: Node, z: Node) -> Sides:
     return select(mask, select(mask, x, y), z), select(mask, x, z)
 
 
-@identity()
+@identity(select)
 def select_again_among_the_second(mask: Node, x: Node, y: Node, z: Node) -> Sides:
     return select(mask, x, select(mask, y, z)), select(mask, x, z)
 
 
-@identity(lambda dtype: dtype.is_bool)
+@identity(select, lambda dtype: dtype.is_bool)
 def select_true_or_false(mask: Node) -> Sides:
     return select(mask, true_like(mask), false_like(mask)), mask
 
 
-@identity(lambda dtype: dtype.is_bool)
+@identity(select, lambda dtype: dtype.is_bool)
 def select_false_or_true(mask: Node) -> Sides:
     return select(mask, false_like(mask), true_like(mask)), logical_not(mask)
 
