@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from graphc.dataclass import replace
+from graphc.errors import UnsupportedError
 from graphc.index import axes_size
 from graphc.kernel import Dot, Kernel, KernelKind, Slot
 
 from ..kernels.spread import Stages
+from .attention.lowering import lower_attention
+from .attention.plan import plan_attention
 from .emit.kernel_code import Lowered, NativeKernel, NativeTask, finish_function
 from .emit.report import report_ir
 from .emit.text import Code, module
@@ -28,6 +31,11 @@ from .target import Target
 
 def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     """Generate the code of a kernel; its symbols begin with `name`. Raises UnsupportedError for what it can't do."""
+    if kernel.kind is KernelKind.ATTENTION:
+        plan = plan_attention(kernel, target)
+        if isinstance(plan, str):
+            raise UnsupportedError(f"the llvm backend has no lowering of {plan}", got=str(kernel))
+        return assemble([lower_attention(plan, name)], ())
     stages = stages_of(kernel, target)
     scratch, parts = list(stages.scratch), []
     for i, stage in enumerate(stages.kernels):

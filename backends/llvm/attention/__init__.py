@@ -1,0 +1,1 @@
+"""Sums over scores, which are products themselves and nowhere stored: attention, forward and backward."""

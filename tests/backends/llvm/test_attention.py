@@ -1,0 +1,79 @@
+"""Attention kernels in native code mean what the interpreter says, for every form, mask, size and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graphc.backends.llvm.attention.plan import Plan, plan_attention
+from graphc.backends.llvm.target import host_target
+from graphc.errors import UnsupportedError
+from graphc.kernel import Kernel
+from graphc.types import DType, bfloat16, float16, float32
+from tests.attention_kernels import CASES, FORMS, Attention, memory
+from tests.backends.llvm.native import compile_kernel
+from tests.kernel_interpreter import run_kernel
+
+FEW = {"one query", "one key"}
+ODD = Attention(batch=1, heads=2, queries=83, keys=149, depth=19, width=70, causal=True, bias=True)
+
+
+def check(kernel: Kernel, case: Attention, tolerance: float = 2e-5) -> None:
+    """Native code, in both orders of units, against the interpreter."""
+    made = memory(case, kernel, np.random.default_rng(0))
+    arrays = [made[s.name] for s in kernel.slots]
+    expected = [a.copy() for a in arrays]
+    run_kernel(kernel, expected)
+    compiled = compile_kernel(kernel)
+    results = []
+    for reverse in (False, True):
+        actual = [a.copy() for a in arrays]
+        assert compiled(actual, reverse) == 0
+        results.append(actual)
+    for slot, first, second, wanted in zip(kernel.slots, *results, expected, strict=True):
+        where = f"{slot.name} of\n{kernel}\n{compiled.native.plans}"
+        np.testing.assert_array_equal(first.view(np.uint8), second.view(np.uint8), err_msg=where)
+        scale = float(np.nan_to_num(np.abs(wanted.astype(np.float64)), posinf=0, neginf=0).max(initial=1.0))
+        np.testing.assert_allclose(
+            first.astype(np.float64), wanted.astype(np.float64), tolerance, tolerance * scale, err_msg=where
+        )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", [c for c in CASES if c not in FEW])
+def test_forms_and_cases(case: str, form: str) -> None:
+    check(FORMS[form](CASES[case]), CASES[case])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [float32, float16, bfloat16], ids=str)
+def test_dtypes_and_tails(dtype: DType, form: str) -> None:
+    case = replace(ODD, dtype=dtype)
+    check(FORMS[form](case), case, 2e-5 if dtype is float32 else 2e-2)
+
+
+@pytest.mark.parametrize("case", sorted(FEW))
+def test_scores_of_one_row_are_refused(case: str) -> None:
+    reason = plan_attention(FORMS["forward"](CASES[case]), host_target())
+    assert isinstance(reason, str)
+    with pytest.raises(UnsupportedError, match=reason):
+        compile_kernel(FORMS["forward"](CASES[case]))
+
+
+def test_masked_blocks_are_skipped() -> None:
+    """A unit walks as far as its mask reaches, and those that walk farthest come first."""
+    case = Attention(queries=512, keys=512, causal=True)
+    plans = {form: plan_attention(make(case), host_target()) for form, make in FORMS.items()}
+    for form, plan in plans.items():
+        assert isinstance(plan, Plan)
+        lengths = [plan.live(n * plan.width) for n in range(plan.blocks)]
+        assert sorted(lengths) == [plan.width * (n + 1) for n in range(plan.blocks)]
+        assert plan.descends == (form != "key gradients")
+
+
+def test_a_window_bounds_the_walk() -> None:
+    plan = plan_attention(FORMS["forward"](Attention(queries=512, keys=512, causal=True, window=30)), host_target())
+    assert isinstance(plan, Plan)
+    assert max(plan.live(n * plan.width) for n in range(plan.blocks)) <= plan.width + 30
