@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from graphc.device import Device
 from graphc.ir import Graph
 from graphc.schedule import Schedule
 from graphc.settings import Settings
@@ -29,7 +30,7 @@ class Level(Enum):
 class BoundProgram(Protocol):
     """A program with its variables' memory."""
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def __call__(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """Run once. `arrays` are contiguous and of exactly the types of the graph's inputs, and only read.
 
         The outputs are fresh arrays that belong to the caller. The variables' storages are updated in place, all
@@ -37,6 +38,15 @@ class BoundProgram(Protocol):
         its axis; then no storage has changed.
         """
         ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A bound program that works in the memory of a device. It takes arrays and storages, and gives storages; the new
+    contents of the variables stay there, too, until someone reads them."""
+
+    @property
+    def device(self) -> Device: ...
 
 
 class Program(Protocol):

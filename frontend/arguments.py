@@ -20,6 +20,7 @@ from graphc.brief import brief
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, replace
 from graphc.errors import ShapeError, TraceError
+from graphc.storage import Storage
 from graphc.types import TensorType, type_of
 
 from . import pytree
@@ -38,13 +39,14 @@ class Arguments:
     """A call's arguments, flattened.
 
     leaves     one for each: its `TensorType` where it is an input, the value itself where it is static.
-    arrays     the inputs' values, in order; none for arguments that are described by specs.
+    arrays     the inputs' values, in order, as arrays or where a device has them; none for arguments that are described
+               by specs.
     structure  how the leaves make up (args, kwargs); `flat` where they are just the positional arguments.
     """
 
     function: Callable[..., Any]
     leaves: tuple[Any, ...]
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[np.ndarray | Storage, ...]
     structure: Any
     example: tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -102,13 +104,13 @@ class Arguments:
         return result
 
 
-def _describe(leaf: Any) -> tuple[Any, np.ndarray | None]:
+def _describe(leaf: Any) -> tuple[Any, np.ndarray | Storage | None]:
     """What a leaf is to the trace, and its elements where it is an array."""
     if isinstance(leaf, Tensor):
         if leaf.is_symbolic:
             assert leaf._node is not None
             raise leaked(leaf._node)
-        return leaf.type, leaf._packed()
+        return leaf.type, leaf._held()
     if isinstance(leaf, Spec):
         return leaf.resolve(None, {}), None
     if not isinstance(leaf, Variable) and is_foreign_array(leaf):

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Node
-from graphc.storage import aligned_copy
+from graphc.storage import Storage, aligned_copy
 from graphc.types import DType, DTypeLike, TensorType, bfloat16, dtype_of, type_of
 
 from .context import current_frame
@@ -87,6 +87,10 @@ class Tensor(Operators):
         if not self._array.flags.c_contiguous:
             self._array = aligned_copy(self._array)
         return self._array
+
+    def _held(self) -> np.ndarray | Storage:
+        """What holds the elements of a concrete tensor, for programs to take."""
+        return self._packed()
 
     def numpy(self) -> np.ndarray:
         """A read-only view of the elements."""

@@ -36,30 +36,31 @@ class Result:
     outputs: tuple[int, ...]
     printed: tuple[Printed, ...] = ()  # whose values are outputs of the graph behind those
 
-    def restore(self) -> Callable[[Sequence[np.ndarray]], Any]:
-        """A function from a call's output arrays to what the caller gets; it prints what is to be printed."""
-        plain = self._restore()
+    def restore(self, tensor: Callable[[Any], Tensor] = concrete) -> Callable[[Sequence[Any]], Any]:
+        """A function from what a program gives to what the caller gets; it prints what is to be printed. `tensor` makes
+        a Tensor of an output."""
+        plain = self._restore(tensor)
         if not self.printed:
             return plain
 
-        def restore(arrays: Sequence[np.ndarray]) -> Any:
+        def restore(arrays: Sequence[Any]) -> Any:
             place = len(self.outputs)
             for one in self.printed:
-                one.show(arrays[place : place + one.count])
+                one.show([np.asarray(a) for a in arrays[place : place + one.count]])
                 place += one.count
             return plain(arrays[: len(self.outputs)])
 
         return restore
 
-    def _restore(self) -> Callable[[Sequence[np.ndarray]], Any]:
+    def _restore(self, tensor: Callable[[Any], Tensor]) -> Callable[[Sequence[Any]], Any]:
         """Common shapes of results have short ways."""
         if isinstance(self.tree, Tensor):
-            return lambda arrays: concrete(arrays[0])
+            return lambda arrays: tensor(arrays[0])
         if type(self.tree) is tuple and all(isinstance(t, Tensor) for t in self.tree):
-            return lambda arrays: tuple([concrete(a) for a in arrays])
+            return lambda arrays: tuple([tensor(a) for a in arrays])
         if self.tree is None:
             return lambda arrays: None
-        return lambda arrays: self.filled([concrete(a) for a in arrays])
+        return lambda arrays: self.filled([tensor(a) for a in arrays])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc.brief import brief
+from graphc.device import CPU
 from graphc.errors import DTypeError, ShapeError, TraceError, UnknownNameError
 from graphc.hook import call_lock
 from graphc.storage import Storage
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 
 from .context import current_frame
+from .device_tensor import on_device
 from .exchange import native_array
 from .guards import Flag, note_change
 from .interrupts import interrupts, run_outside
@@ -79,6 +81,12 @@ class Variable(Operators):
         return self.storage.type.shape
 
     @property
+    def device(self) -> str:
+        """Where its value is: on the device that a compiled function has made it on, until the host makes another."""
+        found = self.storage.device
+        return CPU if found is None else found.name
+
+    @property
     def value(self) -> Tensor:
         """The current value: a snapshot that later assignments do not change, or a symbolic tensor in a trace."""
         frame = current_frame()
@@ -90,7 +98,8 @@ class Variable(Operators):
             version = self.storage.version
             known = None if self._snapshot is None or self._snapshot[0] != version else self._snapshot[1]()
             if known is None:
-                known = concrete(self.storage.array.copy())
+                away = self.storage.is_away
+                known = on_device(self.storage.snapshot()) if away else concrete(self.storage.array.copy())
                 self._snapshot = version, weakref.ref(known)
             return known
 

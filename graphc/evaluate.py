@@ -113,11 +113,10 @@ def evaluate_call(graph: Graph, arrays: Sequence[np.ndarray], variables: Sequenc
     interrupt that comes meanwhile leaves all variables as they were.
     """
     while True:
-        versions = [s.version for s in variables]
+        seen = [(s, s.version) for s in variables]
         outputs, updates = evaluate_graph(graph, arrays, [s.array for s in variables])
         fresh = [np.array(o, order="C") for o in outputs]
         # An update may be a view of another variable's old value, as in a swap: copy all before writing any.
         changes = [(s, np.array(u)) for s, u in zip(variables, updates, strict=True) if u is not None]
-        if versions == [s.version for s in variables]:
-            write_all(changes)
+        if write_all(changes, seen):
             return fresh

@@ -23,7 +23,7 @@ class CheckedProgram:
     """A bound program whose results are looked at. Where it raises, the Variables are as before the call."""
 
     def __init__(
-        self, run: Callable[[Sequence[np.ndarray]], list[np.ndarray]], traced: Graph, storages: Sequence[Storage]
+        self, run: Callable[[Sequence[np.ndarray]], Sequence[Any]], traced: Graph, storages: Sequence[Storage]
     ) -> None:
         self.run = run
         self.traced = traced
@@ -31,7 +31,7 @@ class CheckedProgram:
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         before = [s.array.copy() for s in self.storages]
-        outputs = self.run(arrays)
+        outputs = [np.asarray(o) for o in self.run(arrays)]
         updated = [s.array for s, u in zip(self.storages, self.traced.updates, strict=True) if u is not None]
         if all(map(_is_finite, (*outputs, *updated))):
             return outputs

@@ -47,7 +47,7 @@ from graphc.errors import CompileError
 from graphc.schedule import Buffer, Space, Window
 
 NO_TEAM = -1
-INTERRUPTED = -4  # -2 and -3 are `array_call`'s
+INTERRUPTED = -4  # -2, -3 and -5 are `array_call`'s
 
 
 class ContextFlags(IntFlag):

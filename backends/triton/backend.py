@@ -1,26 +1,36 @@
-"""The Triton backend: a schedule's program with its memory on a device, as a function on NumPy arrays.
+"""The Triton backend: a schedule's program on a device, as a function on arrays and storages.
 
-In: a `Schedule`. The device is a GPU (`cuda.py`), or Triton's interpreter (`interpreted.py`); both only hold regions
-of memory and carry out launches.
+In: a `Schedule`. The device is a GPU (`cuda.py`), or the host's memory with Triton's interpreter (`interpreted.py`).
+Inputs that are there already stay where they are, and so do Variables and outputs until someone reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from graphc.backends.backend import Level, Lowering
 from graphc.dataclass import dataclass
+from graphc.device import Block, Device
 from graphc.errors import CompileError, TraceError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Buffer, Schedule, Space, leaves
 from graphc.settings import Settings
-from graphc.storage import Storage, aligned_empty, write_all
+from graphc.storage import ALIGNMENT, Action, Replica, Storage
 
-from .control import Control, DeviceMemory
+from .control import Code, Control, Memory
 from .program import Program, bind, check_status
+
+
+class TritonDevice(Device, Protocol):
+    """A device that Triton's kernels run on."""
+
+    def load(self, program: Program) -> Code:
+        """Its functions, ready to be launched."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,7 @@ class TritonBackend:
         """Raises UnsupportedError where there is no GPU, saying what is missing."""
         from .cuda import first_device
 
-        schedule = expect_schedule(lowered)
-        device = first_device()
-        program = bind(schedule)
-        loaded = device.load(program)
-        return TritonProgram(schedule, program, lambda: device.allocate(program, loaded))
+        return program_on(first_device(), expect_schedule(lowered))
 
 
 def expect_schedule(lowered: Graph | Schedule) -> Schedule:
@@ -47,51 +53,73 @@ def expect_schedule(lowered: Graph | Schedule) -> Schedule:
     return lowered
 
 
-@dataclass(frozen=True)
+def program_on(device: TritonDevice, schedule: Schedule) -> TritonProgram:
+    """A schedule's program, loaded on a device."""
+    program = bind(schedule)
+    return TritonProgram(schedule, program, device, device.load(program))
+
+
+@dataclass(frozen=True, eq=False)
 class TritonProgram:
-    """A program, and how to get memory for it."""
+    """A program with its code on a device."""
 
     schedule: Schedule
     program: Program
-    allocate: Callable[[], DeviceMemory]
+    device: Device
+    code: Code
 
     @property
     def lowered(self) -> Mapping[Kernel, Lowering]:
         return {}
 
     def bind(self, variables: Sequence[Storage]) -> BoundTritonProgram:
-        return BoundTritonProgram(self.schedule, self.program, self.allocate(), tuple(variables))
+        return BoundTritonProgram(self, tuple(variables))
 
 
 class BoundTritonProgram:
-    """A program with its memory. The variables' storages hold the truth: the device's copies are renewed where a
-    storage's version is not the one that they were made from."""
+    """A program with its memory. Several that are bound to the same storages share their replicas on the device.
 
-    def __init__(
-        self, schedule: Schedule, program: Program, memory: DeviceMemory, variables: tuple[Storage, ...]
-    ) -> None:
-        self._schedule = schedule
+    A call launches all that may meet a bad index, looks whether any has, and launches the rest in one step of Python's
+    in which the Variables get their new versions as well: so whoever interrupts a call comes before it or after it.
+    Variables that are written sooner than that get new values in blocks of their own, which then take the old ones'
+    place.
+    """
+
+    def __init__(self, built: TritonProgram, variables: tuple[Storage, ...]) -> None:
+        schedule, program = built.schedule, built.program
+        self.device = built.device
         self._program = program
-        self._memory = memory
+        self._code = built.code
         self._variables = variables
-        self._versions = [-1] * len(variables)
         self._inputs = schedule.in_space(Space.INPUT)
         self._outputs = schedule.in_space(Space.OUTPUT)
-        places = schedule.in_space(Space.VARIABLE)
-        self._places = places
+        self._places = schedule.in_space(Space.VARIABLE)
         changed = {b for s in leaves(schedule.steps) for b in s.written}
-        self._changed = tuple(b for b in places if b.number in changed)
+        self._changed = frozenset(b.position for b in self._places if b.number in changed) | program.early
         read = {b for s in leaves(schedule.prepare) for b in s.buffers}
-        self._prepared_from = frozenset(b.position for b in places if b.number in read)
-        self._is_prepared = False
+        self._watched = frozenset(b.position for b in self._places if b.number in read)
+        self._prepared_from: list[int] | None = None  # the versions of the watched Variables
         self._is_running = False
-        self._status = np.zeros(len(schedule.leaves), np.int32)
-        self._control = Control(memory, program.status, len(schedule.leaves))
-        for buffer in schedule.in_space(Space.CONSTANT):
-            self._write(buffer, schedule.constants[buffer.position].array)
+        self._own = self._allocated(schedule)
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once; see `BoundProgram`. Again if a signal handler has changed a variable meanwhile; a handler that
+    def _allocated(self, schedule: Schedule) -> list[Block | None]:
+        """The blocks of the regions that are the program's own, and None for those that each call has others of."""
+        others = {self._program.regions[b.number] for b in (*self._outputs, *self._places)}
+        blocks = [None if n in others else self._block(size) for n, size in enumerate(self._program.sizes)]
+        memory = Memory(self.device, self._code, blocks)  # type: ignore[arg-type]
+        memory.write(self._program.status, np.zeros(len(self._program.reporting), np.int32))
+        for buffer in schedule.in_space(Space.CONSTANT):
+            memory.write(self._region(buffer), np.ascontiguousarray(schedule.constants[buffer.position].array))
+        return blocks
+
+    def _block(self, nbytes: int) -> Block:
+        return self.device.allocate(max(1, nbytes))
+
+    def _region(self, buffer: Buffer) -> int:
+        return self._program.regions[buffer.number]
+
+    def __call__(self, arrays: Sequence[np.ndarray | Storage]) -> list[Storage]:
+        """Run once; see `OnDevice`. Again if a signal handler has changed a variable meanwhile; a handler that
         calls the program in the middle of its run gets a TraceError."""
         if self._is_running:
             raise TraceError(
@@ -106,52 +134,73 @@ class BoundTritonProgram:
         finally:
             self._is_running = False
 
-    def _run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """None if a variable has changed since it was copied to the device; then nothing has happened."""
+    def _run(self, arrays: Sequence[np.ndarray | Storage]) -> list[Storage] | None:
+        """None if a variable has changed since its replica was asked for; then nothing has happened."""
+        blocks = list(self._own)
         for buffer in self._inputs:
-            self._write(buffer, arrays[buffer.position])
-        renewed = self._renew_variables()
-        if not self._is_prepared or renewed & self._prepared_from:
-            self._control.run(self._program.prepare)
-            self._is_prepared = True
-        # From here on the device's copies are of no time, unless all goes well.
-        versions, self._versions = self._versions, [-1] * len(self._variables)
-        self._control.run(self._program.steps)
-        self._check()
-        outputs = [self._read(b) for b in self._outputs]
-        new = [(self._variables[b.position], self._read(b)) for b in self._changed]
-        if versions != [v.version for v in self._variables]:
-            self._is_prepared = False
+            blocks[self._region(buffer)] = self._input(buffer, arrays[buffer.position])
+        seen, written = self._bring_variables(blocks)
+        for buffer in self._outputs:
+            blocks[self._region(buffer)] = self._block(buffer.type.nbytes)
+        whole = [b for b in blocks if b is not None]
+        memory = Memory(self.device, self._code, whole)
+        control = Control(memory, self._program.status, len(self._program.reporting))
+        self._prepare(control, [version for _, version in seen])
+        control.run(self._program.steps)
+        self._check(control)
+        if not memory.run(control.launches(self._program.last), seen, written):
             return None
-        write_all(new)
-        self._versions = [v.version for v in self._variables]
-        return outputs
+        return [self._result(buffer, whole[self._region(buffer)]) for buffer in self._outputs]
 
-    def _renew_variables(self) -> set[int]:
-        """Copy what has changed on the host; the positions of those variables."""
-        stale = set()
+    def _input(self, buffer: Buffer, given: np.ndarray | Storage) -> Block:
+        """Where an input is on the device. An array is copied to a block of the program's own."""
+        if isinstance(given, Storage):
+            found = given.on(self.device).block
+            if found.address % ALIGNMENT == 0:  # as all blocks are that have not been adopted
+                return found
+            aligned = self._block(buffer.type.nbytes)
+            self.device.copy(found, aligned)
+            return aligned
+        own = self._own[self._region(buffer)]
+        assert own is not None
+        if given.nbytes:
+            self.device.upload(own, np.ascontiguousarray(given))
+        return own
+
+    def _bring_variables(self, blocks: list[Block | None]) -> tuple[list[tuple[Storage, int]], list[Action]]:
+        """Have the Variables' replicas among the blocks. Returns the versions that they are of, and what is to be
+        called when the program has written those that it writes."""
+        seen: list[tuple[Storage, int]] = []
+        written: list[Action] = []
         for buffer in self._places:
             position, storage = buffer.position, self._variables[buffer.position]
-            if storage.version != self._versions[position]:
-                self._write(buffer, storage.array)
-                self._versions[position] = storage.version
-                stale.add(position)
-        return stale
+            is_early = position in self._program.early
+            in_place = position in self._changed and not is_early
+            replica = storage.writable_on(self.device) if in_place else storage.on(self.device)
+            version = replica.version
+            seen.append((storage, version))
+            if is_early:
+                old, replica = replica, Replica(self.device, self._block(buffer.type.nbytes), version)
+                self.device.copy(old.block, replica.block)
+            blocks[self._region(buffer)] = replica.block
+            if position in self._changed:
+                written += storage.written(replica, version)
+        return seen, written
 
-    def _check(self) -> None:
-        """Raise for a bad index; what the device has made of the variables is then worthless."""
-        self._memory.read(self._program.status, self._status)
-        if self._status.any():
-            self._is_prepared = False
-            self._memory.write(self._program.status, np.zeros_like(self._status))
-            check_status(self._schedule, self._status)
+    def _prepare(self, control: Control, versions: Sequence[int]) -> None:
+        """Do the work that depends on Variables only, if they have changed."""
+        watched = [version for b, version in zip(self._places, versions, strict=True) if b.position in self._watched]
+        if watched != self._prepared_from:
+            self._prepared_from = None
+            control.run(self._program.prepare)
+            self._check(control)
+            self._prepared_from = watched
 
-    def _write(self, buffer: Buffer, array: np.ndarray) -> None:
-        if buffer.type.nbytes:
-            self._memory.write(self._program.regions[buffer.number], np.ascontiguousarray(array))
+    def _check(self, control: Control) -> None:
+        """Raise GraphcIndexError if a step has met a bad index."""
+        if self._program.reporting and (found := control.bad_indices()).any():
+            self.device.upload(self._own[self._program.status], np.zeros_like(found))  # type: ignore[arg-type]
+            check_status(self._program, found)
 
-    def _read(self, buffer: Buffer) -> np.ndarray:
-        result = aligned_empty(buffer.type)
-        if buffer.type.nbytes:
-            self._memory.read(self._program.regions[buffer.number], result)
-        return result
+    def _result(self, buffer: Buffer, block: Block) -> Storage:
+        return Storage.of_replica(Replica(self.device, block, 0), buffer.type)

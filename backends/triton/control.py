@@ -1,7 +1,7 @@
 """Control on the host: it carries out a program's launches in order, goes through loops, and chooses branches.
 
-In: a program's steps, a device's memory. Out: launches on places that are known. Predicates and indices are read back,
-each of which waits for the device; a loop whose length is known waits for nothing.
+In: a program's steps, its code and its memory on a device. Out: launches on places that are known. Predicates and
+indices are read back, each of which waits for the device; a loop whose length is known waits for nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from graphc.dataclass import dataclass, replace
+from graphc.device import Block, Device
+from graphc.storage import Action, Storage, in_one_step
 from graphc.types import DType
 
 from .launches import Launch
@@ -72,23 +74,56 @@ class HostBranch:
 Item: TypeAlias = BoundLaunch | HostLoop | HostBranch
 
 
-class DeviceMemory(Protocol):
-    """A program's regions on a device."""
+class Code(Protocol):
+    """A program's functions, loaded on a device."""
+
+    def calls(self, launches: Sequence[BoundLaunch], blocks: Sequence[Block]) -> list[Action]:
+        """What is to be called, in this order, to have the launches carried out, on these blocks for the regions:
+        functions of C's, so that all of it can be `in_one_step`."""
+        ...
+
+    def check(self, answers: Sequence[object]) -> None:
+        """Raise CompileError if one of the answers of such calls is none of success."""
+        ...
+
+
+class Memory:
+    """A program's regions on a device, as they are in one call."""
+
+    def __init__(self, device: Device, code: Code, blocks: Sequence[Block]) -> None:
+        self._device = device
+        self._code = code
+        self._blocks = blocks
 
     def write(self, region: int, data: np.ndarray, offset: int = 0) -> None:
         """Fill a region with an array's bytes, from a byte on."""
+        if data.nbytes:
+            self._device.upload(self._blocks[region], data, offset)
 
     def read(self, region: int, data: np.ndarray, offset: int = 0) -> None:
         """Fill an array with a region's bytes, once all launches have ended."""
+        if data.nbytes:
+            self._device.download(self._blocks[region], data, offset)
 
-    def run(self, launches: Sequence[BoundLaunch]) -> None:
-        """Carry out launches in order."""
+    def run(
+        self,
+        launches: Sequence[BoundLaunch],
+        seen: Sequence[tuple[Storage, int]] = (),
+        then: Sequence[Action] = (),
+    ) -> bool:
+        """Carry out launches in order, and what is to be called then, in one step of Python's; False, and nothing has
+        happened, unless each storage is of the version that was seen."""
+        calls = self._code.calls(launches, self._blocks) if launches else []
+        answers = in_one_step(seen, [*calls, *then])
+        if answers is not None:
+            self._code.check(answers[: len(calls)])
+        return answers is not None
 
 
 class Control:
     """One way through a program's steps."""
 
-    def __init__(self, memory: DeviceMemory, status: int, statuses: int) -> None:
+    def __init__(self, memory: Memory, status: int, statuses: int) -> None:
         """`status`: the region of the statuses, of which there are so many."""
         self._memory = memory
         self._status = status
@@ -99,6 +134,12 @@ class Control:
     def run(self, items: Iterable[Item]) -> None:
         self._block(items)
         self._flush()
+
+    def launches(self, items: Iterable[Item]) -> list[BoundLaunch]:
+        """The launches of items that `run` needs no answers for."""
+        self._block(items)
+        found, self._waiting = self._waiting, []
+        return found
 
     def _flush(self) -> None:
         self._memory.run(self._waiting)
@@ -129,10 +170,10 @@ class Control:
         self._memory.read(at.region, found, at.offset)
         return int(found[0])
 
-    def _met_a_bad_index(self) -> bool:
-        """What a loop would go on with then is worth nothing, and might not let it end."""
+    def bad_indices(self) -> np.ndarray:
+        """The statuses: not 0 for each step that has met one so far."""
         self._memory.read(self._status, self._statuses)
-        return bool(self._statuses.any())
+        return self._statuses
 
     def _loop(self, loop: HostLoop) -> None:
         length = loop.length
@@ -163,7 +204,7 @@ class Control:
         while length is None or done < length:
             if loop.predicate is not None:
                 self._block(loop.condition)
-                if not self._read(loop.predicate, np.uint8) or self._met_a_bad_index():
-                    return
+                if not self._read(loop.predicate, np.uint8) or self.bad_indices().any():
+                    return  # after a bad index, what it would go on with is worth nothing, and might not let it end
             done += 1
             yield done

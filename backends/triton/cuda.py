@@ -1,11 +1,11 @@
 """Programs on an NVIDIA GPU, through the CUDA driver: no PyTorch, and none of CUDA's run-time libraries.
 
-In: a program. Out: its cubins loaded, its regions allocated, its launches carried out on one stream.
+In: a program. Out: its cubins loaded, memory for it, its launches carried out, all in the order of one stream.
 """
 
 from __future__ import annotations
 
-import ctypes
+import os
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from graphc.dataclass import dataclass
+from graphc.device import Block, note_opened
 from graphc.errors import CompileError, UnsupportedError
+from graphc.storage import Action
 
 from .compile import Artifact, compile_source
 from .control import BoundLaunch
@@ -36,8 +38,13 @@ class LoadedFunction:
 Functions = dict[tuple[int, str], LoadedFunction]
 
 
-class Device:
-    """The first GPU: its primary context and a stream. Raises UnsupportedError where one can't be had."""
+class CudaDevice:
+    """The first GPU: its primary context, a stream that all work goes through, and the driver's pool of memory for it.
+
+    Memory is allocated and given back in the stream's order, so that a block may be let go of while launches that use
+    it are still waiting, and whoever gets its memory next comes after them. Raises UnsupportedError where there is no
+    GPU.
+    """
 
     def __init__(self) -> None:
         driver = _driver()
@@ -47,18 +54,34 @@ class Device:
             raise _missing("the driver knows no device")
         self._device = _call(driver.cuDeviceGet(0), "open the first device")
         self._context = _call(driver.cuDevicePrimaryCtxRetain(self._device), "make a context")
+        self._process = os.getpid()
         self.use()
         self._stream = _call(
             driver.cuStreamCreate(driver.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream"
         )
-        kinds = driver.CUdevice_attribute
+        self.name = "cuda:0"
+        self.code = (2, 0)  # DLPack's kDLCUDA
+        self.stream: int | None = int(self._stream)
+        self.architecture = self._architecture()
+        self._keep_memory()
+        note_opened(self)
+
+    def _architecture(self) -> int:
+        kinds = self._driver.CUdevice_attribute
         major, minor = (
-            _call(driver.cuDeviceGetAttribute(kind, self._device), "ask for the compute capability")
+            _call(self._driver.cuDeviceGetAttribute(kind, self._device), "ask for the compute capability")
             for kind in (
                 kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
             )
         )  # fmt: skip
-        self.architecture: int = 10 * major + minor
+        return int(10 * major + minor)
+
+    def _keep_memory(self) -> None:
+        """Let the pool keep what is given back; it would return it to the system whenever someone waits."""
+        driver = self._driver
+        pool = _call(driver.cuDeviceGetDefaultMemPool(self._device), "find the memory pool")
+        kind = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+        _call(driver.cuMemPoolSetAttribute(pool, kind, driver.cuuint64_t(2**64 - 1)), "keep memory in the pool")
 
     def describe(self) -> dict[str, object]:
         """What measurements say of it: name, compute capability, memory in bytes, version of the driver."""
@@ -72,16 +95,66 @@ class Device:
         }
 
     def use(self) -> None:
-        """Make the context the calling thread's own."""
+        """Make the context the calling thread's own. Raises UnsupportedError in a process that was forked since the
+        device was opened: there the driver can do nothing."""
+        if os.getpid() != self._process:
+            raise UnsupportedError(
+                "a GPU can't be used in a process that was forked after it had been opened",
+                got=f"process {os.getpid()}, a child of {self._process}",
+                hint='start it with multiprocessing.get_context("spawn"), or fork before the GPU is used',
+            )
         _call(self._driver.cuCtxSetCurrent(self._context), "use the context")
 
-    def load(self, program: Program) -> Functions:
+    def allocate(self, nbytes: int) -> Block:
+        self.use()
+        found = _call(self._driver.cuMemAllocAsync(max(nbytes, 1), self._stream), f"allocate {nbytes} bytes")
+        block = Block(int(found), nbytes)
+        weakref.finalize(block, self._free, block.address).atexit = False
+        return block
+
+    def _free(self, address: int) -> None:
+        if os.getpid() == self._process:  # else the memory is not this process's
+            self.use()
+            self._driver.cuMemFreeAsync(address, self._stream)  # whose failure would help nobody
+
+    def upload(self, block: Block, array: np.ndarray, offset: int = 0) -> None:
+        """The driver has read ordinary memory when it returns.."""
+        self.use()
+        driver, source = self._driver, array.ctypes.data
+        _call(
+            driver.cuMemcpyHtoDAsync(block.address + offset, source, array.nbytes, self._stream), "copy to the device"
+        )
+        kind = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE
+        if int(driver.cuPointerGetAttribute(kind, source)[0]) == 0:  # the memory is pinned: it will be read later
+            self.synchronize()
+
+    def download(self, block: Block, array: np.ndarray, offset: int = 0) -> None:
+        self.use()
+        _call(
+            self._driver.cuMemcpyDtoHAsync(array.ctypes.data, block.address + offset, array.nbytes, self._stream),
+            "copy from the device",
+        )
+        self.synchronize()
+
+    def copy(self, source: Block, target: Block) -> None:
+        self.use()
+        _call(
+            self._driver.cuMemcpyDtoDAsync(target.address, source.address, source.nbytes, self._stream),
+            "copy on the device",
+        )
+
+    def synchronize(self) -> None:
+        self.use()
+        _call(self._driver.cuStreamSynchronize(self._stream), "carry out a program")
+
+    def load(self, program: Program) -> CudaCode:
         """Compile a program's modules for this device and load them."""
+        self.use()
         functions: Functions = {}
         for number, module in enumerate(program.modules):
             for artifact in compile_source(module.source, self.architecture, module.loose):
                 functions[number, artifact.launch.function] = self._load(artifact)
-        return functions
+        return CudaCode(self, self._driver, self._stream, functions)
 
     def _load(self, artifact: Artifact) -> LoadedFunction:
         driver = self._driver
@@ -94,81 +167,49 @@ class Device:
             _call(driver.cuFuncSetAttribute(handle, kind, artifact.resources.shared), "reserve shared memory")
         return LoadedFunction(handle, artifact)
 
-    def allocate(self, program: Program, functions: Functions) -> CudaMemory:
-        """Memory for a program's regions. The statuses start at 0, the rest undefined."""
-        addresses = [self._allocate(size) for size in program.sizes]
-        memory = CudaMemory(self, functions, addresses)
-        weakref.finalize(memory, self._free, tuple(addresses))
-        memory.write(program.status, np.zeros(program.sizes[program.status], np.uint8))
-        return memory
 
-    def _allocate(self, size: int) -> int:
-        return int(_call(self._driver.cuMemAlloc(max(size, 1)), f"allocate {size} bytes"))
+class CudaCode:
+    """A program's functions on the GPU."""
 
-    def _free(self, addresses: Sequence[int]) -> None:
-        self.use()
-        for address in addresses:
-            _call(self._driver.cuMemFree(address), "free memory")
+    def __init__(self, device: CudaDevice, driver: Any, stream: Any, functions: Functions) -> None:
+        self._device = device
+        self._launch = driver.cuLaunchKernel
+        self._stream = stream
+        self._functions = functions
 
-    def upload(self, address: int, data: np.ndarray) -> None:
-        driver = self._driver
-        _call(
-            driver.cuMemcpyHtoDAsync(address, data.ctypes.data, data.nbytes, self._stream),
-            "copy to the device",
-        )
+    def calls(self, launches: Sequence[BoundLaunch], blocks: Sequence[Block]) -> list[Action]:
+        """A call of the driver for each launch, which returns before it has run."""
+        self._device.use()
+        return [self._call(bound, blocks) for bound in launches]
 
-    def download(self, data: np.ndarray, address: int) -> None:
-        driver = self._driver
-        _call(
-            driver.cuMemcpyDtoHAsync(data.ctypes.data, address, data.nbytes, self._stream),
-            "copy from the device",
-        )
-        _call(driver.cuStreamSynchronize(self._stream), "carry out a program")
-
-    def launch(self, function: LoadedFunction, programs: int, pointers: Sequence[int]) -> None:
-        """Start `programs` programs of a function; returns before they have run."""
+    def _call(self, bound: BoundLaunch, blocks: Sequence[Block]) -> Action:
+        function = self._functions[bound.module, bound.launch.function]
         artifact = function.artifact
-        values = [ctypes.c_uint64(p) for p in (*pointers, *[0] * COMPILER_POINTERS)]
-        table = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
-        _call(
-            self._driver.cuLaunchKernel(
-                function.handle, programs, 1, 1, artifact.threads, 1, 1, artifact.resources.shared, self._stream,
-                ctypes.addressof(table), 0,
-            ),
-            f"launch {artifact.symbol}",
+        table = parameter_table([blocks[p.region].address + p.offset for p in bound.places])
+        return (
+            self._launch, function.handle, bound.launch.programs, 1, 1, artifact.threads, 1, 1,
+            artifact.resources.shared, self._stream, table, 0,
         )  # fmt: skip
 
+    def check(self, answers: Sequence[object]) -> None:
+        for answer in answers:
+            _call(answer, "launch a kernel")  # type: ignore[arg-type]
 
-class CudaMemory:
-    """A program's regions on the device."""
 
-    def __init__(self, device: Device, functions: Functions, addresses: Sequence[int]) -> None:
-        self._device = device
-        self._functions = functions
-        self._addresses = tuple(addresses)
-
-    def write(self, region: int, data: np.ndarray, offset: int = 0) -> None:
-        if data.nbytes:
-            self._device.use()
-            self._device.upload(self._addresses[region] + offset, data)
-
-    def read(self, region: int, data: np.ndarray, offset: int = 0) -> None:
-        if data.nbytes:
-            self._device.use()
-            self._device.download(data, self._addresses[region] + offset)
-
-    def run(self, launches: Sequence[BoundLaunch]) -> None:
-        self._device.use()
-        for bound in launches:
-            pointers = [self._addresses[p.region] + p.offset for p in bound.places]
-            function = self._functions[bound.module, bound.launch.function]
-            self._device.launch(function, bound.launch.programs, pointers)
+def parameter_table(pointers: Sequence[int]) -> np.ndarray:
+    """What the driver takes a kernel's parameters from: where each is, and behind that the parameters themselves, with
+    those that the compiler adds."""
+    values = (*pointers, *[0] * COMPILER_POINTERS)
+    table = np.empty(2 * len(values), np.uint64)
+    start = table.ctypes.data + 8 * len(values)
+    table[:] = (*range(start, start + 8 * len(values), 8), *values)
+    return table
 
 
 @lru_cache(maxsize=1)
-def first_device() -> Device:
+def first_device() -> CudaDevice:
     """The process's only one: each has a stream of its own."""
-    return Device()
+    return CudaDevice()
 
 
 def _driver() -> Any:

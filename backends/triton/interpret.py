@@ -45,15 +45,25 @@ class Interpreter:
         """Carry out launches; what they change in the regions is changed here. Regions are one-dimensional, uint8.
 
         Raises CompileError with Triton's own text where a source fails."""
+        for region, result in zip(regions, self.results(modules, launches, regions), strict=True):
+            region[:] = result
+
+    def results(
+        self, modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]
+    ) -> Sequence[np.ndarray]:
+        """What `run` would leave in the regions."""
+        answer: Any = None
         try:
             answer = self._ask(Request(tuple(modules), tuple(launches), tuple(regions)))
         except (EOFError, BrokenPipeError) as error:
-            self.close()
             raise CompileError("Triton's interpreter ended before it answered") from error
+        finally:
+            if answer is None:  # interrupted, or at its end: the next request must not read this one's answer
+                self.close()
         if isinstance(answer, str):
             raise CompileError("Triton's interpreter refused a source", got=answer)
-        for region, result in zip(regions, answer, strict=True):
-            region[:] = result
+        found: Sequence[np.ndarray] = answer
+        return found
 
     def _ask(self, request: Request) -> Any:
         if self._process is None:

@@ -6,52 +6,100 @@ In: a `Schedule`, or one kernel. Out: what a GPU would compute, on NumPy arrays;
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import setitem
 
 import numpy as np
 
 from graphc.backends.backend import Level
 from graphc.cached import cached_property
-from graphc.dataclass import dataclass
+from graphc.dataclass import dataclass, replace
+from graphc.device import Block, memory_at, note_opened
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
+from graphc.storage import Action, aligned_empty
+from graphc.types import TensorType, uint8
 
-from .backend import TritonProgram, expect_schedule
+from .backend import TritonProgram, expect_schedule, program_on
 from .control import BoundLaunch, Place
 from .interpret import Interpreter
 from .launches import KernelSource, Memory, Parameter
 from .plan import Plan
-from .program import Program, bind, scratch_places
+from .program import Program, scratch_places
 from .source import kernel_source
 
 
-class InterpretedMemory:
-    """A program's regions as arrays of this process, lent to the interpreter for each run.
+class InterpretedDevice:
+    """A device whose memory is this process's and whose kernels Triton's interpreter runs, in a process of its own.
 
-    They begin as garbage: what a program reads before it has written it shows."""
+    `uploads`, `downloads`, `copies`: the bytes of each transfer so far. Blocks begin as garbage: what a program reads
+    before it has written it shows.
+    """
 
-    def __init__(self, program: Program, interpreter: Interpreter) -> None:
-        rng = np.random.default_rng(0)
-        self._modules = [m.source.text for m in program.modules]
-        self._regions = [rng.integers(0, 256, size, np.uint8) for size in program.sizes]
-        self._regions[program.status][:] = 0
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.name = "interpreted"
+        self.code = (12, 0)  # DLPack's kDLExtDev: none that others know
+        self.stream: int | None = None
         self._interpreter = interpreter
+        self._garbage = np.random.default_rng(0)
+        self.uploads: list[int] = []
+        self.downloads: list[int] = []
+        self.copies: list[int] = []
+        note_opened(self)
 
-    def write(self, region: int, data: np.ndarray, offset: int = 0) -> None:
-        self._regions[region][offset : offset + data.nbytes] = data.reshape(-1).view(np.uint8)
+    def allocate(self, nbytes: int) -> Block:
+        memory = aligned_empty(TensorType(uint8, (nbytes,)))
+        memory[:] = self._garbage.integers(0, 256, nbytes, np.uint8)
+        return Block(memory.ctypes.data, nbytes, memory)
 
-    def read(self, region: int, data: np.ndarray, offset: int = 0) -> None:
-        data.reshape(-1).view(np.uint8)[:] = self._regions[region][offset : offset + data.nbytes]
+    def upload(self, block: Block, array: np.ndarray, offset: int = 0) -> None:
+        _bytes(block)[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
+        self.uploads.append(array.nbytes)
 
-    def run(self, launches: Sequence[BoundLaunch]) -> None:
-        if launches:
-            self._interpreter.run(self._modules, launches, self._regions)
+    def download(self, block: Block, array: np.ndarray, offset: int = 0) -> None:
+        array.reshape(-1).view(np.uint8)[:] = _bytes(block)[offset : offset + array.nbytes]
+        self.downloads.append(array.nbytes)
+
+    def copy(self, source: Block, target: Block) -> None:
+        _bytes(target)[: source.nbytes] = _bytes(source)
+        self.copies.append(source.nbytes)
+
+    def synchronize(self) -> None:
+        """All is done when it was asked for."""
+
+    def load(self, program: Program) -> InterpretedCode:
+        return InterpretedCode(self._interpreter, [m.source.text for m in program.modules])
+
+
+def _bytes(block: Block) -> np.ndarray:
+    """A block's memory, which is this process's."""
+    return memory_at(block.address, block.nbytes, block.owner)
+
+
+class InterpretedCode:
+    """A program's sources, for the interpreter."""
+
+    def __init__(self, interpreter: Interpreter, modules: Sequence[str]) -> None:
+        self._interpreter = interpreter
+        self._modules = modules
+
+    def calls(self, launches: Sequence[BoundLaunch], blocks: Sequence[Block]) -> list[Action]:
+        """The interpreter works on copies; what is to be called puts its results into the blocks."""
+        used = sorted({p.region for x in launches for p in x.places})
+        number = {region: n for n, region in enumerate(used)}
+        moved = [replace(x, places=tuple(replace(p, region=number[p.region]) for p in x.places)) for x in launches]
+        memory = [_bytes(blocks[region]) for region in used]
+        results = self._interpreter.results(self._modules, moved, memory)
+        return [(setitem, old, ..., new) for old, new in zip(memory, results, strict=True)]
+
+    def check(self, answers: Sequence[object]) -> None:
+        """The interpreter has told already."""
 
 
 @dataclass(frozen=True)
 class InterpretedBackend:
-    """Runs schedules in one interpreting process, which starts when it is first needed."""
+    """Runs schedules on one device, whose interpreting process starts when it is first needed."""
 
     name: str = "triton.interpreted"
     level: Level = Level.SCHEDULE
@@ -60,14 +108,17 @@ class InterpretedBackend:
     def interpreter(self) -> Interpreter:
         return Interpreter()
 
+    @cached_property
+    def device(self) -> InterpretedDevice:
+        return InterpretedDevice(self.interpreter)
+
     def build(self, lowered: Graph | Schedule, settings: Settings) -> TritonProgram:
-        return interpreted_program(expect_schedule(lowered), self.interpreter)
+        return program_on(self.device, expect_schedule(lowered))
 
 
 def interpreted_program(schedule: Schedule, interpreter: Interpreter) -> TritonProgram:
     """A schedule's program, to be run by `interpreter`."""
-    program = bind(schedule)
-    return TritonProgram(schedule, program, lambda: InterpretedMemory(program, interpreter))
+    return program_on(InterpretedDevice(interpreter), schedule)
 
 
 def run_kernel_interpreted(

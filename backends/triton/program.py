@@ -6,19 +6,21 @@ the prepared buffers, scratch memory, and one status for each step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
 from graphc.dataclass import dataclass, replace
 from graphc.errors import GraphcIndexError
 from graphc.kernel import Call, Kernel
-from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step
+from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step, leaves
 
 from .calls import work_source
 from .control import BoundLaunch, HostBranch, HostLoop, HostWindow, Item, Place
 from .launches import KernelSource, Memory
 
+STATUS_BYTES = 4
 ALIGNMENT = 64  # of every buffer, in bytes; schedules promise it for the arena
 
 
@@ -33,14 +35,22 @@ class Module:
 
 @dataclass(frozen=True)
 class Program:
-    """A schedule in Triton. `sizes` are the regions' bytes; `regions` says which one a caller's buffer is."""
+    """A schedule in Triton. `sizes` are the regions' bytes; `regions` says which one a caller's buffer is.
+
+    `steps` come first, then `last`, whose launches depend on nothing that the host would have to read: they meet no bad
+    index, and are known beforehand. `early`: the positions of Variables that are written sooner than that.
+    `reporting`: the steps that may meet a bad index, each with a status of its own, in order.
+    """
 
     modules: tuple[Module, ...]
     prepare: tuple[Item, ...]
     steps: tuple[Item, ...]
+    last: tuple[Item, ...]
+    early: frozenset[int]
     sizes: tuple[int, ...]
     regions: dict[int, int]
     status: int
+    reporting: tuple[KernelStep | CallStep, ...]
 
 
 def scratch_places(source: KernelSource) -> tuple[list[int], int]:
@@ -67,8 +77,8 @@ class _Binder:
             else:
                 self.regions[buffer.number] = self.region(buffer.type.nbytes)
         self.scratch = self.region(0)
-        self.status = self.region(4 * len(schedule.leaves))
-        self.bound = 0  # leaves so far: each reports into the status of its number
+        self.status = self.region(0)
+        self.reporting: list[KernelStep | CallStep] = []
         self.modules: dict[Module, int] = {}
 
     def region(self, size: int) -> int:
@@ -106,8 +116,10 @@ class _Binder:
         return HostLoop(step.length, limit, predicate, counter, start, condition, body, windows, step.swaps)
 
     def _launches(self, step: KernelStep | CallStep, work: Kernel | Call) -> list[BoundLaunch]:
-        number, self.bound = self.bound, self.bound + 1
         source = work_source(work)
+        if reports(source):
+            self.reporting.append(step)
+            self.sizes[self.status] += STATUS_BYTES
         loose = frozenset(s for s, b in enumerate(step.buffers) if self.buffers[b].space is Space.WINDOW)
         module = self.modules.setdefault(Module(source, loose), len(self.modules))
         starts, end = scratch_places(source)
@@ -122,32 +134,86 @@ class _Binder:
                     case Memory.SCRATCH:
                         places.append(Place(self.scratch, starts[parameter.number], parameter.dtype))
                     case Memory.STATUS:
-                        places.append(Place(self.status, 4 * number, parameter.dtype))
+                        number = len(self.reporting) - 1
+                        places.append(Place(self.status, STATUS_BYTES * number, parameter.dtype))
             result.append(BoundLaunch(module, launch, tuple(places)))
         return result
+
+
+def reports(source: KernelSource) -> bool:
+    """Whether a kernel may meet a bad index."""
+    return any(p.memory is Memory.STATUS for launch in source.launches for p in launch.parameters)
 
 
 def bind(schedule: Schedule) -> Program:
     """The program of a schedule. Raises UnsupportedError for a kernel or call that the backend has no lowering of."""
     binder = _Binder(schedule)
-    prepare, steps = binder.bind(schedule.prepare), binder.bind(schedule.steps)
+    last = schedule.steps[len(schedule.steps) - _count_last(schedule.steps) :]
+    first = schedule.steps[: len(schedule.steps) - len(last)]
+    prepare, steps, ending = map(binder.bind, (schedule.prepare, first, last))
     return Program(
         tuple(binder.modules),
         prepare,
         steps,
+        ending,
+        _variables_written(schedule, first),
         tuple(binder.sizes),
         binder.regions,
         binder.status,
+        tuple(binder.reporting),
     )
 
 
-def check_status(schedule: Schedule, statuses: np.ndarray) -> None:
+def _count_last(steps: Sequence[Step]) -> int:
+    """How many steps at the end are known beforehand and meet no bad index."""
+    count = 0
+    for step in reversed(steps):
+        works = [s.kernel if isinstance(s, KernelStep) else s.call for s in leaves([step])]
+        if _is_steered(step) or any(reports(work_source(work)) for work in works):
+            break
+        count += 1
+    return count
+
+
+def _is_steered(step: Step) -> bool:
+    """Whether the host has to read, or write, what it depends on."""
+    if isinstance(step, BranchStep) or (isinstance(step, LoopStep) and (step.steering or step.length is None)):
+        return True
+    return any(map(_is_steered, chain(*step.blocks)))
+
+
+def _variables_written(schedule: Schedule, steps: Iterable[Step]) -> frozenset[int]:
+    """The positions of the Variables that steps store to, by whatever windows."""
+    behind: dict[int, set[int]] = {}
+    for loop in _loops(steps):
+        for window in loop.windows:
+            behind.setdefault(window.buffer, set()).add(window.of)
+        for a, b in loop.swaps:
+            behind[a] = behind[b] = behind[a] | behind[b]
+    reached, pending = set[int](), [b for step in leaves(steps) for b in step.written]
+    pending += [loop.counter for loop in _loops(steps) if loop.counter is not None]
+    while pending:
+        if (number := pending.pop()) not in reached:
+            reached.add(number)
+            pending += behind.get(number, ())
+    return frozenset(b.position for b in schedule.in_space(Space.VARIABLE) if b.number in reached)
+
+
+def _loops(steps: Iterable[Step]) -> Iterator[LoopStep]:
+    for step in steps:
+        if isinstance(step, LoopStep):
+            yield step
+        yield from _loops(chain(*step.blocks))
+
+
+def check_status(program: Program, statuses: np.ndarray) -> None:
     """Raise GraphcIndexError for the first step that met a bad index, with the user's line."""
-    for step, status in zip(schedule.leaves, statuses, strict=True):
+    for step, status in zip(program.reporting, statuses, strict=True):
         if status:
+            gathered_at = step.gathered_at if isinstance(step, KernelStep) else None
             raise GraphcIndexError(
                 "an index tensor holds an index outside the axis that it selects from",
                 got=f"in a kernel of {' '.join(step.ops)}",
-                where=step.lines[0] if step.lines else None,
+                where=gathered_at or (step.lines[0] if step.lines else None),
                 hint="check the indices, or clip them to the axis",
             )

@@ -70,7 +70,7 @@ def timed_report(executable: Traceable, args: Sequence[Any], kwargs: dict[str, A
 
     values, named = example_values((tuple(args), kwargs))
     found = executable.specialize(*values, **named)
-    arrays = Arguments.of(executable.function, values, named).arrays
+    arrays = list(map(np.asarray, Arguments.of(executable.function, values, named).arrays))
     with kept(found.variables), call_lock:
         bound = found.compilation.built.bind([v.storage for v in found.variables])
         if not isinstance(bound, Timed):

@@ -13,11 +13,13 @@ from numpy import asarray, generic, ndarray
 
 from ..cached import cached_property
 from ..frontend.arguments import Arguments, is_same_static
+from ..frontend.device_tensor import DeviceTensor, given
 from ..frontend.guards import Guard, Guards
-from ..frontend.tensor import Tensor
+from ..frontend.tensor import Tensor, concrete
 from ..frontend.trace import Result
 from ..frontend.variable import Variable
 from ..hook import call_lock
+from ..storage import Storage
 from ..types import TensorType
 from .compilation import Compilation
 
@@ -49,7 +51,6 @@ class Specialization:
         self.variables = tuple(variables)
         self.guards = Guards(guards)
         self.result = result
-        self.restore = result.restore()
 
     @cached_property
     def run(self) -> BoundProgram:
@@ -63,13 +64,25 @@ class Specialization:
 
         return CheckedProgram(run, self.compilation.traced, storages)
 
+    @cached_property
+    def restore(self) -> Callable[[Sequence[Any]], Any]:
+        """From what the program gives to what the function returns."""
+        return self.result.restore(given if self._is_on_device else concrete)
+
+    @cached_property
+    def _is_on_device(self) -> bool:
+        from ..backends.backend import OnDevice
+
+        return isinstance(self.run, OnDevice)
+
     def holds(self) -> bool:
         """Whether what the trace has read is as it was."""
         return self.guards.hold()
 
-    def __call__(self, arrays: Sequence[ndarray]) -> Any:
+    def __call__(self, arrays: Sequence[ndarray | Storage]) -> Any:
+        run = self.run
         with call_lock:
-            outputs = self.run(arrays)
+            outputs = run(arrays if self._is_on_device else [asarray(a) for a in arrays])
         return self.restore(outputs)
 
     @cached_property
@@ -110,18 +123,24 @@ class Specialization:
 
         return call
 
-    def _checked_call(self, run: BoundProgram) -> Callable[[Sequence[Any]], list[ndarray] | None]:
+    def _checked_call(self, run: BoundProgram) -> Callable[[Sequence[Any]], Sequence[Any] | None]:
         """A call that looks at each object in Python."""
         types = [leaf for leaf in self.arguments.leaves if isinstance(leaf, TensorType)]
-        expected = [(t.dtype.numpy, t.shape) for t in types]
+        expected = [(t, t.dtype.numpy, t.shape) for t in types]
+        takes_storages = self._is_on_device
 
-        def attempt(objects: Sequence[Any]) -> list[ndarray] | None:
-            for x, (dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
+        def attempt(objects: Sequence[Any]) -> Sequence[Any] | None:
+            found: list[Any] = []
+            for x, (wanted, dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
+                if takes_storages and type(x) is DeviceTensor and x.type == wanted:
+                    found.append(x._held())
+                    continue
                 if type(x) is not ndarray or x.dtype is not dtype or x.shape != shape:
                     return None
                 if x.flags.num & ALIGNED_CONTIGUOUS != ALIGNED_CONTIGUOUS:
                     return None
-            return run(objects)
+                found.append(x)
+            return run(found)
 
         return attempt
 

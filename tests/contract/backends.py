@@ -80,4 +80,4 @@ def run_on(
         return run_schedule(schedule(graph), arrays, variables)
     chosen = find(backend)
     lowered = graph if chosen.level is Level.GRAPH else schedule(graph, costs_of(backend))
-    return chosen.build(lowered, Settings()).bind(variables)(arrays)
+    return list(map(np.asarray, chosen.build(lowered, Settings()).bind(variables)(arrays)))

@@ -86,7 +86,11 @@ def cases(seed: int, make: Callable[[int], Case] = random_case) -> Iterable[Case
 
 def on(backend: Backend, settings: Settings) -> Run:
     """How a backend runs a schedule."""
-    return lambda lowered, inputs, variables: backend.build(lowered, settings).bind(variables)(inputs)
+
+    def run(lowered: Schedule, inputs: list[np.ndarray], variables: list[Storage]) -> list[np.ndarray]:
+        return list(map(np.asarray, backend.build(lowered, settings).bind(variables)(inputs)))
+
+    return run
 
 
 def check_on(

@@ -29,6 +29,7 @@ from .cache import ObjectCache, cache_key
 # Statuses beside those of `native`. Nothing has run.
 NO_MATCH = -2  # an object is no array, or not one as expected
 STALE = -3  # a Variable has changed since the prepared work was done
+AWAY = -5  # what a Variable holds now is in a device's memory
 
 
 class Expected(ctypes.Structure):
@@ -49,6 +50,8 @@ class Call(ctypes.Structure):
         ("inputs", c_int64),
         ("arrays", c_int64),  # inputs and outputs
         ("expected", c_void_p),  # Expected[arrays]
+        ("variables", c_int64),  # all
+        ("away", c_void_p),  # i64 *[variables]: not 0 where what one holds now is not in the host's memory
         ("watched", c_int64),  # what prepared work was made from
         ("versions", c_void_p),  # i64 *[watched]: where the versions are
         ("seen", c_void_p),  # i64[watched]: what they were then
@@ -81,10 +84,11 @@ class ArrayCall:
     def __init__(
         self, code: Mapping[str, int], run: int, context: int, team: int, buffers: int,
         inputs: Sequence[tuple[int, TensorType]], outputs: Sequence[int],
-        watched: Sequence[int], changed: Sequence[int],
+        away: Sequence[int], watched: Sequence[int], changed: Sequence[int],
     ) -> None:  # fmt: skip
         """`code`: of `array_call_object`. `run`, `context`, `team`, `buffers`: addresses. `inputs`: buffer number and
-        type of each; `outputs`: buffer numbers. `watched`, `changed`: addresses of versions, see `Call`."""
+        type of each; `outputs`: buffer numbers. `away`: addresses of flags, and `watched`, `changed`: of versions, see
+        `Call`."""
         check_layout()
         shapes = [(c_int64 * max(1, t.ndim))(*t.shape) for _, t in inputs]
         known = [
@@ -93,14 +97,14 @@ class ArrayCall:
         ]
         self._count = len(inputs) + len(outputs)
         expected = (Expected * max(1, self._count))(*known, *(Expected(number) for number in outputs))
-        versions, raised = ((c_void_p * max(1, len(a)))(*a) for a in (watched, changed))
+        flags, versions, raised = ((c_void_p * max(1, len(a)))(*a) for a in (away, watched, changed))
         self._seen = (c_int64 * max(1, len(watched)))(*[-1] * len(watched))
         at = ctypes.addressof
         record = Call(
             run, context, team, buffers, id(np.ndarray), len(inputs), self._count, at(expected),
-            len(watched), at(versions), at(self._seen), len(changed), at(raised),
+            len(away), at(flags), len(watched), at(versions), at(self._seen), len(changed), at(raised),
         )  # fmt: skip
-        self._keep = (code, shapes, expected, versions, raised, record, [t.dtype.numpy for _, t in inputs])
+        self._keep = (code, shapes, expected, flags, versions, raised, record, [t.dtype.numpy for _, t in inputs])
         self._pack = struct.Struct(f"{self._count}N").pack
         self._record = at(record)
         function = ctypes.CFUNCTYPE(c_int64, c_void_p, c_char_p)
@@ -161,12 +165,14 @@ def array_call_ir() -> str:
     places |= {f"array_{name}": HEADER + getattr(ArrayLayout, name).offset for name, *_ in ArrayLayout._fields_}
     type_offset = HEADER - ctypes.sizeof(c_void_p)  # ob_type ends the header
     return Template(_IR).substitute(
-        places, size=ctypes.sizeof(Expected), type=type_offset, carray=CARRAY, no_match=NO_MATCH, stale=STALE
+        places, size=ctypes.sizeof(Expected), type=type_offset, carray=CARRAY, no_match=NO_MATCH, stale=STALE,
+        away=AWAY,
     )
 
 
 # @graphc_poll: whether Ctrl-C was pressed. Python's own handler then runs where it always does, after native code.
-# @begin: run, unless the prepared work is out of date; the versions of what the program writes rise first.
+# @begin: run, unless what a Variable holds is elsewhere, or the prepared work is out of date; the versions of what the
+# program writes rise first.
 _IR = """
 declare i32 @PyGILState_Ensure()
 declare void @PyGILState_Release(i32)
@@ -189,6 +195,10 @@ done:
 
 define internal i64 @begin(ptr %call) {
 entry:
+  %variables.at = getelementptr i8, ptr %call, i64 $call_variables
+  %variables = load i64, ptr %variables.at
+  %away.at = getelementptr i8, ptr %call, i64 $call_away
+  %away = load ptr, ptr %away.at
   %watched.at = getelementptr i8, ptr %call, i64 $call_watched
   %watched = load i64, ptr %watched.at
   %versions.at = getelementptr i8, ptr %call, i64 $call_versions
@@ -199,9 +209,20 @@ entry:
   %changed = load i64, ptr %changed.at
   %raised.at = getelementptr i8, ptr %call, i64 $call_raised
   %raised = load ptr, ptr %raised.at
-  br label %watch
+  br label %find
+find:
+  %v = phi i64 [ 0, %entry ], [ %v.next, %look ]
+  %unseen = icmp ult i64 %v, %variables
+  br i1 %unseen, label %look, label %watch
+look:
+  %flag.at = getelementptr ptr, ptr %away, i64 %v
+  %flag.place = load ptr, ptr %flag.at
+  %flag = load i64, ptr %flag.place
+  %is.home = icmp eq i64 %flag, 0
+  %v.next = add i64 %v, 1
+  br i1 %is.home, label %find, label %away.from.here
 watch:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %compare ]
+  %i = phi i64 [ 0, %find ], [ %i.next, %compare ]
   %more = icmp ult i64 %i, %watched
   br i1 %more, label %compare, label %next
 compare:
@@ -236,6 +257,8 @@ run:
   ret i64 %status
 stale:
   ret i64 $stale
+away.from.here:
+  ret i64 $away
 }
 
 define i64 @graphc_call_addresses(ptr %call, ptr %addresses) {

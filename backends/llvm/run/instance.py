@@ -29,7 +29,7 @@ from ..native import (
     Table,
     Task,
 )
-from .array_call import NO_MATCH, STALE, ArrayCall
+from .array_call import AWAY, NO_MATCH, STALE, ArrayCall
 from .team import Team
 
 
@@ -56,7 +56,8 @@ class Instance:
         self._pointers = pointers
         arena, prepared = _memory(program.arena_bytes), _memory(program.prepared_bytes)
         constants = tuple(_aligned(c) for c in program.constants)
-        self._keep = (code, variables, arena, prepared, constants)
+        self._variables = tuple(variables)
+        self._keep = (code, arena, prepared, constants)
         for space, arrays in ((Space.VARIABLE, [v.array for v in variables]), (Space.CONSTANT, constants)):
             for buffer in program.in_space(space):
                 pointers[buffer.number] = address(arrays[buffer.position])
@@ -76,6 +77,7 @@ class Instance:
             ctypes.addressof(self._table),
             [(b.number, b.type) for b in program.in_space(Space.INPUT)],
             [b.number for b in program.in_space(Space.OUTPUT)],
+            [v.away_address for v in variables],
             [v.version_address for v in self._watched],
             [variables[position].version_address for position in updated],
         )
@@ -85,6 +87,7 @@ class Instance:
     def prepare(self) -> int:
         """Run the prepare tasks: before the first call, and whenever a Variable they read has changed, which is when
         a call's status is STALE. Returns the status, see `native`."""
+        self._bring_home()
         versions = [v.version for v in self._watched]  # before the work: what changes meanwhile makes it stale again
         status = self._team.run(self._prepare.address)
         if status == 0:
@@ -104,7 +107,9 @@ class Instance:
     def _ready(self, call: Callable[[], int]) -> int:
         """The status of a call after whatever had to come first."""
         while (status := call()) < 0:
-            if status == STALE:
+            if status == AWAY:
+                self._bring_home()
+            elif status == STALE:
                 if failed := self.prepare():
                     raise PrepareError(failed)
             elif status == NO_TEAM:
@@ -112,6 +117,11 @@ class Instance:
             elif status != INTERRUPTED:  # else the handler of Ctrl-C has run just now, and wants to go on: once more
                 break
         return status
+
+    def _bring_home(self) -> None:
+        """Have the contents of the Variables where the program looks for them."""
+        for variable in self._variables:
+            variable.bring_home()
 
     def step_seconds(self, steps: Sequence[Table], seconds: float) -> list[float]:
         """How long each step takes by itself, given as a table: right after a call, whose inputs and outputs are alive

@@ -22,7 +22,7 @@ from graphc.errors import CompileError
 from graphc.hook import call_lock
 from graphc.schedule import Buffer, Space, Window
 from graphc.storage import Storage
-from graphc.types import TensorType, float32, float64, int32, int64, type_of
+from graphc.types import TensorType, float32, float64, int32, int64
 from tests.backends.llvm import kernels
 
 CALLS = jit.load([jit.compile_object(array_call_ir(), host_target(), verify=True)], SYMBOLS)
@@ -44,9 +44,7 @@ def program(text, tasks, buffers, sequential=False, **more):
 
 
 def instance(p, team, variables=()):
-    storages = [Storage(v, type_of(v)) for v in variables]
-    for storage, array in zip(storages, variables, strict=True):
-        storage.array = array
+    storages = [Storage.over(v) for v in variables]
     return Instance(p, jit.load(p.objects.values(), p.symbols), team, CALLS, storages)
 
 

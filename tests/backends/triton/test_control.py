@@ -19,7 +19,7 @@ def test_the_host_steers(name: str, interpreter: Interpreter) -> None:
         expected = flat(gx.compile(function)(*args))
     run = interpreted_program(gx.compile(function).schedule(*args), interpreter).bind(())
     for a, b in zip(run([np.asarray(a) for a in args]), expected, strict=True):
-        np.testing.assert_allclose(a.reshape(b.shape), b, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(np.asarray(a).reshape(b.shape), b, rtol=2e-4, atol=2e-5)
 
 
 def test_a_bad_index_ends_a_loop(interpreter: Interpreter) -> None:

@@ -40,7 +40,7 @@ def test_graphs_compute_their_reference(name: str, interpreter: Interpreter) -> 
         expected = graphs.evaluate(graph, inputs, [s.array.copy() for s in storages])
         outputs = run(inputs)
         updated = [s for s, u in zip(storages, graph.updates, strict=True) if u is not None]
-        for got, want in zip([*outputs, *(s.array for s in updated)], expected, strict=True):
+        for got, want in zip([*map(np.asarray, outputs), *(s.array for s in updated)], expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-5)
 
 
@@ -116,5 +116,5 @@ def test_graphs_compute_their_reference_on_a_gpu(name: str) -> None:
     expected = graphs.evaluate(graph, inputs, variables)
     outputs = TritonBackend().build(schedule(graph), Settings()).bind(storages)(inputs)
     updated = [s for s, u in zip(storages, graph.updates, strict=True) if u is not None]
-    for got, want in zip([*outputs, *(s.array for s in updated)], expected, strict=True):
+    for got, want in zip([*map(np.asarray, outputs), *(s.array for s in updated)], expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-5)
