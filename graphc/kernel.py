@@ -4,7 +4,7 @@ A kernel holds no loops, no nodes and no closures: it is data that can be printe
 Which passes over a row are needed follows from `level`; what is loop-invariant follows from `axes`.
 
     Kernel  axes (parallel, row, contracted), slots, values, stores
-    Value   Load | Const | Inside | Position | Apply | Reduce | Scan | Dot
+    Value   Load | Const | Inside | Position | Apply | Reduce | Scan | Dot      (`value.py`)
     Store   slot[index] = value, or += summed over parallel axes
 """
 
@@ -14,139 +14,28 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from .cached import cached_property
 from .dataclass import dataclass, field_names
-from .index import Axis, Bound, Gathered, Index
-from .scalar import Number, Recipe, from_bits
-from .types import DType, bool_, int64
+from .index import Axis, Index
+from .types import DType
+from .value import Apply as Apply
+from .value import Const as Const
+from .value import Dot as Dot
+from .value import Inside as Inside
+from .value import Load as Load
+from .value import Position as Position
+from .value import Reduce as Reduce
+from .value import Scan as Scan
+from .value import Store as Store
+from .value import Value as Value
+from .value import dependencies as dependencies
+from .value import gathered
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """slots[slot][index], or 0 (never a memory access) where a bound fails. The dtype is the slot's."""
-
-    slot: int
-    index: Index
-    bounds: tuple[Bound, ...]
-    dtype: DType
-
-
-@dataclass(frozen=True, slots=True)
-class Const:
-    bits: int
-    dtype: DType
-
-    @property
-    def value(self) -> Number:
-        return from_bits(self.bits, self.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """Whether all bounds hold."""
-
-    bounds: tuple[Bound, ...]
-
-    @property
-    def dtype(self) -> DType:
-        return bool_
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The value of an index expression, as int64. Iota, and the index that argmax keeps."""
-
-    index: Index
-
-    @property
-    def dtype(self) -> DType:
-        return int64
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """A scalar recipe with one result, applied to earlier values."""
-
-    recipe: Recipe
-    inputs: tuple[int, ...]
-
-    @property
-    def dtype(self) -> DType:
-        return self.recipe.dtype
-
-
-@dataclass(frozen=True, slots=True)
-class Reduce:
-    """Combine a tuple of values over axes, from `init`, and finish the combined tuple to one value.
-
-    `combine` maps (state, state) to state and is associative and commutative, with `init` as its neutral element;
-    a backend may reassociate, split and reorder, and may combine with `init` as often as it likes.
-    The axes are its own: in a kernel without products of products they are the row, all of it.
-    """
-
-    combine: Recipe
-    init: tuple[Const, ...]
-    finish: Recipe
-    inputs: tuple[int, ...]
-    axes: tuple[Axis, ...]
-
-    @property
-    def dtype(self) -> DType:
-        return self.finish.dtype
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """At each point of its axes, in row-major order, what all points up to it combine to, finished to one value.
-
-    `combine` maps (state, state) to state and is associative, but need not be commutative; `init` is its neutral
-    element. A backend may reassociate, and split the row into blocks, but keeps the order. The axes are the kernel's
-    row axes, all of them, in their order; the value varies over them. What uses it may do so in the same pass.
-    """
-
-    combine: Recipe
-    init: tuple[Const, ...]
-    finish: Recipe
-    inputs: tuple[int, ...]
-    axes: tuple[Axis, ...]
-
-    @property
-    def dtype(self) -> DType:
-        return self.finish.dtype
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """The sum over its axes of a · b, accumulated in `dtype`. Operands may be sums and reductions themselves."""
-
-    inputs: tuple[int, int]
-    axes: tuple[Axis, ...]
-    dtype: DType
-
-
-Value: TypeAlias = Load | Const | Inside | Position | Apply | Reduce | Scan | Dot
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """slots[slot][index] = value, converted to the slot's dtype.
-
-    With `accumulate`, the value is summed over those parallel axes (on which `index` does not depend) and the sum
-    is stored. With `scatter`, `index` holds gathered terms, several points may meet, and their values are
-    added to what the slot holds.
-    """
-
-    slot: int
-    index: Index
-    value: int
-    accumulate: tuple[Axis, ...] = ()
-    scatter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +153,7 @@ class Kernel:
         made: list[bool] = []
         for value in self.values:
             of_products = any(made[i] for i in dependencies(value))
-            if of_products and isinstance(value, Dot | Reduce):
+            if of_products and value.finishes:
                 return True
             made.append(of_products or isinstance(value, Dot))
         return False
@@ -274,12 +163,8 @@ class Kernel:
         """For each value, the axes it varies over."""
         result: list[frozenset[Axis]] = []
         for value in self.values:
-            found = frozenset().union(*(i.axes for i in indices(value)), *(result[i] for i in inputs(value)))
-            if isinstance(value, Reduce | Dot):
-                found -= set(value.axes)
-            elif isinstance(value, Scan):
-                found |= set(value.axes)
-            result.append(found)
+            inner = frozenset().union(*[i.axes for i in value.indices], *[result[i] for i in value.inputs])
+            result.append(value.varies(inner))
         return tuple(result)
 
     @_Fact
@@ -288,7 +173,7 @@ class Kernel:
         result: list[int] = []
         for value in self.values:
             below = max((result[i] for i in dependencies(value)), default=0)
-            result.append(below + isinstance(value, Reduce | Dot))
+            result.append(below + value.finishes)
         return tuple(result)
 
     @_Fact
@@ -303,9 +188,8 @@ class Kernel:
     @_Fact
     def digest(self) -> str:
         """SHA-256 over all that the kernel means: its text with recipes spelled out, without names of slots."""
-        recipes = [r for v in self.values for r in _recipes(v)]
-        constants = [v.bits for v in self.values if isinstance(v, Const)]
-        constants += [c.bits for v in self.values if isinstance(v, Reduce | Scan) for c in v.init]
+        recipes = [r for v in self.values for r in v.recipes]
+        constants = [c.bits for v in self.values for c in v.constants]
         parts = [print_kernel(self, named=False), *map(str, dict.fromkeys(recipes)), str(constants)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -322,8 +206,12 @@ class Kernel:
     @_Fact
     def gathers(self) -> bool:
         """Whether an index is a value that it loads or computes, so that a bad one may show when it runs."""
-        found = [i for v in self.values for i in indices(v)] + [s.index for s in self.stores]
-        return bool(gathered(found))
+        return bool(gathered(self.indices))
+
+    @property
+    def indices(self) -> list[Index]:
+        """All index expressions in it."""
+        return [i for v in self.values for i in v.indices] + [s.index for s in self.stores]
 
     def __str__(self) -> str:
         return print_kernel(self)
@@ -353,23 +241,6 @@ class Call(ABC):
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
-def inputs(value: Value) -> tuple[int, ...]:
-    """The values it computes with."""
-    return value.inputs if isinstance(value, Apply | Reduce | Scan | Dot) else ()
-
-
-def indices(value: Value) -> tuple[Index, ...]:
-    """The index expressions in it."""
-    match value:
-        case Load(index=index, bounds=bounds):
-            return (index, *(b.index for b in bounds))
-        case Inside(bounds=bounds):
-            return tuple(b.index for b in bounds)
-        case Position(index=index):
-            return (index,)
-    return ()
-
-
 def sorted_axes(
     axes: Iterable[Axis], values: Iterable[Value]
 ) -> tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axis, ...]]:
@@ -382,50 +253,6 @@ def sorted_axes(
         tuple(a for a in ordered if a in row),
         tuple(a for a in ordered if a in contracted),
     )
-
-
-def gathered(indexes: Iterable[Index]) -> tuple[Gathered, ...]:
-    return tuple(g for i in indexes for g in i.gathered())
-
-
-def dependencies(value: Value) -> tuple[int, ...]:
-    """All values that must be known first: inputs, and those that its indices gather by."""
-    return (*inputs(value), *(g.value for g in gathered(indices(value))))
-
-
-def _recipes(value: Value) -> tuple[Recipe, ...]:
-    match value:
-        case Apply(recipe=recipe):
-            return (recipe,)
-        case Reduce(combine=combine, finish=finish) | Scan(combine=combine, finish=finish):
-            return combine, finish
-    return ()
-
-
-def print_value(value: Value, kernel: Kernel) -> str:
-    def where(bounds: tuple[Bound, ...]) -> str:
-        return f" where {' and '.join(map(str, bounds))}" if bounds else ""
-
-    def names(numbers: Iterable[int]) -> str:
-        return ", ".join(f"v{i}" for i in numbers)
-
-    match value:
-        case Load(slot=slot, index=index, bounds=bounds):
-            return f"s{slot}[{index}]{where(bounds)}"
-        case Const():
-            return f"{value.value}"
-        case Inside(bounds=bounds):
-            return f"inside{where(bounds)}"
-        case Position(index=index):
-            return f"position {index}"
-        case Apply(recipe=recipe):
-            return f"{recipe.name}({names(value.inputs)})"
-        case Reduce():
-            return f"{value.finish.name}({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
-        case Scan():
-            return f"{value.finish.name}({names(value.inputs)}) along {', '.join(a.name for a in value.axes)}"
-        case Dot():
-            return f"dot({names(value.inputs)}) over {', '.join(a.name for a in value.axes)}"
 
 
 def print_kernel(kernel: Kernel, named: bool = True) -> str:
@@ -443,9 +270,6 @@ def print_kernel(kernel: Kernel, named: bool = True) -> str:
         name = f"  # {slot.name}" if slot.name and named else ""
         lines.append(f"  s{number}: {slot.dtype}[{slot.size}]{name}")
     for number, value in enumerate(kernel.values):
-        lines.append(f"  v{number}@{kernel.levels[number]} = {print_value(value, kernel)} : {value.dtype}")
-    for s in kernel.stores:
-        sign = "+=" if s.scatter else "="
-        over = f" summed over {', '.join(a.name for a in s.accumulate)}" if s.accumulate else ""
-        lines.append(f"  s{s.slot}[{s.index}] {sign} v{s.value}{over}")
+        lines.append(f"  v{number}@{kernel.levels[number]} = {value} : {value.dtype}")
+    lines += [f"  {store}" for store in kernel.stores]
     return "\n".join(lines)

@@ -17,8 +17,6 @@ from .kernel import (
     Store,
     Value,
     dependencies,
-    indices,
-    print_value,
     sorted_axes,
 )
 
@@ -32,7 +30,7 @@ def verify_kernel(kernel: Kernel) -> None:
     """
     for number, value in enumerate(kernel.values):
         if any(i >= number for i in dependencies(value)):
-            raise CompileError("a value comes before what it needs", got=f"v{number} = {print_value(value, kernel)}")
+            raise CompileError("a value comes before what it needs", got=f"v{number} = {value}")
     _check_axes(kernel)
     for number, value in enumerate(kernel.values):
         _check_value(kernel, number, value)
@@ -44,7 +42,7 @@ def _check_axes(kernel: Kernel) -> None:
     declared = (*kernel.parallel, *kernel.row, *kernel.contracted)
     if len(set(declared)) != len(declared) or len({a.name for a in declared}) != len(declared):
         raise _fault("an axis is declared twice", kernel)
-    used = {a for v in kernel.values for i in indices(v) for a in i.axes}
+    used = {a for v in kernel.values for i in v.indices for a in i.axes}
     used |= {a for v in kernel.values if isinstance(v, Reduce | Scan | Dot) for a in v.axes}
     if missing := used - set(declared):
         raise _fault(f"an axis is not declared: {', '.join(sorted(a.name for a in missing))}", kernel)
@@ -53,7 +51,7 @@ def _check_axes(kernel: Kernel) -> None:
 
 
 def _check_value(kernel: Kernel, number: int, value: Value) -> None:
-    what = f"v{number} = {print_value(value, kernel)}"
+    what = f"v{number} = {value}"
     own = kernel.kind is KernelKind.ATTENTION
     match value:
         case Load():

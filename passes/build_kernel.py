@@ -10,26 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphc.dataclass import replace
 from graphc.index import Axis, Floor, Index, Mod, flatten
 from graphc.ir import Node
-from graphc.kernel import (
-    Apply,
-    Bound,
-    Dot,
-    Inside,
-    Kernel,
-    Load,
-    Position,
-    Reduce,
-    Scan,
-    Slot,
-    Store,
-    Value,
-    dependencies,
-    indices,
-)
+from graphc.kernel import Kernel, Load, Reduce, Scan, Slot, Store
 from graphc.op import Kind
+from graphc.value import Mapper, closure
 
 from .kernel_tracer import Cut, Domain, KernelTracer, describe
 
@@ -58,7 +43,7 @@ def build_kernel(
         for node in members:
             tracer.home(node)
         stores = [store_of(tracer, node) for node in stored]
-        used = [i for v in tracer.values for i in indices(v)]
+        used = [i for v in tracer.values for i in v.indices]
         split = find_split(tracer, [*used, *(s.position for s in stores)])
         if split is None:
             break
@@ -129,22 +114,16 @@ def finish_kernel(
     tracer: KernelTracer, stores: Sequence[PlannedStore], scatter: bool = False
 ) -> tuple[Kernel, tuple[Node, ...]]:
     """Keep what the stores need, number values and slots anew, loaded slots first."""
-    needed: set[int] = set()
-    pending = [s.value for s in stores] + [g.value for s in stores for g in s.position.gathered()]
-    while pending:
-        number = pending.pop()
-        if number not in needed:
-            needed.add(number)
-            pending.extend(dependencies(tracer.values[number]))
-    order = sorted(needed)
+    order = closure(tracer.values, [n for s in stores for n in (s.value, *(g.value for g in s.position.gathered()))])
     numbers = {old: new for new, old in enumerate(order)}
     loaded = _unique(v.slot for n in order if isinstance(v := tracer.values[n], Load))
     nodes = [tracer.slots[s] for s in loaded]
     slots = {old: new for new, old in enumerate(loaded)}
-    values = tuple(_renumber(tracer.values[n], numbers, slots) for n in order)
+    to = Mapper(numbers, slots)
+    values = tuple(to.value(tracer.values[n]) for n in order)
     finished = []
     for node, place, value, over in stores:
-        finished.append(Store(len(nodes), place.renumber(numbers), numbers[value], over, scatter))
+        finished.append(Store(len(nodes), to.index(place), to.number(value), over, scatter))
         nodes.append(node)
     row = tracer.row
     parallel = tracer.parallel
@@ -165,29 +144,13 @@ def _unique(numbers: Iterable[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _renumber(value: Value, numbers: Mapping[int, int], slots: Mapping[int, int]) -> Value:
-    match value:
-        case Load():
-            bounds = tuple(replace(b, index=b.index.renumber(numbers)) for b in value.bounds)
-            return replace(value, slot=slots[value.slot], index=value.index.renumber(numbers), bounds=bounds)
-        case Inside():
-            return Inside(tuple(replace(b, index=b.index.renumber(numbers)) for b in value.bounds))
-        case Position():
-            return Position(value.index.renumber(numbers))
-        case Apply() | Reduce() | Scan():
-            return replace(value, inputs=tuple(numbers[i] for i in value.inputs))
-        case Dot():
-            return replace(value, inputs=(numbers[value.inputs[0]], numbers[value.inputs[1]]))
-    return value
-
-
 def canonical(kernel: Kernel) -> Kernel:
     """Axes of size 1 dropped, contiguous neighbours merged, the rest named i0, i1, …, r0, …, k0, …"""
     parallel = [a for a in kernel.parallel if a.size != 1]
     row = [a for a in kernel.row if a.size != 1] or list(kernel.row[:1])
     contracted = [a for a in kernel.contracted if a.size != 1] or list(kernel.contracted[:1])
     table: dict[Axis, Index] = {}
-    all_indices = [i for v in kernel.values for i in indices(v)] + [s.index for s in kernel.stores]
+    all_indices = kernel.indices
     for group in (parallel, row, contracted):
         in_order = kernel.in_order and group is row
         _merge(group, all_indices, [set(s.accumulate) for s in kernel.stores], table, in_order)
@@ -253,32 +216,12 @@ def _rename(
     final = {
         axis: index.substitute({a: Index.of(n) for a, n in names.items()}) for axis, index in table.items()
     }
+    reduced: dict[Axis, tuple[Axis, ...]] = dict.fromkeys((*kernel.parallel, *kernel.row, *kernel.contracted), ())
+    reduced |= {axis: tuple(index.axes) for axis, index in final.items()}
+    reduced |= {axis: (name,) for axis, name in names.items()}
     for axis, name in names.items():
         final[axis] = Index(((name, 1),)) if name.size != 1 else Index()
-
-    def move(index: Index) -> Index:
-        return index.substitute(final)
-
-    def move_bounds(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
-        return tuple(replace(b, index=move(b.index)) for b in bounds)
-
+    to = Mapper(positions=final, axes=reduced)
+    values, stores = tuple(map(to.value, kernel.values)), tuple(map(to.store, kernel.stores))
     parallel, row, contracted = (tuple(names[a] for a in group) for group in groups)
-    values: list[Value] = []
-    for value in kernel.values:
-        match value:
-            case Load():
-                value = replace(value, index=move(value.index), bounds=move_bounds(value.bounds))
-            case Inside():
-                value = Inside(move_bounds(value.bounds))
-            case Position():
-                value = Position(move(value.index))
-            case Reduce() | Scan():
-                value = replace(value, axes=row)
-            case Dot():
-                value = replace(value, axes=contracted)
-        values.append(value)
-    stores = []
-    for s in kernel.stores:
-        over = {a for axis in s.accumulate for a in (final[axis].axes if axis in final else {axis})}
-        stores.append(replace(s, index=move(s.index), accumulate=tuple(a for a in parallel if a in over)))
-    return Kernel(kernel.slots, parallel, row, contracted, tuple(values), tuple(stores))
+    return Kernel(kernel.slots, parallel, row, contracted, values, stores)

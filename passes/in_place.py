@@ -7,7 +7,8 @@ same memory, and the kernel with one slot for both.
 from __future__ import annotations
 
 from graphc.dataclass import replace
-from graphc.kernel import Dot, Kernel, Load, Reduce, dependencies, inputs
+from graphc.kernel import Kernel, Load
+from graphc.value import Mapper, closure
 
 
 def can_update_in_place(kernel: Kernel, loaded: int, stored: int) -> bool:
@@ -29,22 +30,10 @@ def _passes(kernel: Kernel, loads: set[int]) -> set[int]:
     """The passes over the row in which any of `loads` is needed."""
     roots = [(kernel.levels[s.value], s.value) for s in kernel.stores]
     for number, value in enumerate(kernel.values):
-        if isinstance(value, Reduce | Dot):
-            roots += [(kernel.levels[number] - 1, i) for i in inputs(value)]
-    return {level for level, root in roots if loads & _computed_with(kernel, root)}
-
-
-def _computed_with(kernel: Kernel, root: int) -> set[int]:
-    """What the pass that needs `root` computes: everything below it, up to finished reductions."""
-    found: set[int] = set()
-    pending = [root]
-    while pending:
-        number = pending.pop()
-        if number not in found:
-            found.add(number)
-            if not isinstance(kernel.values[number], Reduce | Dot):
-                pending.extend(dependencies(kernel.values[number]))
-    return found
+        if value.finishes:
+            roots += [(kernel.levels[number] - 1, i) for i in value.inputs]
+    finished = {n for n, v in enumerate(kernel.values) if v.finishes}
+    return {level for level, root in roots if not loads.isdisjoint(closure(kernel.values, [root], finished))}
 
 
 def share_slot(kernel: Kernel, loaded: int, stored: int) -> tuple[Kernel, tuple[int, ...]]:
@@ -53,7 +42,7 @@ def share_slot(kernel: Kernel, loaded: int, stored: int) -> tuple[Kernel, tuple[
     order.insert(sum(1 for n in order if n not in kernel.written), loaded)
     numbers = {old: new for new, old in enumerate(order)}
     numbers[stored] = numbers[loaded]
-    values = tuple(replace(v, slot=numbers[v.slot]) if isinstance(v, Load) else v for v in kernel.values)
-    stores = tuple(replace(s, slot=numbers[s.slot]) for s in kernel.stores)
+    to = Mapper(slots=numbers)
+    values, stores = tuple(map(to.value, kernel.values)), tuple(map(to.store, kernel.stores))
     slots = tuple(kernel.slots[n] for n in order)
     return replace(kernel, slots=slots, values=values, stores=stores), tuple(order)

@@ -16,7 +16,7 @@ from graphc.costs import Costs
 from graphc.dataclass import dataclass
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
-from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Scan, Value, indices, inputs
+from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Scan, Value
 from graphc.op import Kind, Piece
 from graphc.scalar import Builder, Recipe, Scalar, record, to_bits
 from graphc.types import DType, bool_, int64
@@ -233,25 +233,22 @@ class KernelTracer:
         """The number of a value; equal values have one."""
         number = self._numbers.get(value)
         if number is None:
-            used = inputs(value)
-            axes = frozenset().union(*[i.axes for i in indices(value)], *[self.value_axes[i] for i in used])
+            used = value.inputs
+            axes = frozenset().union(*[i.axes for i in value.indices], *[self.value_axes[i] for i in used])
             level = max([self._levels[i] for i in used], default=0)
             count, applied, cost, passes = self._efforts[-1]
             if isinstance(value, Apply):
                 applied += 1
                 cost += value.recipe.cost
-            elif isinstance(value, Reduce | Dot):
-                axes -= set(value.axes)
+            elif value.finishes:
                 level += 1
                 passes = max(passes, level + 1)
-            elif isinstance(value, Scan):
-                axes |= set(value.axes)
             effort = Effort(count + 1, applied, cost, passes)
             if self.limits is not None:
                 effort.check(self.limits)
             number = self._numbers[value] = len(self.values)
             self.values.append(value)
-            self.value_axes.append(axes)
+            self.value_axes.append(value.varies(axes))
             self._levels.append(level)
             self._efforts.append(effort)
         return number

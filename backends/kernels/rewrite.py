@@ -8,40 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphc.dataclass import replace
-from graphc.index import Axis, Bound, Index
-from graphc.kernel import (
-    Apply,
-    Const,
-    Inside,
-    Kernel,
-    Load,
-    Position,
-    Reduce,
-    Scan,
-    Slot,
-    Store,
-    Value,
-    dependencies,
-)
-from graphc.scalar import Builder, Prim, Recipe, Scalar, record
-from graphc.types import DType, bool_
+from graphc.index import Axis, Index
+from graphc.kernel import Apply, Const, Inside, Kernel, Load, Slot, Store, Value, sorted_axes
+from graphc.scalar import Prim, Recipe
+from graphc.types import bool_
+from graphc.value import Mapper, dependencies
 
 
 class Rewrite:
     """A kernel in the making. `numbers` maps old values to new ones; whoever wants an old value replaced enters it
-    there before something that needs it is taken."""
+    there before something that needs it is taken. `moved`: what takes the place of axes; `reduced`: the axes that
+    reductions and products run over in place of an old one."""
 
     def __init__(
-        self, kernel: Kernel, row: Sequence[Axis], moved: Mapping[Axis, Index] | None = None
+        self,
+        kernel: Kernel,
+        moved: Mapping[Axis, Index] | None = None,
+        reduced: Mapping[Axis, tuple[Axis, ...]] | None = None,
     ) -> None:
         self.old = kernel
-        self.row = tuple(row)
-        self.moved = moved or {}
         self.values: list[Value] = []
         self.stores: list[Store] = []
         self.numbers: dict[int, int] = {}
         self._known: dict[Value, int] = {}
+        self._mapper = Mapper(self.numbers, positions=moved, axes=reduced)
 
     def append(self, value: Value) -> int:
         """The number of a new value; equal values are the same."""
@@ -60,7 +50,7 @@ class Rewrite:
             else:
                 for needed in dependencies(value):
                     self.take(needed)
-                self.numbers[number] = self.append(self._moved(value))
+                self.numbers[number] = self.append(_settled(self._mapper.value(value)))
         return self.numbers[number]
 
     def _decided(self, value: Value) -> int | None:
@@ -70,52 +60,38 @@ class Rewrite:
         mask = self.values[self.take(value.inputs[0])]
         return value.inputs[1 if mask.value else 2] if isinstance(mask, Const) else None
 
-    def _moved(self, value: Value) -> Value:
-        match value:
-            case Load(index=index, bounds=bounds, dtype=dtype):
-                bounds = self._bounds(bounds)
-                if any(b.never for b in bounds):
-                    return Const(0, dtype)
-                return replace(
-                    value, index=self.index(index), bounds=tuple(b for b in bounds if not b.always)
-                )
-            case Inside(bounds=bounds):
-                bounds = self._bounds(bounds)
-                if all(b.always for b in bounds) or any(b.never for b in bounds):
-                    return Const(int(all(b.always for b in bounds)), bool_)
-                return Inside(tuple(b for b in bounds if not b.always))
-            case Position(index=index):
-                return Position(self.index(index))
-            case Apply(inputs=inputs):
-                return replace(value, inputs=self._inputs(inputs))
-            case Reduce(inputs=inputs) | Scan(inputs=inputs):
-                return replace(value, inputs=self._inputs(inputs), axes=self.row)
-        return value
-
-    def index(self, index: Index) -> Index:
-        """An index of the old kernel in terms of the new one's axes and values."""
-        return index.substitute(self.moved).renumber(self.numbers)
-
-    def _bounds(self, bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
-        return tuple(Bound(self.index(b.index), b.low, b.high) for b in bounds)
-
-    def _inputs(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self.numbers[i] for i in inputs)
-
     def store(self, slot: int, index: Index, value: int, accumulate: tuple[Axis, ...] = ()) -> None:
         """Store a new value."""
         self.stores.append(Store(slot, index, value, accumulate))
 
     def keep(self, store: Store) -> None:
         """Take an old store over."""
-        value = self.take(store.value)
-        for gathered in store.index.gathered():
-            self.take(gathered.value)
-        self.stores.append(replace(store, index=self.index(store.index), value=value))
+        for needed in store.needs:
+            self.take(needed)
+        self.stores.append(self._mapper.store(store))
 
-    def kernel(self, parallel: Sequence[Axis], scratch: Sequence[Slot] = ()) -> Kernel:
-        slots = (*self.old.slots, *scratch)
-        return Kernel(slots, tuple(parallel), self.row, (), tuple(self.values), tuple(self.stores))
+    def kernel(
+        self, parallel: Sequence[Axis], reduced: Sequence[Axis] = (), scratch: Sequence[Slot] = ()
+    ) -> Kernel:
+        """The kernel over these axes. Of `reduced`, what values reduce is its row, or contracted; what stores are at
+        is parallel; and what is neither is left out."""
+        slots, values = (*self.old.slots, *scratch), tuple(self.values)
+        used = {a for s in self.stores for a in (*s.index.axes, *s.accumulate)}
+        used.update(*sorted_axes(reduced, values)[1:])
+        axes = (*parallel, *[a for a in reduced if a in used])
+        return Kernel(slots, *sorted_axes(axes, values), values, tuple(self.stores))
+
+
+def _settled(value: Value) -> Value:
+    """The value without bounds that always hold; a constant where that decides."""
+    match value:
+        case Load(slot, index, bounds, dtype) if bounds:
+            left = tuple(b for b in bounds if not b.always)
+            return Const(0, dtype) if any(b.never for b in left) else Load(slot, index, left, dtype)
+        case Inside(bounds):
+            left = tuple(b for b in bounds if not b.always)
+            return Inside(left) if left and not any(b.never for b in left) else Const(int(not left), bool_)
+    return value
 
 
 def _is_selection(recipe: Recipe) -> bool:
@@ -123,41 +99,3 @@ def _is_selection(recipe: Recipe) -> bool:
     return (
         len(recipe.steps) == 1 and recipe.steps[0].prim is Prim.SELECT and recipe.steps[0].inputs == (0, 1, 2)
     )
-
-
-def sum_of(value: int, dtype: DType, axes: tuple[Axis, ...]) -> Reduce:
-    """The sum of a value over axes."""
-    return Reduce(
-        record("sum", _add, (dtype, dtype)),
-        (Const(0, dtype),),
-        record("sum", _same, (dtype,)),
-        (value,),
-        axes,
-    )
-
-
-def component(reduce: Reduce, number: int) -> Recipe:
-    """A finish that gives one component of the state as it is."""
-    dtypes = tuple(c.dtype for c in reduce.init)
-    return record("state", _component, dtypes, {"number": number})
-
-
-def product_of(a: int, b: int, dtypes: tuple[DType, DType], dtype: DType) -> Apply:
-    """The product of two values in the precision of `dtype`."""
-    return Apply(record("multiply", _product, dtypes, {"dtype": dtype}), (a, b))
-
-
-def _add(s: Builder, a: Scalar, b: Scalar) -> Scalar:
-    return a + b
-
-
-def _same(s: Builder, a: Scalar) -> Scalar:
-    return a
-
-
-def _component(s: Builder, *state: Scalar, number: int) -> Scalar:
-    return state[number]
-
-
-def _product(s: Builder, a: Scalar, b: Scalar, dtype: DType) -> Scalar:
-    return s.cast(a, dtype) * s.cast(b, dtype)

@@ -42,7 +42,7 @@ def segment(kernel: Kernel, parts: dict[Axis, tuple[int, int]]) -> Kernel:
     """The kernel on the parts [start, stop) of some of its axes."""
     shorter = {axis: Axis(axis.name, stop - start) for axis, (start, stop) in parts.items()}
     moved = {axis: Index.of(shorter[axis]) + start for axis, (start, _) in parts.items()}
-    new = Rewrite(kernel, (), moved)
+    new = Rewrite(kernel, moved)
     for store in kernel.stores:
         new.keep(store)
     return new.kernel([shorter.get(a, a) for a in kernel.parallel])

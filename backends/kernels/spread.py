@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, field, replace
 from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Const, Dot, Kernel, Load, Reduce, Slot, Store
 
-from .rewrite import Rewrite, component, sum_of
+from .rewrite import Rewrite
+from .sums import component, sum_of
 from .sweeps import Sweep, needed_in, sweeps_of
 
 PARTS = 64  # the most parts that are made for threads
@@ -118,12 +120,12 @@ class SpreadDot:
         part = Axis(f"{axis.name}p", cut_axis.total)
         scratch = (Slot(dot.dtype, cut_axis.total * axes_size(self._axes), "products"),)
         kernels = [self._part(dot, axis, *piece, scratch) for piece in cut_axis.pieces()]
-        new = Rewrite(self.old, (part,))
+        new = Rewrite(self.old)
         load = new.append(Load(len(self.old.slots), self._place(cut_axis.total, Index.of(part)), (), dot.dtype))
-        new.numbers[self.dot] = new.append(sum_of(load, dot.dtype, new.row))
+        new.numbers[self.dot] = new.append(sum_of(load, dot.dtype, (part,)))
         for store in self.old.stores:
             new.keep(store)
-        return Stages((*kernels, new.kernel(self.old.parallel, scratch)), scratch)
+        return Stages((*kernels, new.kernel(self.old.parallel, (part,), scratch)), scratch)
 
     @cached_property
     def _axes(self) -> tuple[Axis, ...]:
@@ -137,12 +139,10 @@ class SpreadDot:
         scratch: tuple[Slot, ...],
     ) -> Kernel:  # fmt: skip
         total = scratch[0].size // axes_size(self._axes)
-        new = Rewrite(self.old, (), {axis: position})
-        a, b = (new.take(i) for i in dot.inputs)
-        axes = tuple(within if k == axis else k for k in dot.axes)
-        new.store(len(self.old.slots), self._place(total, number), new.append(Dot((a, b), axes, dot.dtype)))
-        kernel = new.kernel((part, *self._axes), scratch)
-        return replace(kernel, contracted=axes)
+        new = Rewrite(self.old, {axis: position}, {axis: (within,)})
+        new.store(len(self.old.slots), self._place(total, number), new.take(self.dot))
+        axes = [within if k == axis else k for k in dot.axes]
+        return new.kernel((part, *self._axes), axes, scratch)
 
     def _place(self, total: int, part: Index) -> Index:
         return flatten([part, *map(Index.of, self._axes)], [total, *(a.size for a in self._axes)])
@@ -173,7 +173,7 @@ class PartialSums:
             yield self._total(store, first + k)
 
     def _part(self, slot: int, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
-        new = Rewrite(self.old, self.old.row, {self.cut.axis: position})
+        new = Rewrite(self.old, {self.cut.axis: position})
         for store in self.old.stores:
             if self.cut.axis in store.accumulate:
                 index = self._place(store, number)
@@ -183,7 +183,7 @@ class PartialSums:
             else:
                 new.keep(store)
         parallel = [a for a in self.old.parallel if a != self.cut.axis]
-        return new.kernel((part, *parallel, within), self.scratch)
+        return new.kernel((part, *parallel, within), self.old.row, self.scratch)
 
     def _axes(self, store: Store) -> list[Axis]:
         return [a for a in (*self.old.parallel, *self.old.row) if a in store.index.axes]
@@ -199,11 +199,14 @@ class PartialSums:
 
     def _total(self, store: Store, slot: int) -> Kernel:
         part = Axis(f"{self.cut.axis.name}p", self.cut.total)
-        new = Rewrite(self.old, (part,))
+        new = Rewrite(self.old)
         dtype = self.old.dtypes[store.value]
         load = new.append(Load(slot, self._place(store, Index.of(part)), (), dtype))
-        new.store(store.slot, store.index, new.append(sum_of(load, dtype, new.row)))
-        return new.kernel(self._axes(store), self.scratch)
+        new.store(store.slot, store.index, new.append(sum_of(load, dtype, (part,))))
+        return new.kernel(self._axes(store), (part,), self.scratch)
+
+
+_Step: TypeAlias = tuple[Rewrite, tuple[Axis, ...], tuple[Axis, ...]]  # a kernel, its parallel axes, and its row
 
 
 @dataclass
@@ -223,25 +226,25 @@ class SpreadSweeps:
     )  # reduction → the scratch slot that holds its values
 
     def stages(self) -> Stages:
-        steps: list[tuple[Rewrite, list[Axis]]] = []
+        steps: list[_Step] = []
         sweeps = sweeps_of(self.old)
         if sweeps[0].outer_stores:
-            steps.append(self._stores(sweeps[0].outer_stores, self.old.parallel))
+            steps.append(self._stores(sweeps[0].outer_stores))
         for sweep, following in pairwise(sweeps):
             states = {n: [self._slot(c, self.cut.total) for c in self._reduce(n).init] for n in sweep.reduces}
             steps += [self._part(sweep, states, *piece) for piece in self.cut.pieces()]
             steps.append(self._combine(states, following))
-        if sweeps[-1].row_stores:  # nothing is left that makes the row a row
-            steps.append(self._stores(sweeps[-1].row_stores, (*self.old.parallel, *self.old.row)))
-        kernels = [new.kernel(axes, self.scratch) for new, axes in steps]
+        if sweeps[-1].row_stores:
+            steps.append(self._stores(sweeps[-1].row_stores))
+        kernels = [new.kernel(parallel, row, self.scratch) for new, parallel, row in steps]
         return Stages(tuple(kernels), tuple(self.scratch))
 
-    def _stores(self, stores: Sequence[Store], parallel: Sequence[Axis]) -> tuple[Rewrite, list[Axis]]:
-        """A kernel without reductions."""
-        new = self._rewrite(())
+    def _stores(self, stores: Sequence[Store]) -> _Step:
+        """A kernel without reductions: nothing is left that makes the row a row."""
+        new = self._rewrite()
         for store in stores:
             new.keep(store)
-        return new, list(parallel)
+        return new, self.old.parallel, self.old.row
 
     def _part(
         self,
@@ -251,25 +254,25 @@ class SpreadSweeps:
         within: Axis,
         position: Index,
         number: Index,
-    ) -> tuple[Rewrite, list[Axis]]:
+    ) -> _Step:
         """Parts of the row: stores of the sweep, and states to scratch memory."""
-        row = [within if a == self.cut.axis else a for a in self.old.row]
-        new = self._rewrite(row, {self.cut.axis: position})
+        row = tuple(within if a == self.cut.axis else a for a in self.old.row)
+        new = self._rewrite({self.cut.axis: position}, {self.cut.axis: (within,)})
         for store in sweep.row_stores:
             new.keep(store)
         for n, slots in states.items():
             reduce = self._reduce(n)
             inputs = tuple(new.take(i) for i in reduce.inputs)
             for k, slot in enumerate(slots):
-                state = Reduce(reduce.combine, reduce.init, component(reduce, k), inputs, new.row)
+                state = Reduce(reduce.combine, reduce.init, component(reduce, k), inputs, row)
                 new.store(slot, self._place(number), new.append(state))
-        return new, [part, *self.old.parallel]
+        return new, (part, *self.old.parallel), row
 
-    def _combine(self, states: dict[int, list[int]], following: Sweep) -> tuple[Rewrite, list[Axis]]:
+    def _combine(self, states: dict[int, list[int]], following: Sweep) -> _Step:
         """The parts' states to values, and what is stored of those; values that later sweeps need go to scratch."""
         part = Axis(f"{self.cut.axis.name}p", self.cut.total)
         place = self._place(Index.of(part))
-        new = self._rewrite((part,))
+        new = self._rewrite()
         later = [s for s in sweeps_of(self.old) if s.level >= following.level]
         wanted = {n for s in later for n in needed_in(self.old, s) if s.passes or s is not following}
         for n, slots in states.items():
@@ -277,17 +280,21 @@ class SpreadSweeps:
             loads = tuple(
                 new.append(Load(s, place, (), c.dtype)) for s, c in zip(slots, reduce.init, strict=True)
             )
-            new.numbers[n] = new.append(Reduce(reduce.combine, reduce.init, reduce.finish, loads, new.row))
+            new.numbers[n] = new.append(Reduce(reduce.combine, reduce.init, reduce.finish, loads, (part,)))
             if n in wanted:
                 self.finished[n] = self._slot(reduce, 1)
                 new.store(self.finished[n], self._place(), new.numbers[n])
         for store in following.outer_stores:
             new.keep(store)
-        return new, list(self.old.parallel)
+        return new, self.old.parallel, (part,)
 
-    def _rewrite(self, row: Sequence[Axis], moved: Mapping[Axis, Index] | None = None) -> Rewrite:
+    def _rewrite(
+        self,
+        moved: Mapping[Axis, Index] | None = None,
+        reduced: Mapping[Axis, tuple[Axis, ...]] | None = None,
+    ) -> Rewrite:
         """A kernel in which finished reductions are loads."""
-        new = Rewrite(self.old, row, moved)
+        new = Rewrite(self.old, moved, reduced)
         for n, slot in self.finished.items():
             new.numbers[n] = new.append(Load(slot, self._place(), (), self.old.dtypes[n]))
         return new

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.kernel import Apply, Kernel, Load, Reduce, Scan, Store, dependencies
+from graphc.value import closure
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,7 @@ def behind_scans(kernel: Kernel) -> frozenset[int]:
 
 def needed(kernel: Kernel, roots: Iterable[int], done: Iterable[int] = ()) -> tuple[int, ...]:
     """All values that `roots` are computed from, in order; those of `done` are taken as known."""
-    known, found, pending = set(done), set[int](), list(roots)
-    while pending:
-        number = pending.pop()
-        if number not in found:
-            found.add(number)
-            if number not in known:
-                pending.extend(dependencies(kernel.values[number]))
-    return tuple(sorted(found))
+    return closure(kernel.values, roots, frozenset(done))
 
 
 def needed_in(kernel: Kernel, sweep: Sweep, kept: Iterable[int] = ()) -> tuple[int, ...]:
@@ -79,7 +73,7 @@ def needed_in(kernel: Kernel, sweep: Sweep, kept: Iterable[int] = ()) -> tuple[i
 
 def stored(stores: Iterable[Store]) -> list[int]:
     """The values that stores need: what they store, and what they gather their places by."""
-    return [n for s in stores for n in (s.value, *(g.value for g in s.index.gathered()))]
+    return [n for s in stores for n in s.needs]
 
 
 def ordered_axes(kernel: Kernel) -> frozenset[Axis]:

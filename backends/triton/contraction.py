@@ -6,14 +6,15 @@ rows or no columns, or whose dtype the dot instruction is not for, becomes a sum
 
 from __future__ import annotations
 
-from graphc.dataclass import dataclass, replace
+from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 from graphc.index import Axis, axes_size
-from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Reduce, Value
-from graphc.scalar import Builder, Prim, Scalar, record
+from graphc.kernel import Apply, Dot, Kernel, Load
+from graphc.scalar import Prim
 from graphc.types import DType, float32
 
-from .joining import Join, sum_of
+from ..kernels.sums import sum_of
+from .joining import Join
 from .partials import Partials
 from .plan import Plan, plan_contraction
 from .primitives import cast
@@ -35,48 +36,6 @@ def roles(kernel: Kernel, dot: Dot) -> Roles:
     m = tuple(x for x in kernel.parallel if x in a and x not in b)
     n = tuple(x for x in kernel.parallel if x in b and x not in a)
     return Roles(tuple(x for x in kernel.parallel if x not in m and x not in n), m, n)
-
-
-def _multiply(s: Builder, a: Scalar, b: Scalar, dtype: DType) -> Scalar:
-    return s.cast(a, dtype) * s.cast(b, dtype)
-
-
-def as_sum_of_products(kernel: Kernel) -> Kernel:
-    """The kernel with its dots written as reductions over the contracted axes."""
-    if kernel.row:
-        raise UnsupportedError(
-            "the triton backend has no kernel that both contracts and reduces rows",
-            got=str(kernel).splitlines()[0],
-            hint="store the contraction's result and reduce it in a kernel of its own",
-        )
-    values: list[Value] = []
-    numbers: dict[int, int] = {}
-    for number, value in enumerate(kernel.values):
-        if isinstance(value, Dot):
-            a, b = (numbers[i] for i in value.inputs)
-            recipe = record("product", _multiply, (values[a].dtype, values[b].dtype), {"dtype": value.dtype})
-            values.append(Apply(recipe, (a, b)))
-            values.append(sum_of(len(values) - 1, value.dtype, value.axes))
-        elif isinstance(value, Apply | Reduce):
-            values.append(replace(value, inputs=tuple(numbers[i] for i in value.inputs)))
-        else:
-            values.append(_gathering(value, numbers))
-        numbers[number] = len(values) - 1
-    stores = tuple(replace(s, value=numbers[s.value], index=s.index.renumber(numbers)) for s in kernel.stores)
-    return replace(kernel, row=kernel.contracted, contracted=(), values=tuple(values), stores=stores)
-
-
-def _gathering(value: Value, numbers: dict[int, int]) -> Value:
-    """The value with the numbers that its indices gather by moved."""
-    match value:
-        case Load(index=index, bounds=bounds):
-            moved = tuple(replace(b, index=b.index.renumber(numbers)) for b in bounds)
-            return replace(value, index=index.renumber(numbers), bounds=moved)
-        case Inside(bounds=bounds):
-            return Inside(tuple(replace(b, index=b.index.renumber(numbers)) for b in bounds))
-        case Position(index=index):
-            return Position(index.renumber(numbers))
-    return value
 
 
 def uses_dot_instruction(kernel: Kernel) -> bool:

@@ -14,7 +14,8 @@ from graphc.index import Axis, Index, axes_size, flatten
 from graphc.kernel import Kernel, Load, Slot, Store
 from graphc.types import DType
 
-from .joining import Join, joining_kernel, sum_of
+from ..kernels.sums import sum_of
+from .joining import Join, joining_kernel
 from .launches import Memory, Parameter
 from .primitives import Operand, cast
 from .tile import Dim, Scope, chunk_text
@@ -146,4 +147,4 @@ class Partials:
                 self.values.write(base, place, text, block, scope, True, start)
                 parameters.append(self.parameters[-1])
         finishing = joining_kernel(kernel, joins, Axis("part", part.size))
-        self.finishing.append(FinishingKernel(finishing, (*parameters, *self._slots)))
+        self.finishing.append(FinishingKernel(finishing, (*self._slots, *parameters)))

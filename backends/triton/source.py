@@ -11,7 +11,8 @@ from graphc.errors import UnsupportedError
 from graphc.kernel import Kernel, KernelKind, Slot
 from graphc.types import int32
 
-from .contraction import as_sum_of_products, lower_contraction, uses_dot_instruction
+from ..kernels.sums import dots_as_sums
+from .contraction import lower_contraction, uses_dot_instruction
 from .launches import KernelSource, Launch, Memory, Parameter
 from .loop import lower_loop
 from .partials import Partials
@@ -50,7 +51,13 @@ class _Writer:
             return
         lowered = kernel
         if kernel.kind is KernelKind.CONTRACTION and not uses_dot_instruction(kernel):
-            lowered = as_sum_of_products(kernel)
+            if kernel.row:
+                raise UnsupportedError(
+                    "the triton backend has no kernel that both contracts and reduces rows",
+                    got=str(kernel).splitlines()[0],
+                    hint="store the contraction's result and reduce it in a kernel of its own",
+                )
+            lowered = dots_as_sums(kernel)
         code = Code()
         values = Values(lowered, code, self.recipes)
         partials = Partials(values, slots, len(self.scratch))

@@ -21,11 +21,10 @@ from graphc.kernel import (
     Reduce,
     Scan,
     Store,
-    dependencies,
-    indices,
 )
 from graphc.scalar import Recipe
 from graphc.types import DType
+from graphc.value import closure
 
 from .primitives import Operand, cast, literal
 from .recipes import Recipes
@@ -40,7 +39,7 @@ def needs_wide_index(kernel: Kernel) -> bool:
     """Whether some position in the kernel may not fit int32."""
     ends = [slot.size for slot in kernel.slots]
     ends += [a.size for a in (*kernel.parallel, *kernel.row, *kernel.contracted)]
-    for index in kernel_indices(kernel):
+    for index in kernel.indices:
         ends += [abs(end) for end in index.range()]
     points = 1
     for axis in (*kernel.parallel, *kernel.row):
@@ -48,16 +47,11 @@ def needs_wide_index(kernel: Kernel) -> bool:
     return max((points, *ends)) >= INT32_SAFE
 
 
-def kernel_indices(kernel: Kernel) -> list[Index]:
-    """All index expressions in it."""
-    return [i for v in kernel.values for i in indices(v)] + [s.index for s in kernel.stores]
-
-
 def used_axes(kernel: Kernel) -> frozenset[Axis]:
     """The axes whose coordinates are needed: those in indices, and where sums leave partials, all."""
     if any(s.accumulate for s in kernel.stores):
         return frozenset((*kernel.parallel, *kernel.row, *kernel.contracted))
-    return frozenset(a for i in kernel_indices(kernel) for a in i.axes)
+    return frozenset(a for i in kernel.indices for a in i.axes)
 
 
 def spans(kernel: Kernel) -> tuple[frozenset[Axis], ...]:
@@ -96,7 +90,7 @@ class Values:
         self.wide = needs_wide_index(kernel)
         self.used = used_axes(kernel)
         self.spans = spans(kernel)
-        self.reports_status = any(True for i in kernel_indices(kernel) for _ in i.gathered())
+        self.reports_status = kernel.gathers
         self.scan: Callable[[int, Scope], None] | None = None  # computes a cumulative value, where rows go in order
         axes = (*kernel.parallel, *kernel.row, *kernel.contracted)
         self.names = Names()
@@ -111,14 +105,8 @@ class Values:
         self, roots: Iterable[int], scope: Scope, want: Callable[[int], bool] = lambda number: True
     ) -> list[int]:
         """Values that `roots` depend on, themselves included, that are not in scope yet, in order, if wanted."""
-        found: set[int] = set()
-        pending = list(roots)
-        while pending:
-            number = pending.pop()
-            if number not in found and number not in scope.values:
-                found.add(number)
-                pending.extend(dependencies(self.kernel.values[number]))
-        return [n for n in sorted(found) if want(n)]
+        needed = closure(self.kernel.values, roots, scope.values)
+        return [n for n in needed if n not in scope.values and want(n)]
 
     def emit(
         self, roots: Iterable[int], scope: Scope, want: Callable[[int], bool] = lambda number: True

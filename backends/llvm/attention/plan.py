@@ -199,7 +199,7 @@ class Plan:
         """What the first pass reduces and the second computes with again: kept in place of the product that it is
         made of, where only it needs that."""
         kernel, inner = self.kernel, {i.number for i in self.inners}
-        found = dict.fromkeys(i for n in self.first for i in kernel.values[n].inputs if i not in inner)  # type: ignore[union-attr]
+        found = dict.fromkeys(i for n in self.first for i in kernel.values[n].inputs if i not in inner)
         roots = [*self.scores, *(i for n in self.second for i in dependencies(kernel.values[n]))]
         for number in found:
             below = inner & set(needed(kernel, [number], inner))

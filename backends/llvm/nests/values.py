@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from graphc.errors import CompileError
 from graphc.index import Index
-from graphc.kernel import Apply, Const, Inside, Load, Position, Store, Value, dependencies, indices
+from graphc.kernel import Apply, Const, Inside, Load, Position, Store, Value, dependencies
 from graphc.types import DType, bool_
 
 from ..emit.memory import Memory, first_lanes
@@ -41,7 +41,7 @@ class Values(Places):
                 if number in splats and self.lanes > 1:
                     self.splat(frame, number)
             else:
-                for index in indices(value):
+                for index in value.indices:
                     self.prepare_index(frame, index, value.bounds if isinstance(value, Load) else ())
         for store in stores:
             self.prepare_index(frame, store.index)

@@ -96,10 +96,10 @@ def _second(s, a, i):
 
 def without_unused(kernel: Kernel) -> Kernel:
     """The kernel without values that no store needs, whose bad indices nobody would see."""
-    new = Rewrite(kernel, kernel.row)
+    new = Rewrite(kernel)
     for store in kernel.stores:
         new.keep(store)
-    return new.kernel(kernel.parallel)
+    return new.kernel(kernel.parallel, kernel.row)
 
 
 def with_update(kernel: Kernel, rng: np.random.Generator) -> Kernel:

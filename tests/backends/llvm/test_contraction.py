@@ -16,8 +16,9 @@ from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import describe, host_target
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index, flatten
-from graphc.kernel import Apply, Dot, Inside, Kernel, Load, Position, Slot, Store, Value
+from graphc.kernel import Dot, Inside, Kernel, Load, Position, Slot, Store
 from graphc.types import DType, bfloat16, float16, float32, float64, int8, int32, int64
+from graphc.value import Mapper
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.products import Product, adam, biased_gelu, matrices, random_arrays
 from tests.kernel_interpreter import run_kernel
@@ -200,23 +201,13 @@ def test_operands_are_any_value_and_epilogues_know_where_they_are() -> None:
     product.store(2, product.place, product.apply(_select, below, dot, row))
     product.store(product.slot(21, int32), product.i, product.apply(_to_int, row))
     del product.values[product.dot]
-    values = [_renumbered(v, product.dot) for v in product.values]
-    stores = [replace(s, value=s.value - 1) for s in product.stores]
+    to = Mapper({n: n - (n > product.dot) for n in range(len(product.values) + 1)})
+    values, stores = map(to.value, product.values), map(to.store, product.stores)
     kernel = Kernel(
         tuple(product.slots), product.axes, (), (product.contracted,), tuple(values), tuple(stores)
     )
     assert plan(kernel).rows.packed
     check(kernel)
-
-
-def _renumbered(value: Value, gone: int) -> Value:
-    """Numbers behind a removed value move down."""
-    if isinstance(value, Apply):
-        return replace(value, inputs=tuple(i - (i > gone) for i in value.inputs))
-    if isinstance(value, Dot):
-        a, b = value.inputs
-        return replace(value, inputs=(a - (a > gone), b - (b > gone)))
-    return value
 
 
 def _relu(s, x):
