@@ -24,7 +24,8 @@ class Costs:
     lone_sum: elements up to which a sum is best left to one thread or block. buffers: that one loop nest may touch.
     values and instructions: of one kernel, beyond which it takes longer to compile than as two, which are then long
     enough that what they store for each other costs nothing. passes: over a row, in each of which what varies along it
-    may have to be computed again. cache: bytes that are read again much faster than memory is.
+    may have to be computed again. cache: bytes that are read again much faster than memory is. panel: columns that a
+    product reads side by side, 0 where it does not matter how far apart they lie.
     """
 
     byte: float
@@ -37,6 +38,7 @@ class Costs:
     instructions: int
     passes: int
     cache: int
+    panel: int = 0
 
     @cached_property
     def dear(self) -> int:
@@ -73,7 +75,8 @@ def _power_of_two(value: float) -> int:
 # A core with vectors of 64 bytes. A byte: 0.011 ns from the second cache, 0.035 from memory (sums of 512 kB and 64 MiB
 # by one thread), and this between them. An instruction: chains of products and sums of 4k and 16k floats. A parallel
 # region of one thread takes 19 ns, a barrier of two spinning threads 80. A sum of 16k floats takes as long as 16
-# meetings. More than 20 streams defeat the prefetchers. A second cache has 1 MiB.
+# meetings. More than 20 streams defeat the prefetchers. A second cache has 1 MiB. Tiles of products have up to 64
+# columns.
 CPU = Costs(
     byte=0.02,
     instruction=0.014,
@@ -85,6 +88,7 @@ CPU = Costs(
     instructions=512,
     passes=6,
     cache=1 << 20,
+    panel=64,
 )
 
 # An H100, from what its maker says of it; a launch takes the usual 2 to 3 µs. None of it was measured yet. Its memory

@@ -16,6 +16,7 @@ from graphc.schedule import BranchStep, Buffer, CallStep, KernelStep, LoopStep, 
 
 from .build_kernel import slot_name
 from .fusion_order import Order
+from .panels import in_panels
 from .plan_memory import Life, plan_memory, rounded
 from .planned import (
     BranchTask,
@@ -36,8 +37,8 @@ from .split_prepare import split_prepare
 
 def schedule(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> Schedule:
     """Plan a whole graph, for a kind of machine. `order`: in which fusion tries what it may, if not the usual one."""
-    graph = map_graphs(graph, wide_scatters)
-    prepare, main = split_prepare(graph, costs)
+    graph, panels = in_panels(map_graphs(graph, wide_scatters), costs)
+    prepare, main = split_prepare(graph, costs, panels)
     planner = _Planner(graph, Program(costs, order or Order()))
     planner.plan_prepare(prepare, main)
     planner.plan_main(main)

@@ -20,7 +20,9 @@ HEAVY = frozenset({
 COPIES = frozenset({ops.concat, ops.pad})
 
 
-def split_prepare(graph: Graph, costs: Costs = CPU) -> tuple[Graph, Graph]:
+def split_prepare(
+    graph: Graph, costs: Costs = CPU, stored: frozenset[Node] = frozenset()
+) -> tuple[Graph, Graph]:
     """The graphs `prepare` and `main`.
 
     A node is *lasting* if it depends on nothing but constants and variables that the graph does not update. Of those,
@@ -31,6 +33,8 @@ def split_prepare(graph: Graph, costs: Costs = CPU) -> tuple[Graph, Graph]:
       made of, so that reading it is no slower, unless it is too small to matter;
     - elementwise work with dear functions also where the result is larger by what fits the cache (a table of
       sines).
+
+    - what is to be `stored` as it is laid out.
 
     Cheap views stay with their readers, where they are only other indices; so does a cast to a wider dtype, since
     converting in registers beats reading twice the bytes. Where a node is not worth keeping, its inputs may be.
@@ -53,8 +57,7 @@ def split_prepare(graph: Graph, costs: Costs = CPU) -> tuple[Graph, Graph]:
           return %0
         }
     """
-    updated = (v for v, u in zip(graph.variables, graph.updates, strict=True) if u is not None)
-    kept = Choice(graph, frozenset((*graph.inputs, *updated)), costs).made()
+    kept = Choice(graph, _changing(graph), costs, stored).made()
     if not kept:
         return Graph((), graph.variables, (None,) * len(graph.variables), ()), graph
     inputs = {node: ops.input(type=node.tensor_type, name=f"prepared{i}") for i, node in enumerate(kept)}
@@ -63,6 +66,21 @@ def split_prepare(graph: Graph, costs: Costs = CPU) -> tuple[Graph, Graph]:
         return prepare, graph
     rest = graph.rebuild(lambda node, new: inputs.get(node) or with_inputs(node, new))
     return prepare, Graph((*graph.inputs, *inputs.values()), rest.variables, rest.updates, rest.outputs)
+
+
+def lasting(graph: Graph) -> frozenset[Node]:
+    """The nodes that are the same in every call."""
+    changing, found = _changing(graph), set[Node]()
+    for node in graph.nodes:
+        if node not in changing and found.issuperset(node.inputs):
+            found.add(node)
+    return frozenset(found)
+
+
+def _changing(graph: Graph) -> frozenset[Node]:
+    """The sources that differ from call to call."""
+    updated = (v for v, u in zip(graph.variables, graph.updates, strict=True) if u is not None)
+    return frozenset((*graph.inputs, *updated))
 
 
 @dataclass(frozen=True)
@@ -81,9 +99,12 @@ class _Effort:
 class Choice:
     """Which lasting nodes of a graph are worth keeping: of those that depend on none of the sources that change."""
 
-    def __init__(self, graph: Graph, changing: frozenset[Node], costs: Costs = CPU) -> None:
+    def __init__(
+        self, graph: Graph, changing: frozenset[Node], costs: Costs = CPU, stored: frozenset[Node] = frozenset()
+    ) -> None:
         self.graph = graph
         self.costs = costs
+        self.stored = stored
         self.efforts = self._lasting(changing)
 
     def _lasting(self, changing: frozenset[Node]) -> dict[Node, _Effort]:
@@ -119,6 +140,8 @@ class Choice:
     def _is_worth_keeping(self, node: Node) -> bool:
         if _is_heavy(node):
             return not is_tuple(node)  # its items are
+        if node in self.stored:
+            return True
         if _own_cost(node) == 0:
             return False
         effort, type_ = self.efforts[node], node.tensor_type
