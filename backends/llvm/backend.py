@@ -20,7 +20,6 @@ from graphc.storage import Storage
 from graphc.types import type_of
 
 from .link.build import Work, compile_kernels
-from .link.settle import settle
 from .link.tables import BuiltProgram, Origin, build_program
 from .link.views import with_views
 from .run import jit
@@ -29,8 +28,7 @@ from .run.beginning import begin, shared
 from .run.cache import ObjectCache, cache_folder, cache_key
 from .run.instance import Instance, PrepareError, address
 from .run.outputs import output_pool
-from .ship.parts import from_bytes, put_together, take_apart, to_bytes
-from .ship.program import link_program
+from .ship.parts import from_bytes, take_apart, to_bytes
 from .target import Target, host_target
 
 
@@ -58,6 +56,8 @@ class LLVMBackend:
 
     def put_together(self, parts: Parts, signature: Signature, settings: Settings) -> LLVMProgram:
         """The program of these parts, if this machine can run it; see `Assembler`."""
+        from .ship.assembly import put_together
+
         host, cache = host_target(), ObjectCache(cache_folder(settings))
         return LLVMProgram(put_together(parts, host, signature), {}, host, cache, settings)
 
@@ -97,6 +97,9 @@ class LLVMProgram:
     def link(self, path: Path, variables: Sequence[np.ndarray], outputs: Sequence[str]) -> None:
         """Write a standalone program of a function that updates no variable; prepared work is done here and now.
         Raises UnsupportedError where there is no C compiler."""
+        from .link.settle import settle
+        from .ship.program import link_program
+
         bound = self.bind([Storage(v, type_of(v)) for v in variables])
         link_program(path, settle(self.built, bound.contents), self.target, self.cache, outputs=outputs)
 

@@ -14,11 +14,17 @@ from graphc.sort import Sort
 
 from .emit.kernel_code import NativeKernel
 from .lower import lower
-from .sorting.sort import lower_sort
 from .target import Target
 
+
+def _sort(call: Sort, target: Target, name: str) -> NativeKernel:
+    from .sorting.sort import lower_sort  # few programs sort
+
+    return lower_sort(call, target, name)
+
+
 # For each kind of call, what makes its native form. Symbols begin with the name that it is given.
-CALLS: dict[type[Call], Callable[[Any, Target, str], NativeKernel]] = {Sort: lower_sort}
+CALLS: dict[type[Call], Callable[[Any, Target, str], NativeKernel]] = {Sort: _sort}
 
 
 def lower_work(work: Kernel | Call, target: Target, name: str) -> NativeKernel:

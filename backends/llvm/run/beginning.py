@@ -42,7 +42,8 @@ def shared(settings: Settings) -> tuple[Team, jit.Code]:
 def _shared(settings: Settings) -> tuple[bytes, jit.Code]:
     """Made once, with the settings of who comes first, which say where code is kept."""
     if not _made:
-        target, cache = host_target(), ObjectCache(cache_folder(settings), tells=False)  # the program's own cache does
+        target = host_target()
+        cache = ObjectCache(cache_folder(settings), tells=False, imports=False)  # the program's own cache tells
         runtime = runtime_object(target, cache)
         process_team(runtime, 1)
         _made.append((runtime, jit.load([array_call.array_call_object(target, cache)], array_call.SYMBOLS)))

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from graphc.callers import stack_level
 from graphc.imported import IMPORTED_NS
@@ -55,35 +56,64 @@ def cache_key(*parts: object) -> str:
 
 
 def source_digest() -> str:
-    """See `_source_digest`; by one thread, while another that wants it waits."""
+    """SHA-256 over the sources of the core, the passes and this backend; what the frontend does is in the graphs.
+    Contents rather than times: a source restored or installed with an old date is another source."""
+    return _seen().digest
+
+
+class _Sources(NamedTuple):
+    """The sources as this process has seen them: their digest, and whether they were those that it had imported."""
+
+    digest: str
+    imported: bool
+
+
+def _seen() -> _Sources:
+    """Seen once, by one thread, while another that wants it waits."""
     with _reading:
-        return _source_digest()
+        return _sources_now()
 
 
 _reading = new_lock()
 
 
 @lru_cache(maxsize=1)
-def _source_digest() -> str:
-    """SHA-256 over the sources of the core, the passes and this backend; what the frontend does is in the graphs.
-    Contents rather than times: a source restored or installed with an old date is another source."""
+def _sources_now() -> _Sources:
     digest = hashlib.sha256()
+    newest = 0
     for path in _all_sources():
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data, changed = _contents(path)
+        newest = max(newest, changed)
         digest.update(f"{os.path.basename(path)} {len(data)}\n".encode())
         digest.update(data)
-    if not sources_are_those_imported():  # then nothing that others have kept is for this process
+    imported = _is_imported(newest)
+    if not imported:  # then nothing that others have kept is for this process
         digest.update(os.urandom(32))
-    return digest.hexdigest()
+    return _Sources(digest.hexdigest(), imported)
+
+
+def _contents(path: str) -> tuple[bytes, int]:
+    """What a file holds, and when it last changed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+        return b"".join(parts), os.fstat(descriptor).st_ctime_ns
+    finally:
+        os.close(descriptor)
 
 
 def sources_are_those_imported() -> bool:
     """Whether no source has changed since this process began to import them, so that their digest is that of what runs,
     also of modules that will only be imported later. By the times at which the system says that files last changed or
     moved, which nobody can set."""
-    newest = max(os.stat(path).st_ctime_ns for path in _all_sources())
-    return newest < IMPORTED_NS - CLOCK_NS
+    return _is_imported(max(os.stat(path).st_ctime_ns for path in _all_sources()))
+
+
+def _is_imported(changed: int) -> bool:
+    """Whether what this process imports of a source that last changed then is what the source holds."""
+    return changed < IMPORTED_NS - CLOCK_NS
 
 
 CLOCK_NS = 20_000_000  # file systems stamp with a clock that ticks every few milliseconds
@@ -115,8 +145,11 @@ def _sources(folder: str, deep: bool) -> list[str]:
 class ObjectCache:
     """Bytes by key in one directory. `problem`: why it does not work (fully), or None."""
 
-    def __init__(self, folder: Path | None, limit: int = LIMIT, *, tells: bool = True) -> None:
-        """`folder` None: nothing is found and nothing is kept. `tells`: whether a problem is reported."""
+    def __init__(
+        self, folder: Path | None, limit: int = LIMIT, *, tells: bool = True, imports: bool = True
+    ) -> None:
+        """`folder` None: nothing is found and nothing is kept. `tells`: whether a problem is reported. `imports`: False
+        where all that makes what is put was imported before the first key was made, which has looked at the sources."""
         self.folder = folder
         self.limit = limit
         self.tells = tells
@@ -125,6 +158,7 @@ class ObjectCache:
         self.misses = 0
         self._usable = folder is not None and self._prepare(folder)
         self._writable = self._usable
+        self._imports = imports
         self._is_current: bool | None = None  # not looked at yet
 
     def get(self, key: str) -> bytes | None:
@@ -157,10 +191,10 @@ class ObjectCache:
             self._evict(self.folder)  # by chance: no process knows what the others write, and a look costs much
 
     def _may_keep(self) -> bool:
-        """Whether what this process makes is made by the sources that keys are made from. Looked at once for each
-        compilation, which has a cache of its own."""
+        """Whether what this process makes is made by the sources that keys are made from, also by those that it has
+        imported since. Looked at once for each compilation, which has a cache of its own."""
         if self._is_current is None:
-            self._is_current = sources_are_those_imported()
+            self._is_current = sources_are_those_imported() if self._imports else _seen().imported
         return self._is_current
 
     def fetch(self, key: str, make: Callable[[], bytes]) -> bytes:

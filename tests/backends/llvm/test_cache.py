@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from graphc.backends.llvm.run import cache as cache_module
-from graphc.backends.llvm.run.cache import MAGIC, ObjectCache, _source_digest, cache_folder, cache_key
+from graphc.backends.llvm.run.cache import MAGIC, ObjectCache, _sources_now, cache_folder, cache_key
 from graphc.settings import Settings
 
 KEY = cache_key("kernel", 1)
@@ -216,17 +216,17 @@ def test_source_digest_sees_contents(monkeypatch, tmp_path):
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("a = 1\n")
     monkeypatch.setattr(graphc, "__file__", str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(cache_module, "sources_are_those_imported", lambda: True)
-    seen = {_source_digest.__wrapped__()}
+    monkeypatch.setattr(cache_module, "IMPORTED_NS", 1 << 64)
+    seen = {_sources_now.__wrapped__()}
     for number, source in enumerate(sources, 2):
         times = source.stat()
         source.write_text("a = 2\n")
         os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
-        seen.add(_source_digest.__wrapped__())
+        seen.add(_sources_now.__wrapped__())
         assert len(seen) == number
     (tmp_path / "frontend").mkdir()
     (tmp_path / "frontend" / "x.py").write_text("a = 1\n")
-    assert _source_digest.__wrapped__() in seen
+    assert _sources_now.__wrapped__() in seen
 
 
 def test_the_folder_is_scanned_once_for_much_that_is_written(tmp_path, monkeypatch):
