@@ -12,8 +12,9 @@ from graphc.kernel import Store
 from ...kernels.sweeps import needed
 from ..emit.memory import Memory
 from ..emit.text import memory_type, register_type
-from ..nests.places import Frame
+from ..nests.places import Chunk, Frame
 from ..nests.places import Operand as Number
+from ..nests.values import Values
 from .parts import Part, Parts
 from .scores import held_strips
 
@@ -54,35 +55,30 @@ class _Results:
         return self.code.element(base, memory_type(self.plan.kernel.dtypes[number]), at)
 
     def along_columns(self, columns: Axis) -> None:
-        code, lanes, size = self.code, self.plan.lanes, columns.size
-        whole = size // lanes * lanes
-        if whole:
-            with code.loop(0, whole, lanes) as strip:
-                self._strip(columns, strip.index, lanes)
-        if size % lanes:
-            self._strip(columns, whole, size % lanes)
-
-    def _strip(self, columns: Axis, start: Number, count: int) -> None:
-        """Some columns of all rows."""
-        code, plan = self.code, self.plan
-        values = self.part.values(columns, plan.lanes)
-        frame = Frame(self.part.frame)
-        values.prepare(frame, self.numbers, self.stores)
-        strip = values.chunk(frame, start, 0, count)
-        values.prepare_chunk(strip, self.numbers)
+        """Row by row, as they lie in memory."""
+        code, plan, lanes, size = self.code, self.plan, self.plan.lanes, columns.size
+        values = self.part.values(columns, lanes)
+        values.prepare(self.part.frame, self.numbers, self.stores)
         valid = code.minimum(code.subtract(str(plan.block.size), "%start"), plan.width)
         with code.loop(0, valid) as row:
-            inner = Frame(frame, {plan.block: code.add("%start", row.index)})
-            chunk = strip.inside(inner)
+            frame = Frame(self.part.frame, {plan.block: code.add("%start", row.index)})
             for number in plan.reductions:
                 if number in self.numbers:
                     dtype = plan.kernel.dtypes[number]
-                    inner.known[number] = Memory(code, 1).load(self._result(number, row.index), dtype)
-            for outer in plan.outers:
-                if outer.columns is columns:
-                    chunk.known[outer.number] = self._sums(outer.number, row.index, start)
-            values.prepare(inner, self.numbers, self.stores)
-            values.store_all(chunk, self.stores)
+                    frame.known[number] = Memory(code, 1).load(self._result(number, row.index), dtype)
+            values.prepare(frame, self.numbers, self.stores)
+            whole = size // lanes * lanes
+            if whole:
+                with code.loop(0, whole, lanes) as strip:
+                    self._store(values, values.chunk(Frame(frame), strip.index, 0, lanes), row.index, strip.index)
+            if size % lanes:
+                self._store(values, values.chunk(Frame(frame), whole, 0, size % lanes), row.index, whole)
+
+    def _store(self, values: Values, chunk: Chunk, row: str, column: Number) -> None:
+        for outer in self.plan.outers:
+            if outer.columns is values.axis:
+                chunk.known[outer.number] = self._sums(outer.number, row, column)
+        values.store_all(chunk, self.stores)
 
     def _sums(self, number: int, row: str, column: Number) -> str:
         code, plan = self.code, self.plan

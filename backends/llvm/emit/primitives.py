@@ -184,7 +184,7 @@ class Emitter:
         if own is not None:
             result, *power = self.recipe(own.usual, x)
             if own.is_power:
-                return self._scaled(result, power[0], dtype)
+                return self._scaled(result, power[0], power[1], dtype)
             return result if own.rare is None else self._mended(own.rare, result, x)
         if dtype is not float64:
             raise UnsupportedError(f"the llvm backend has no {prim} for {dtype}")
@@ -203,11 +203,11 @@ class Emitter:
         """Whether there is an instruction for x·2ᵏ on as many lanes."""
         return self.target.has_scale and self.lanes == self.target.lanes(dtype)
 
-    def _scaled(self, x: str, k: str, dtype: DType) -> str:
-        """x·2ᵏ, rounded once: AVX-512's `vscalefps` and `vscalefpd`."""
-        t, name = self.type(dtype), "ps" if dtype is float32 else "pd"
-        every, rounding = (f"i{max(8, self.lanes)}", "-1"), ("i32", "4")
-        arguments = ((t, x), (t, k), (t, "zeroinitializer"), every, rounding)
+    def _scaled(self, x: str, k: str, mask: str, dtype: DType) -> str:
+        """x·2ᵏ, rounded once, where the mask holds, else 0: AVX-512's `vscalefps` and `vscalefpd`."""
+        t, name, bits = self.type(dtype), "ps" if dtype is float32 else "pd", f"i{self.lanes}"
+        where = mask if is_constant(mask) else self.code.let(f"bitcast {vector_of('i1', self.lanes)} {mask} to {bits}")
+        arguments = ((t, x), (t, k), (t, "zeroinitializer"), (bits, where), ("i32", "4"))
         return self.code.call(t, f"llvm.x86.avx512.mask.scalef.{name}.512", *arguments)
 
     def _mended(self, rare: Rare, usual: str, x: tuple[str, ...]) -> str:

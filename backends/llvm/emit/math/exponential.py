@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-from graphc.ops.functions.formats import LN2, LOG2E, nearest, per_dtype, scaled, split_any, within
+from graphc.ops.functions.formats import LN2, LOG2E, at_most, nearest, per_dtype, scaled, split_any, within
 from graphc.scalar import Builder, Scalar, integer_like
 from graphc.types import float32
 
@@ -47,6 +47,10 @@ _LOG_DOUBLE = (
 )  # fmt: skip
 
 
+# Beyond these the result is 0 or inf all the same.
+_EXP_RANGE = (-104.0, 89.0), (-746.0, 710.0)
+_EXP2_RANGE = (-151.0, 129.0), (-1076.0, 1025.0)
+
 # (p, k, n): a function's value is p·2ᵏ, p near 1; k is a whole number, and n an integer whose low bits are k's.
 Power: TypeAlias = tuple[Scalar, Scalar, Scalar]
 
@@ -59,8 +63,17 @@ def exp(s: Builder, x: Scalar) -> Scalar:
 
 def exp_power(s: Builder, x: Scalar) -> Power:
     """eˣ as a product with a power of two."""
-    low, high = per_dtype(x, (-104.0, 89.0), (-746.0, 710.0))  # beyond, the result is 0 or inf all the same
-    x = within(s, x, low, high)
+    return _exp_power(s, within(s, x, *per_dtype(x, *_EXP_RANGE)))
+
+
+def exp_parts(s: Builder, x: Scalar) -> Power:
+    """(p, k, is_there): eˣ is p·2ᵏ, or 0 where `is_there` fails."""
+    low, high = per_dtype(x, *_EXP_RANGE)
+    p, k, _ = _exp_power(s, at_most(s, x, high))
+    return p, k, ~(x < low)
+
+
+def _exp_power(s: Builder, x: Scalar) -> Power:
     k, n = nearest(s, x, LOG2E)
     hi, lo = LN2[x.dtype]
     r = s.fma(k, -lo, s.fma(k, -hi, x))
@@ -75,8 +88,17 @@ def exp2(s: Builder, x: Scalar) -> Scalar:
 
 def exp2_power(s: Builder, x: Scalar) -> Power:
     """2ˣ as a product with a power of two."""
-    low, high = per_dtype(x, (-151.0, 129.0), (-1076.0, 1025.0))
-    x = within(s, x, low, high)
+    return _exp2_power(s, within(s, x, *per_dtype(x, *_EXP2_RANGE)))
+
+
+def exp2_parts(s: Builder, x: Scalar) -> Power:
+    """(p, k, is_there): 2ˣ is p·2ᵏ, or 0 where `is_there` fails."""
+    low, high = per_dtype(x, *_EXP2_RANGE)
+    p, k, _ = _exp2_power(s, at_most(s, x, high))
+    return p, k, ~(x < low)
+
+
+def _exp2_power(s: Builder, x: Scalar) -> Power:
     k, n = nearest(s, x)
     return s.polynomial(x - k, per_dtype(x, *_EXP2)), k, n
 
