@@ -55,7 +55,7 @@ def lower_contraction(
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
     number, dot = next((n, v) for n, v in enumerate(kernel.values) if isinstance(v, Dot))
     found = roles(kernel, dot)
-    a, b, dtype = _operands(kernel, dot)
+    a, b, dtype = factors(kernel, dot)
     if plan is None:
         batch_size, m_size, n_size, k_size = map(axes_size, (found.batch, found.m, found.n, dot.axes))
         plan = plan_contraction(batch_size, m_size, n_size, k_size, narrow=dtype.bits == 16)
@@ -104,12 +104,12 @@ def _product(
             inside, depth = scope.child(), Dim("k", dot.axes, plan.depth, place)
             coordinates.place(depth, "start", inside, "" if side == 0 else "_t")
             values.emit([operand], inside)
-            texts.append(_dot_operand(kernel, values, operand, inside, depth, other, dtype))
+            texts.append(dot_operand(kernel, values, operand, inside, depth, other, dtype))
         code.line(f'{name} = tl.dot({texts[0]}, {texts[1]}, {name}, input_precision="ieee")')
     return name
 
 
-def _operands(kernel: Kernel, dot: Dot) -> tuple[int, int, DType]:
+def factors(kernel: Kernel, dot: Dot) -> tuple[int, int, DType]:
     """The values to multiply, and the dtype to multiply them in. A widening cast of 16-bit operands is left out:
     their products are exact in float32 either way, and the tensor cores take them as they are."""
     a, b = (_before_widening(kernel, i) for i in dot.inputs)
@@ -128,7 +128,7 @@ def _before_widening(kernel: Kernel, number: int) -> int:
     return source if kernel.dtypes[source].is_float and kernel.dtypes[source].bits == 16 else number
 
 
-def _dot_operand(
+def dot_operand(
     kernel: Kernel, values: Values, number: int, scope: Scope, depth: Dim, other: Dim, dtype: DType
 ) -> str:
     """A block of an operand, zero beyond the contracted axes' end."""

@@ -5,6 +5,8 @@ Sizes are powers of two. A tile of 4,096 elements gives each of 128 threads 32, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc.dataclass import dataclass, replace
 from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Kernel, Load, Reduce
@@ -119,3 +121,20 @@ def _parts_of_terms(m: int, n: int, k: int) -> int:
     """Into how many parts to cut a product's sum so that none has too many terms, as long as their results stay small
     beside what is read."""
     return 1 if k <= 2 * DOT_TERMS else max(1, min(-(-k // DOT_TERMS), (m + n) * k // (4 * m * n)))
+
+
+def plan_attention(rows: int, walk: int, depths: Sequence[int], columns: Sequence[int], narrow: bool) -> Plan:
+    """Blocks of rows and of what is walked along. What a program holds are operands of rows by depth, which are read
+    once where a block has all of the depth, and totals of rows by columns. `narrow` products of 16 bits are the tensor
+    cores' and want large blocks; others take registers for all their operands. What is chosen here neither spills on
+    sm_90 nor takes more shared memory than it has, up to 256 columns."""
+    widest, held = max((*depths, *columns)), sum(columns)
+    if narrow:
+        outer = 128 if len(depths) == 1 and held <= 128 else 64
+        inner, deepest = 64, 256 if len(depths) == 1 else 128
+        warps = 8 if outer * max(held, inner) > 64 * 128 else 4
+    else:
+        outer, inner, deepest = 32 if widest < 256 else 16, 32, 64
+        warps = 8 if widest > 64 else 4
+    outer, inner = (min(block, max(16, power_of_two(size))) for block, size in ((outer, rows), (inner, walk)))
+    return Plan(outer, inner, min(max(depths), deepest), warps=warps, stages=2)

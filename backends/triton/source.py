@@ -12,6 +12,8 @@ from graphc.kernel import Kernel, KernelKind, Slot
 from graphc.types import int32
 
 from ..kernels.sums import dots_as_sums
+from .attention import lower_attention
+from .attention_roles import with_rows
 from .contraction import lower_contraction, uses_dot_instruction
 from .launches import KernelSource, Launch, Memory, Parameter
 from .loop import lower_loop
@@ -58,6 +60,8 @@ class _Writer:
                     hint="store the contraction's result and reduce it in a kernel of its own",
                 )
             lowered = dots_as_sums(kernel)
+        elif kernel.kind is KernelKind.ATTENTION:
+            lowered = with_rows(kernel)
         code = Code()
         values = Values(lowered, code, self.recipes)
         partials = Partials(values, slots, len(self.scratch))
@@ -93,6 +97,8 @@ def _lower(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
             return lower_contraction(kernel, values, partials, plan)
         case KernelKind.INDEXED:
             return lower_scatter(kernel, values, plan)
+        case KernelKind.ATTENTION:
+            return lower_attention(kernel, values, plan)
         case KernelKind.ATTENTION:
             raise UnsupportedError("triton has no lowering of products of products")
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_DIMS = ("line", "column", "point", "rest", "outer", "inner", "batch", "m", "n", "k", "part")
+_DIMS = ("line", "column", "point", "rest", "outer", "inner", "batch", "m", "n", "k", "part", "row",
+         "walk", "depth", "columns", "around", "only")
 _DEVICE_FUNCTIONS = (
     "exp", "trunc", "round_half_even", "shift_left", "shift_right", "shift_right_signed", "umulhi_narrow", "saturate",
     "checked",
