@@ -4,8 +4,8 @@ A kernel holds no loops, no nodes and no closures: it is data that can be printe
 Which passes over a row are needed follows from `level`; what is loop-invariant follows from `axes`.
 
     Kernel  axes (parallel, row, contracted), slots, values, stores
-    Value   Load | Const | Inside | Position | Apply | Reduce | Scan | Dot      (`value.py`)
-    Store   slot[index] = value, or += summed over parallel axes
+    Value   Load | Const | Inside | Position | Apply | Reduce | Scan | Dot | Accumulate  (`value.py`)
+    Store   slot[index] = value, or += value
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .cached import cached_property
 from .dataclass import dataclass, field_names
 from .index import Axis, Index
 from .types import DType
+from .value import Accumulate as Accumulate
 from .value import Apply as Apply
 from .value import Const as Const
 from .value import Dot as Dot
@@ -143,7 +144,7 @@ class Kernel:
             return KernelKind.INDEXED
         if any(isinstance(v, Dot) for v in self.values):
             return KernelKind.ATTENTION if self._reduces_products else KernelKind.CONTRACTION
-        if any(isinstance(v, Reduce | Scan) for v in self.values) or any(s.accumulate for s in self.stores):
+        if any(isinstance(v, Reduce | Scan | Accumulate) for v in self.values):
             return KernelKind.REDUCTION
         return KernelKind.LOOP
 
@@ -180,6 +181,25 @@ class Kernel:
     def in_order(self) -> bool:
         """Whether it goes along its row in order, since a value is what all points up to a place come to."""
         return any(isinstance(v, Scan) for v in self.values)
+
+    @_Fact
+    def accumulates(self) -> bool:
+        """Whether something is reduced over parallel axes."""
+        return any(isinstance(v, Accumulate) for v in self.values)
+
+    def accumulated(self, store: Store) -> tuple[Axis, ...]:
+        """The parallel axes that what is stored is reduced over; none for most stores."""
+        value = self.values[store.value]
+        return value.axes if isinstance(value, Accumulate) else ()
+
+    def stored(self, stores: Iterable[Store]) -> list[int]:
+        """The values that each point must know to carry out stores: what it stores or accumulates, and what it gathers
+        the places by."""
+        found: list[int] = []
+        for store in stores:
+            value, (_, *places) = self.values[store.value], store.needs
+            found += [*(value.inputs if isinstance(value, Accumulate) else (store.value,)), *places]
+        return found
 
     @_Fact
     def dtypes(self) -> tuple[DType, ...]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from .dataclass import dataclass
 from .index import Axis, Bound, Gathered, Index
-from .scalar import Number, Recipe, from_bits
+from .scalar import Builder, Number, Recipe, Scalar, from_bits, record
 from .types import DType, bool_, int64
 
 
@@ -44,8 +44,7 @@ class Mapper:
 
     def store(self, store: Store) -> Store:
         """The store in the new terms."""
-        index, over = self.index(store.index), self.axes(store.accumulate)
-        return Store(self.slot(store.slot), index, self.number(store.value), over, store.scatter)
+        return Store(self.slot(store.slot), self.index(store.index), self.number(store.value), store.scatter)
 
     def number(self, number: int) -> int:
         return number if self._values is None else self._values[number]
@@ -309,22 +308,54 @@ class Dot(BaseValue):
         return f"dot({_names(self.inputs)}) over {', '.join(a.name for a in self.axes)}"
 
 
-Value: TypeAlias = Load | Const | Inside | Position | Apply | Reduce | Scan | Dot
+@dataclass(frozen=True, slots=True)
+class Accumulate(BaseValue):
+    """A reduction over parallel axes, as `Reduce` is one over the row: complete when the kernel has ended, so that only
+    stores take it. It lies in memory meanwhile, where each point takes in its own."""
+
+    combine: Recipe
+    init: tuple[Const, ...]
+    finish: Recipe
+    inputs: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.finish.dtype
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        return self.combine, self.finish
+
+    @property
+    def constants(self) -> tuple[Const, ...]:
+        return self.init
+
+    def varies(self, inner: frozenset[Axis]) -> frozenset[Axis]:
+        return inner.difference(self.axes)
+
+    def mapped(self, to: Mapper) -> Accumulate:
+        return Accumulate(self.combine, self.init, self.finish, to.numbers(self.inputs), to.axes(self.axes))
+
+    def __str__(self) -> str:
+        return f"{self.finish.name}({_names(self.inputs)}) accumulated over {', '.join(a.name for a in self.axes)}"
+
+
+Monoidal: TypeAlias = Reduce | Scan | Accumulate  # what joins states
+Value: TypeAlias = Load | Const | Inside | Position | Apply | Reduce | Scan | Dot | Accumulate
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """slots[slot][index] = value, converted to the slot's dtype.
 
-    With `accumulate`, the value is summed over those parallel axes (on which `index` does not depend) and the sum
-    is stored. With `scatter`, `index` holds gathered terms, several points may meet, and their values are
-    added to what the slot holds.
+    Where the value is accumulated, `index` does not depend on the axes that it is accumulated over. With `scatter`,
+    `index` holds gathered terms, several points may meet, and their values are added to what the slot holds.
     """
 
     slot: int
     index: Index
     value: int
-    accumulate: tuple[Axis, ...] = ()
     scatter: bool = False
 
     @property
@@ -333,8 +364,16 @@ class Store:
         return (self.value, *[g.value for g in self.index.gathered()])
 
     def __str__(self) -> str:
-        over = f" summed over {', '.join(a.name for a in self.accumulate)}" if self.accumulate else ""
-        return f"s{self.slot}[{self.index}] {'+=' if self.scatter else '='} v{self.value}{over}"
+        return f"s{self.slot}[{self.index}] {'+=' if self.scatter else '='} v{self.value}"
+
+
+def component(init: Sequence[Const], number: int) -> Recipe:
+    """A finish that gives one component of a state as it is."""
+    return record("state", _component, tuple(c.dtype for c in init), {"number": number})
+
+
+def _component(s: Builder, *state: Scalar, number: int) -> Scalar:
+    return state[number]
 
 
 def gathered(indexes: Iterable[Index]) -> tuple[Gathered, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .index import axes_size
-from .kernel import Apply, Dot, Kernel, Reduce, Scan, Slot
+from .kernel import Accumulate, Apply, Dot, Kernel, Reduce, Scan, Slot
 
 
 def flops(kernel: Kernel) -> int:
@@ -17,7 +17,7 @@ def flops(kernel: Kernel) -> int:
         match value:
             case Apply(recipe=recipe):
                 total += recipe.cost * points
-            case Reduce(combine=combine, axes=axes):
+            case Reduce(combine=combine, axes=axes) | Accumulate(combine=combine, axes=axes):
                 total += max(combine.cost, 1) * points * axes_size(axes)
             case Scan(combine=combine):
                 total += max(combine.cost, 1) * points

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from graphc.index import Axis, Floor, Index, Mod, flatten
 from graphc.ir import Node
-from graphc.kernel import Kernel, Load, Reduce, Scan, Slot, Store
+from graphc.kernel import Accumulate, Kernel, Load, Reduce, Scan, Slot, Store
 from graphc.op import Kind
 from graphc.value import Mapper, closure
 
@@ -27,7 +27,6 @@ class PlannedStore(NamedTuple):
     node: Node
     position: Index
     value: int
-    accumulate: tuple[Axis, ...]
 
 
 def build_kernel(
@@ -59,10 +58,9 @@ def store_of(tracer: KernelTracer, node: Node) -> PlannedStore:
         over, _ = tracer.reduced_axes(node)
         if over and over != tracer.row_axes:
             if any(isinstance(v, Scan) for v in tracer.values):
-                raise Cut(f"{describe(node)} is not summed over the row that a cumulative value goes along")
-            summed = _ordered(over - tracer.row_axes, tracer.axes)
-            return PlannedStore(node, position, accumulated_value(tracer, node, over), summed)
-    return PlannedStore(node, position, tracer.value(node, at), ())
+                raise Cut(f"{describe(node)} is not reduced over the row that a cumulative value goes along")
+            return PlannedStore(node, position, accumulated(tracer, node, over))
+    return PlannedStore(node, position, tracer.value(node, at))
 
 
 def trace_members(tracer: KernelTracer, members: Iterable[Node]) -> None:
@@ -73,15 +71,12 @@ def trace_members(tracer: KernelTracer, members: Iterable[Node]) -> None:
         store_of(tracer, node)
 
 
-def accumulated_value(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
-    """The value that a sum over parallel axes adds up: an element, or a row's sum."""
+def accumulated(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
+    """The value of a reduction over parallel axes: of elements, or of rows' states."""
     row = tracer.row_axes
-    if not node.op.adds or (over & row and not row <= over):
+    if over & row and not row <= over:
         raise Cut(f"{describe(node)} reduces other axes than the kernel's row")
-    if row and row <= over:
-        return tracer.reduce(node)
-    x = node.inputs[0]
-    return tracer.converted(tracer.value(x, tracer.home(x)), x.dtype.computes_as)
+    return tracer.accumulate(node, _ordered(over - row, tracer.axes), bool(row) and row <= over)
 
 
 def _ordered(axes: set[Axis], order: Iterable[Axis]) -> tuple[Axis, ...]:
@@ -122,8 +117,8 @@ def finish_kernel(
     to = Mapper(numbers, slots)
     values = tuple(to.value(tracer.values[n]) for n in order)
     finished = []
-    for node, place, value, over in stores:
-        finished.append(Store(len(nodes), to.index(place), to.number(value), over, scatter))
+    for node, place, value in stores:
+        finished.append(Store(len(nodes), to.index(place), to.number(value), scatter))
         nodes.append(node)
     row = tracer.row
     parallel = tracer.parallel
@@ -151,9 +146,10 @@ def canonical(kernel: Kernel) -> Kernel:
     contracted = [a for a in kernel.contracted if a.size != 1] or list(kernel.contracted[:1])
     table: dict[Axis, Index] = {}
     all_indices = kernel.indices
+    over = [set(v.axes) for v in kernel.values if isinstance(v, Accumulate)]
     for group in (parallel, row, contracted):
         in_order = kernel.in_order and group is row
-        _merge(group, all_indices, [set(s.accumulate) for s in kernel.stores], table, in_order)
+        _merge(group, all_indices, over, table, in_order)
     names: dict[Axis, Axis] = {}
     for letter, group in (("i", parallel), ("r", row), ("k", contracted)):
         for n, axis in enumerate(group):

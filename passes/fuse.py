@@ -235,7 +235,7 @@ class _Fusion:
         return Pattern(grown.domain, tuple([group.local[n] for n in grown.slots]), grown.effort)
 
     def _with_reduction(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
-        """Give the group the reduction's axes as its row, or make the node a sum over parallel axes."""
+        """Give the group the reduction's axes as its row, or accumulate the node over parallel axes."""
         if group.contracts:
             raise _reduces_a_contraction(node)
         tracer = self._with_axes_split(group, node, tracer)
@@ -245,19 +245,19 @@ class _Fusion:
             tracer.value(node, tracer.home(node))
             return tracer
         everything = {a for a in tracer.axes if a.size != 1}
-        summed_at_the_end = node.op.adds and (over != everything or group.size > self.costs.lone_sum)
+        accumulates = over != everything or group.size > self.costs.lone_sum
         wanted_inside = self._is_spread_again(node)
         if (
             over | kept == everything
             and (not row or wanted_inside)
-            and not (over == everything and summed_at_the_end)
+            and not (over == everything and accumulates)
         ):
             try:
                 return self._with_row(group, node, over, tracer)
             except Cut:
-                if not summed_at_the_end:
+                if not accumulates:
                     raise
-        store_of(tracer, node)  # raises Cut where it is no sum, or its axes cross the row's
+        store_of(tracer, node)  # raises Cut where its axes cross the row's
         return tracer
 
     def _with_cumulation(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
@@ -273,7 +273,7 @@ class _Fusion:
                 raise Cut(f"{describe(node)} goes along other axes than the kernel's row")
             tracer = self._with_row(group, node, along, tracer)
         for member in (*group.members, node):
-            store_of(tracer, member)  # raises Cut where a sum is not over the row
+            store_of(tracer, member)  # raises Cut where a reduction is not over the row
         return tracer
 
     def _is_spread_again(self, node: Node) -> bool:
@@ -301,7 +301,7 @@ class _Fusion:
         return tracer
 
     def _with_row(self, group: Group, node: Node, over: set[Axis], tracer: KernelTracer) -> KernelTracer:
-        """Give the group other row axes; earlier sums over the old row become sums at the end."""
+        """Give the group other row axes; earlier reductions over the old row are accumulated."""
         numbers = {n for n, a in enumerate(tracer.axes) if a in over}
         return _traced_again(tracer, tracer.domain.reducing(numbers), [*group.members, node])
 

@@ -15,11 +15,11 @@ def can_update_in_place(kernel: Kernel, loaded: int, stored: int) -> bool:
     """Whether slot `stored` may share the memory of slot `loaded`.
 
     Yes where the store goes to the very index that every load of the old value is from, so that no other point of
-    the kernel reads it, and no later pass over the row needs the load again. A sum that is complete only when the
-    kernel has ended may start in its destination, so it never shares.
+    the kernel reads it, and no later pass over the row needs the load again. What is accumulated, and complete
+    only when the kernel has ended, may start in its destination, so it never shares.
     """
     (store,) = (s for s in kernel.stores if s.slot == stored)
-    if store.accumulate or store.scatter:
+    if kernel.accumulated(store) or store.scatter:
         return False
     loads = {n for n, v in enumerate(kernel.values) if isinstance(v, Load) and v.slot == loaded}
     same_index = all(kernel.values[n].index == store.index for n in loads)  # type: ignore[union-attr]

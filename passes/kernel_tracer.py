@@ -16,12 +16,13 @@ from graphc.costs import Costs
 from graphc.dataclass import dataclass
 from graphc.index import Axis, Bound, Gathered, Index, axes_size, flatten, unflatten
 from graphc.ir import Node
-from graphc.kernel import Apply, Const, Dot, Inside, Load, Position, Reduce, Scan, Value
+from graphc.kernel import Accumulate, Apply, Const, Dot, Inside, Load, Position, Reduce, Scan, Value
 from graphc.op import Kind, Piece
 from graphc.scalar import Builder, Recipe, Scalar, record, to_bits
 from graphc.types import DType, bool_, int64
+from graphc.value import component
 
-from .recipes import reduction_recipes, running_recipes, scalar_recipe
+from .recipes import StateRecipes, reduction_recipes, running_recipes, scalar_recipe
 
 Indices = tuple[Index, ...]
 Mark = tuple[int, int, int, int]  # how many values, memos, slots and homes there are
@@ -333,7 +334,7 @@ class KernelTracer:
         over, _ = self.reduced_axes(node)
         if over and over != self.row_axes:
             raise Cut(
-                f"{describe(node)} is summed over parallel axes and complete only when the kernel has ended"
+                f"{describe(node)} is reduced over parallel axes and complete only when the kernel has ended"
             )
         return self.reduce(node, bool(over))
 
@@ -344,6 +345,23 @@ class KernelTracer:
 
     def reduce(self, node: Node, over_row: bool = True) -> int:
         """The value of a reduction over the row axes; or over nothing but axes of size 1, which just passes on."""
+        parts, lifted = self._lifted(node)
+        if not over_row:
+            return self.apply(parts.finish, *lifted)
+        return self.add(Reduce(parts.combine, parts.init, parts.finish, lifted, self.row))
+
+    def accumulate(self, node: Node, axes: tuple[Axis, ...], rows: bool) -> int:
+        """The value of a reduction over parallel axes, of states that are elements or whole `rows` each."""
+        parts, states = self._lifted(node)
+        if rows:
+            finishes = [component(parts.init, n) for n in range(len(states))]
+            if len(states) == 1 and not parts.finish.steps:
+                finishes = [parts.finish]
+            states = tuple(self.add(Reduce(parts.combine, parts.init, f, states, self.row)) for f in finishes)
+        return self.add(Accumulate(parts.combine, parts.init, parts.finish, states, axes))
+
+    def _lifted(self, node: Node) -> tuple[StateRecipes, tuple[int, ...]]:
+        """The recipes of a reduction, and the states of its input's elements."""
         x = node.inputs[0]
         at = self.home(x)
         number = self.converted(self.value(x, at), x.dtype.computes_as)
@@ -356,9 +374,7 @@ class KernelTracer:
                 lifted.append(self.apply(lift, number, self.add(Position(place))))
             else:
                 lifted.append(self.apply(lift, number))
-        if not over_row:
-            return self.apply(parts.finish, *lifted)
-        return self.add(Reduce(parts.combine, parts.init, parts.finish, tuple(lifted), self.row))
+        return parts, tuple(lifted)
 
     def _cumulation(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         """The value of a cumulative op along the row; or along nothing but axes of size 1, which just passes on."""

@@ -49,7 +49,7 @@ def _lower(group: Group, members: Sequence[Node], stored: Sequence[Node]) -> Low
         return build_scatter(members[0], group.inside - {members[0]})
     kernel, slots = build_kernel(group.domain, members, group.inside, stored)
     axes = set(kernel.parallel)
-    full = [slots[s.slot] for s in kernel.stores if s.index.axes | set(s.accumulate) >= axes]
+    full = [slots[s.slot] for s in kernel.stores if s.index.axes | set(kernel.accumulated(s)) >= axes]
     if kernel.row or len(full) == len(kernel.stores):
         return [(kernel, slots)]
     # What made a row of some axes is not wanted after all, so that some results lack axes that others have.

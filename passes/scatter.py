@@ -55,7 +55,7 @@ def build_scatter(node: Node, absorbed: Iterable[Node]) -> list[tuple[Kernel, tu
 def _copy_base(node: Node, absorbed: set[Node]) -> tuple[Kernel, tuple[Node, ...]]:
     tracer = KernelTracer(Domain.over(node.shape), absorbed)
     number = tracer.value(node.inputs[0], tracer.at)
-    return finish_kernel(tracer, [PlannedStore(node, flatten(tracer.at, node.shape), number, ())])
+    return finish_kernel(tracer, [PlannedStore(node, flatten(tracer.at, node.shape), number)])
 
 
 def _add_updates(node: Node, absorbed: set[Node]) -> tuple[Kernel, tuple[Node, ...]]:
@@ -69,4 +69,4 @@ def _add_updates(node: Node, absorbed: set[Node]) -> tuple[Kernel, tuple[Node, .
 
     assert node.op.push is not None
     place = node.op.push(tracer.at, read, *(i.type for i in node.inputs), **node.attrs)
-    return finish_kernel(tracer, [PlannedStore(node, flatten(place, node.shape), number, ())], scatter=True)
+    return finish_kernel(tracer, [PlannedStore(node, flatten(place, node.shape), number)], scatter=True)

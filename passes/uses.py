@@ -110,7 +110,7 @@ class Uses:
         if isinstance(fused, FusedControl):
             return False
         stores = [s for s in fused.kernel.stores if key(fused.slots[s.slot]) == name]
-        return len(stores) == 1 and not stores[0].accumulate and not stores[0].scatter
+        return len(stores) == 1 and not fused.kernel.accumulated(stores[0]) and not stores[0].scatter
 
     def can_overwrite(self, old: Node, new: Node) -> bool:
         """Whether a kernel may write a new value over an old one, that nobody needs after it. A loop or branch may not:
@@ -145,7 +145,7 @@ def copied(fused: Fused) -> Node | None:
     if isinstance(fused, FusedControl) or len(fused.kernel.values) != 1 or len(fused.kernel.stores) != 1:
         return None
     (load,), (store,) = fused.kernel.values, fused.kernel.stores
-    if not isinstance(load, Load) or load.index != store.index or load.bounds or store.accumulate or store.scatter:
+    if not isinstance(load, Load) or load.index != store.index or load.bounds or store.scatter:
         return None
     source, to = fused.kernel.slots[load.slot], fused.kernel.slots[store.slot]
     alike = (source.dtype, source.size) == (to.dtype, to.size)

@@ -10,7 +10,20 @@ from typing import Any
 import numpy as np
 
 from graphc.index import Axis, Bound, Gathered, Index
-from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Slot, Store, Value
+from graphc.kernel import (
+    Accumulate,
+    Apply,
+    Const,
+    Dot,
+    Inside,
+    Kernel,
+    Load,
+    Position,
+    Reduce,
+    Slot,
+    Store,
+    Value,
+)
 from graphc.scalar import Number, record, to_bits
 from graphc.types import DType, float32, int64
 
@@ -84,7 +97,15 @@ class Build:
     def store(
         self, slot: int, index: Index, value: int, accumulate: tuple[Axis, ...] = (), scatter: bool = False
     ) -> None:
-        self.stores.append(Store(slot, index, value, accumulate, scatter))
+        """Store a value; its sum over the axes `accumulate`, where there are any."""
+        self.stores.append(Store(slot, index, self.accumulated(value, accumulate) if accumulate else value, scatter))
+
+    def accumulated(self, number: int, axes: tuple[Axis, ...], like: Callable[..., int] | None = None) -> int:
+        """The sum of a value over parallel axes, or another reduction: `like` makes it as if over a row."""
+        (like or self.sum)(number, axes)
+        reduce = self.values.pop()
+        assert isinstance(reduce, Reduce)
+        return self.add(Accumulate(reduce.combine, reduce.init, reduce.finish, reduce.inputs, reduce.axes))
 
     def kernel(
         self, parallel: tuple[Axis, ...], row: tuple[Axis, ...] = (), contracted: tuple[Axis, ...] = ()

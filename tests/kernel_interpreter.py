@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphc.index import Axis, Bound, Floor, Gathered, Index, Mod
-from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Scan, Store
+from graphc.kernel import Accumulate, Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Scan, Store
 from graphc.scalar import Number, Prim, Recipe, Step
 from graphc.types import DType
 
@@ -101,7 +101,7 @@ class _Run:
                 known = [self.values[i] for i in inputs]
                 result = run_recipe(recipe, known)[0]   # of shape () where the recipe ignores its inputs
                 return np.broadcast_to(result, np.broadcast_shapes((1,) * len(self.axes), *(k.shape for k in known)))
-            case Reduce():
+            case Reduce() | Accumulate():
                 return self.reduce(value)
             case Scan():
                 return self.scan(value)
@@ -117,7 +117,7 @@ class _Run:
         """`shape` with the full size along `axes`."""
         return tuple(a.size if a in axes else n for a, n in zip(self.axes, shape, strict=True))
 
-    def reduce(self, value: Reduce) -> np.ndarray:
+    def reduce(self, value: Reduce | Accumulate) -> np.ndarray:
         """Combine halves until one state is left; `init` joins once."""
         states = [self.values[i] for i in value.inputs]
         full = self.with_axes(np.broadcast_shapes(*(s.shape for s in states)), value.axes)
@@ -155,10 +155,6 @@ class _Run:
     def store(self, store: Store) -> None:
         slot, array = self.kernel.slots[store.slot], self.arrays[store.slot]
         value = self.values[store.value]
-        if store.accumulate:
-            value = np.broadcast_to(value, self.with_axes(value.shape, store.accumulate))
-            over = tuple(self.axes.index(a) for a in store.accumulate)
-            value = value.sum(over, dtype=self.kernel.dtypes[store.value].computes_as.numpy, keepdims=True)
         at, value = np.broadcast_arrays(self.index(store.index), convert(value, slot.dtype))
         # A value that does not vary over an axis is stored at each of its points.
         if store.scatter:

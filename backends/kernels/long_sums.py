@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.dataclass import dataclass
-from graphc.kernel import Reduce, Scan
 from graphc.scalar import Prim
+from graphc.value import Monoidal
 
 MOST = 64  # terms that a state takes in a row; more are cut …
 BLOCK = 32  # … into blocks of so many, which cost one more instruction each
 
 
-def rounds(reduce: Reduce | Scan) -> bool:
+def rounds(reduce: Monoidal) -> bool:
     """Whether errors add up in a reduction: it adds floats. Maxima and integers are exact in any order, and products
     lose as much in any."""
     return any(s.dtype.is_float and s.prim in (Prim.ADD, Prim.SUB, Prim.FMA) for s in reduce.combine.steps)

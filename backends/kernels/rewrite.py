@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.index import Axis, Index
-from graphc.kernel import Apply, Const, Inside, Kernel, Load, Slot, Store, Value, sorted_axes
+from graphc.kernel import Accumulate, Apply, Const, Inside, Kernel, Load, Slot, Store, Value, sorted_axes
 from graphc.scalar import Prim, Recipe
 from graphc.types import bool_
 from graphc.value import Mapper, dependencies
@@ -60,9 +60,9 @@ class Rewrite:
         mask = self.values[self.take(value.inputs[0])]
         return value.inputs[1 if mask.value else 2] if isinstance(mask, Const) else None
 
-    def store(self, slot: int, index: Index, value: int, accumulate: tuple[Axis, ...] = ()) -> None:
+    def store(self, slot: int, index: Index, value: int) -> None:
         """Store a new value."""
-        self.stores.append(Store(slot, index, value, accumulate))
+        self.stores.append(Store(slot, index, value))
 
     def keep(self, store: Store) -> None:
         """Take an old store over."""
@@ -76,7 +76,8 @@ class Rewrite:
         """The kernel over these axes. Of `reduced`, what values reduce is its row, or contracted; what stores are at
         is parallel; and what is neither is left out."""
         slots, values = (*self.old.slots, *scratch), tuple(self.values)
-        used = {a for s in self.stores for a in (*s.index.axes, *s.accumulate)}
+        used = {a for s in self.stores for a in s.index.axes}
+        used |= {a for v in values if isinstance(v, Accumulate) for a in v.axes}
         used.update(*sorted_axes(reduced, values)[1:])
         axes = (*parallel, *[a for a in reduced if a in used])
         return Kernel(slots, *sorted_axes(axes, values), values, tuple(self.stores))

@@ -12,10 +12,13 @@ from typing import TypeAlias
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, field, replace
 from graphc.index import Axis, Index, axes_size, flatten
-from graphc.kernel import Const, Dot, Kernel, Load, Reduce, Slot, Store
+from graphc.kernel import Accumulate, Const, Dot, Kernel, Load, Reduce, Slot, Store
+from graphc.scalar import Recipe
+from graphc.value import component
 
+from .long_sums import rounds
 from .rewrite import Rewrite
-from .sums import component, sum_of
+from .sums import sum_of
 from .sweeps import Sweep, needed_in, sweeps_of
 
 PARTS = 64  # the most parts that are made for threads
@@ -71,33 +74,57 @@ def longest(axes: tuple[Axis, ...]) -> Axis:
 
 
 def accumulated_axis(kernel: Kernel) -> Axis | None:
-    """The outermost axis that all accumulating stores sum over."""
-    over = [set(s.accumulate) for s in kernel.stores if s.accumulate]
+    """The outermost axis that all accumulated values are accumulated over."""
+    over = [set(v.axes) for v in kernel.values if isinstance(v, Accumulate)]
     return next((a for a in kernel.parallel if over and all(a in o for o in over)), None)
 
 
-def rounds_often(kernel: Kernel, store: Store) -> bool:
-    """Whether rounding errors add up in a sum in memory: it has many terms, or the slot is narrower than its value."""
-    dtype = kernel.slots[store.slot].dtype
-    if not store.accumulate or not dtype.is_float:
-        return False
-    return axes_size(store.accumulate) > MOST_TERMS or dtype != kernel.dtypes[store.value]
+State: TypeAlias = tuple[Recipe, tuple[int, ...], tuple[Axis, ...], Index]
+
+
+def state_of(kernel: Kernel, store: Store) -> State | None:
+    """What tells states in memory apart: how they combine, of which values, over which axes, and where; None where a
+    store accumulates nothing."""
+    value = kernel.values[store.value]
+    return (value.combine, value.inputs, value.axes, store.index) if isinstance(value, Accumulate) else None
+
+
+def holds_its_state(kernel: Kernel, store: Store) -> bool:
+    """Whether the slot of a store that accumulates can hold a component of the state from the first point to the last,
+    while other stores hold all the others."""
+    state, found = state_of(kernel, store), list[int]()
+    assert state is not None
+    for other in kernel.stores:
+        value = kernel.values[other.value]
+        if isinstance(value, Accumulate) and state_of(kernel, other) == state:
+            if value.finish.steps or kernel.slots[other.slot].dtype is not value.dtype:
+                return False
+            found.append(value.finish.results[0])
+    return not any(found) or sorted(found) == [*range(len(state[1]))]
+
+
+def sums_often(kernel: Kernel, store: Store) -> bool:
+    """Whether rounding errors add up in memory: a sum of floats that has many terms."""
+    value = kernel.values[store.value]
+    return isinstance(value, Accumulate) and rounds(value) and axes_size(value.axes) > MOST_TERMS
 
 
 def in_partial_sums(kernel: Kernel, own: int, scratch: list[Slot], parts: int = 1) -> Iterator[Kernel]:
-    """A kernel with accumulating stores, cut into `parts` for threads, and as often as sums need it to be exact.
+    """A kernel that accumulates, cut into `parts` for threads, and as often as sums need it to be exact; and with
+    states in scratch memory where the slots can't hold them.
 
     `own` of the kernel's slots are its own; those behind them, and what is added here, are `scratch`.
     """
     axis = accumulated_axis(kernel) if parts > 1 else None
-    inexact = [s.accumulate for s in kernel.stores if rounds_often(kernel, s)]
-    if axis is None and inexact:
-        axis = longest(inexact[0])
+    stores = [s for s in kernel.stores if kernel.accumulated(s)]
+    apart = [s for s in stores if sums_often(kernel, s) or not holds_its_state(kernel, s)]
+    if axis is None and apart:
+        axis = longest(kernel.accumulated(apart[0]))
     if axis is None:
         yield kernel
         return
-    terms = max((axes_size(over) for over in inexact if axis in over), default=0)
-    parts = max(parts, terms // PART_TERMS if terms > MOST_TERMS else 1)
+    sums = [over for s in apart if sums_often(kernel, s) and axis in (over := kernel.accumulated(s))]
+    parts = max(parts, *(axes_size(over) // PART_TERMS for over in sums), 1)
     yield from PartialSums(replace(kernel, slots=kernel.slots[:own]), cut(axis, parts), scratch).kernels()
 
 
@@ -150,10 +177,11 @@ class SpreadDot:
 
 @dataclass
 class PartialSums:
-    """A kernel of which some stores sum over the cut axis: each part sums into its own scratch memory, then the parts
-    are summed.
+    """A kernel that accumulates over the cut axis: each part does into its own scratch memory, which has a slot for
+    each component of a state; then the parts' states are combined and finished.
 
-    s1[j] = v summed over i  →  t[p, j] = v summed over iq;  s1[j] = sum of t[p, j] over p
+    v1 = sum(v0) accumulated over i; s1[j] = v1  →  v1 = sum(v0) accumulated over iq; t[p, j] = v1;
+    s1[j] = sum of t[p, j] over p
     """
 
     old: Kernel
@@ -161,27 +189,43 @@ class PartialSums:
     scratch: list[Slot]
 
     def kernels(self) -> Iterator[Kernel]:
-        own, first = len(self.old.slots), len(self.old.slots) + len(self.scratch)
-        sums = [s for s in self.old.stores if self.cut.axis in s.accumulate]
-        for store in sums:
-            dtype, size = self.old.dtypes[store.value], axes_size(store.index.axes)
-            self.scratch.append(Slot(dtype, self.cut.total * size, "sums"))
+        own, slots = len(self.old.slots), dict[State, int]()
+        stores = [s for s in self.old.stores if self.cut.axis in self.old.accumulated(s)]
+        for store in stores:
+            state = state_of(self.old, store)
+            assert state is not None
+            if state not in slots:
+                slots[state] = own + len(self.scratch)
+                size = self.cut.total * axes_size(store.index.axes)
+                self.scratch += [Slot(c.dtype, size, "states") for c in self._value(store).init]
         for piece in self.cut.pieces():
-            part = self._part(first, *piece)
+            part = self._part(slots, *piece)
             yield from in_partial_sums(replace(part, slots=(*self.old.slots, *self.scratch)), own, self.scratch)
-        for k, store in enumerate(sums):
-            yield self._total(store, first + k)
+        for store in stores:
+            state = state_of(self.old, store)
+            assert state is not None
+            yield self._total(store, slots[state])
 
-    def _part(self, slot: int, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
+    def _value(self, store: Store) -> Accumulate:
+        value = self.old.values[store.value]
+        assert isinstance(value, Accumulate)
+        return value
+
+    def _part(self, slots: Mapping[State, int], part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
         new = Rewrite(self.old, {self.cut.axis: position})
+        done: set[State | None] = set()
         for store in self.old.stores:
-            if self.cut.axis in store.accumulate:
-                index = self._place(store, number)
-                over = tuple(within if a == self.cut.axis else a for a in store.accumulate)
-                new.store(slot, index, new.take(store.value), over)
-                slot += 1
-            else:
+            state = state_of(self.old, store)
+            if state is None or state not in slots:
                 new.keep(store)
+            elif state not in done:
+                done.add(state)
+                value = self._value(store)
+                inputs = tuple(new.take(i) for i in value.inputs)
+                over = tuple(within if a == self.cut.axis else a for a in value.axes)
+                for k in range(len(value.init)):
+                    held = Accumulate(value.combine, value.init, component(value.init, k), inputs, over)
+                    new.store(slots[state] + k, self._place(store, number), new.append(held))
         parallel = [a for a in self.old.parallel if a != self.cut.axis]
         return new.kernel((part, *parallel, within), self.old.row, self.scratch)
 
@@ -198,11 +242,11 @@ class PartialSums:
         return flatten([part, *places], [self.cut.total, *sizes])
 
     def _total(self, store: Store, slot: int) -> Kernel:
-        part = Axis(f"{self.cut.axis.name}p", self.cut.total)
-        new = Rewrite(self.old)
-        dtype = self.old.dtypes[store.value]
-        load = new.append(Load(slot, self._place(store, Index.of(part)), (), dtype))
-        new.store(store.slot, store.index, new.append(sum_of(load, dtype, (part,))))
+        part, value = Axis(f"{self.cut.axis.name}p", self.cut.total), self._value(store)
+        new, place = Rewrite(self.old), self._place(store, Index.of(part))
+        states = tuple(new.append(Load(slot + k, place, (), c.dtype)) for k, c in enumerate(value.init))
+        total = Reduce(value.combine, value.init, value.finish, states, (part,))
+        new.store(store.slot, store.index, new.append(total))
         return new.kernel(self._axes(store), (part,), self.scratch)
 
 
@@ -264,7 +308,7 @@ class SpreadSweeps:
             reduce = self._reduce(n)
             inputs = tuple(new.take(i) for i in reduce.inputs)
             for k, slot in enumerate(slots):
-                state = Reduce(reduce.combine, reduce.init, component(reduce, k), inputs, row)
+                state = Reduce(reduce.combine, reduce.init, component(reduce.init, k), inputs, row)
                 new.store(slot, self._place(number), new.append(state))
         return new, (part, *self.old.parallel), row
 

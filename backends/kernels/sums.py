@@ -1,18 +1,18 @@
-"""Sums, and kernels in which they are said otherwise.
+"""Reductions, and kernels in which they are said otherwise.
 
-In: a kernel. Out: one that does the same: products as sums, a sum over the row as one over parallel axes or the other
-way round, and what is left of sums over nothing.
+In: a kernel. Out: one that does the same: products as sums, a reduction over the row as one over parallel axes or the
+other way round, and what is left of reductions over nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from graphc.index import Axis
-from graphc.kernel import Apply, Const, Dot, Kernel, Load, Reduce, dependencies
-from graphc.scalar import Builder, Recipe, Scalar, record
+from graphc.kernel import Accumulate, Apply, Const, Dot, Kernel, Load, Reduce, Value, dependencies
+from graphc.scalar import Builder, Scalar, record
 from graphc.types import DType
+from graphc.value import component
 
 from .rewrite import Rewrite
 from .sweeps import reductions
@@ -27,12 +27,6 @@ def sum_of(value: int, dtype: DType, axes: tuple[Axis, ...]) -> Reduce:
         (value,),
         axes,
     )
-
-
-def component(reduce: Reduce, number: int) -> Recipe:
-    """A finish that gives one component of the state as it is."""
-    dtypes = tuple(c.dtype for c in reduce.init)
-    return record("state", _component, dtypes, {"number": number})
 
 
 def product_of(a: int, b: int, dtypes: tuple[DType, DType], dtype: DType) -> Apply:
@@ -55,12 +49,12 @@ def dots_as_sums(kernel: Kernel) -> Kernel:
 
 
 def empty_sums(kernel: Kernel) -> Iterator[Kernel]:
-    """What is left of a kernel without points: sums over nothing, which are 0."""
+    """What is left of a kernel without points: neutral elements, finished, of what is accumulated over nothing."""
     for store in kernel.stores:
-        axes = [a for a in kernel.parallel if a in store.index.axes]
-        if store.accumulate and all(a.size for a in axes):
+        axes, value = [a for a in kernel.parallel if a in store.index.axes], kernel.values[store.value]
+        if isinstance(value, Accumulate) and all(a.size for a in axes):
             new = Rewrite(kernel)
-            new.store(store.slot, store.index, new.append(Const(0, kernel.dtypes[store.value])))
+            new.store(store.slot, store.index, new.append(_of_nothing(new, value)))
             yield new.kernel(axes)
 
 
@@ -70,7 +64,7 @@ def without_rows(kernel: Kernel) -> Kernel:
     for number in reductions(kernel):
         reduce = kernel.values[number]
         assert isinstance(reduce, Reduce)
-        new.numbers[number] = new.append(Apply(reduce.finish, tuple(new.append(c) for c in reduce.init)))
+        new.numbers[number] = new.append(_of_nothing(new, reduce))
     row = set(kernel.row)
     for store in kernel.stores:
         if not row & store.index.axes:
@@ -78,57 +72,77 @@ def without_rows(kernel: Kernel) -> Kernel:
     return new.kernel(kernel.parallel)
 
 
+def _of_nothing(new: Rewrite, value: Reduce | Accumulate) -> Apply:
+    return Apply(value.finish, tuple(new.append(c) for c in value.init))
+
+
 def with_best_row(kernel: Kernel) -> Kernel:
-    """The kernel with a row chosen anew where all that it reduces are sums."""
-    chosen = sums_as_reductions(sums_as_stores(kernel))
+    """The kernel with a row chosen anew where nothing but stores takes what it reduces."""
+    chosen = with_a_row(without_a_row(kernel))
     return kernel if kernel.row and not chosen.row else chosen
 
 
-def sums_as_stores(kernel: Kernel) -> Kernel:
-    """Sums over a row that is one choice of several, since others run over parallel axes → sums over parallel axes, in
-    the order in which the largest input lies in memory. So the best of them becomes the row."""
-    reduces, stores = reductions(kernel), [s for s in kernel.stores if s.accumulate]
-    users = [(n, i) for n, v in enumerate(kernel.values) for i in dependencies(v)]
-    loads = [v for v in kernel.values if isinstance(v, Load)]
-    if not stores or not loads or any(i in reduces for _, i in users) or not all(map(partial(is_sum, kernel), reduces)):
+def without_a_row(kernel: Kernel) -> Kernel:
+    """Reductions over a row that is one choice of several, since others are over parallel axes → all of them over
+    parallel axes, in the order in which the largest input lies in memory. So the best of them becomes the row."""
+    reduces, loads = reductions(kernel), [v for v in kernel.values if isinstance(v, Load)]
+    users = [v for v in kernel.values if any(i in reduces for i in dependencies(v))]
+    if not kernel.accumulates or not loads or not all(is_total(kernel, v) for v in users):
         return kernel
     new = Rewrite(kernel)
     for store in kernel.stores:
         value = kernel.values[store.value]
-        if isinstance(value, Reduce):
-            new.store(store.slot, store.index, new.take(value.inputs[0]), (*store.accumulate, *kernel.row))
+        if isinstance(value, Reduce) or value in users:
+            assert isinstance(value, Reduce | Accumulate)
+            row, axes = (value, ()) if isinstance(value, Reduce) else (kernel.values[value.inputs[0]], value.axes)
+            inputs = tuple(new.take(i) for i in row.inputs)
+            whole = Accumulate(value.combine, value.init, value.finish, inputs, (*axes, *kernel.row))
+            new.store(store.slot, store.index, new.append(whole))
         else:
             new.keep(store)
     largest = max(loads, key=lambda v: kernel.slots[v.slot].size).index
     return new.kernel(sorted((*kernel.parallel, *kernel.row), key=lambda a: -abs(largest.coefficient(a))))
 
 
-def is_sum(kernel: Kernel, number: int) -> bool:
-    """Whether a reduction is a plain sum."""
-    reduce = kernel.values[number]
-    assert isinstance(reduce, Reduce)
-    plain = sum_of(reduce.inputs[0], reduce.dtype, reduce.axes)
-    same = reduce.combine.steps == plain.combine.steps and reduce.finish.steps == plain.finish.steps
-    return same and reduce.init == plain.init
+def is_total(kernel: Kernel, value: Value) -> bool:
+    """Whether a value accumulates the states of rows, so that it is one reduction over both."""
+    if not isinstance(value, Accumulate):
+        return False
+    rows = [kernel.values[i] for i in value.inputs]
+    states = [r for r in rows if isinstance(r, Reduce) and r.combine.steps == value.combine.steps]
+    alike = len({(r.combine.results, r.inputs) for r in states}) == 1 and len(states) == len(rows)
+    return alike and all(not r.finish.steps and r.finish.results == (k,) for k, r in enumerate(states))
 
 
-def sums_as_reductions(kernel: Kernel) -> Kernel:
-    """Sums over parallel axes of a kernel without a row → sums over a row: over the axes of one of them, the innermost
-    if there is a choice. A store that sums over more sums the row's sums up; one over other axes has the row's."""
-    sets = [set(s.accumulate) for s in kernel.stores if s.accumulate]
+def with_a_row(kernel: Kernel) -> Kernel:
+    """Reductions over parallel axes of a kernel without a row → reductions over a row: over the axes of one of them,
+    the innermost if there is a choice. One over more axes accumulates the row's states; one over others stays."""
+    sets = [set(v.axes) for v in kernel.values if isinstance(v, Accumulate)]
     fitting = [a for a in sets if all(a <= b or not a & b for b in sets)]
     if kernel.row or not fitting:
         return kernel
     axes = max(fitting, key=lambda found: max(kernel.parallel.index(a) for a in found))
     new, row = Rewrite(kernel), tuple(a for a in kernel.parallel if a in axes)
     for store in kernel.stores:
-        if axes <= set(store.accumulate):
-            total = sum_of(new.take(store.value), kernel.dtypes[store.value], row)
-            rest = tuple(a for a in store.accumulate if a not in axes)
-            new.store(store.slot, store.index, new.append(total), rest)
+        value = kernel.values[store.value]
+        if isinstance(value, Accumulate) and axes <= set(value.axes):
+            rest = tuple(a for a in value.axes if a not in axes)
+            new.store(store.slot, store.index, new.append(_in_rows(new, value, row, rest)))
         else:
             new.keep(store)
     return new.kernel([a for a in kernel.parallel if a not in axes], row)
+
+
+def _in_rows(
+    new: Rewrite, value: Accumulate, row: tuple[Axis, ...], rest: tuple[Axis, ...]
+) -> Reduce | Accumulate:
+    """What is accumulated, with the row reduced first and then the `rest` of its axes, where there is any."""
+    inputs = tuple(new.take(i) for i in value.inputs)
+    if not rest:
+        return Reduce(value.combine, value.init, value.finish, inputs, row)
+    finishes = [component(value.init, k) for k in range(len(inputs))]
+    rows = tuple(new.append(Reduce(value.combine, value.init, f, inputs, row)) for f in finishes)
+    return Accumulate(value.combine, value.init, value.finish, rows, rest)
 
 
 def _add(s: Builder, a: Scalar, b: Scalar) -> Scalar:
@@ -137,10 +151,6 @@ def _add(s: Builder, a: Scalar, b: Scalar) -> Scalar:
 
 def _same(s: Builder, a: Scalar) -> Scalar:
     return a
-
-
-def _component(s: Builder, *state: Scalar, number: int) -> Scalar:
-    return state[number]
 
 
 def _product(s: Builder, a: Scalar, b: Scalar, dtype: DType) -> Scalar:

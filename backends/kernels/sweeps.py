@@ -68,20 +68,15 @@ def needed(kernel: Kernel, roots: Iterable[int], done: Iterable[int] = ()) -> tu
 
 def needed_in(kernel: Kernel, sweep: Sweep, kept: Iterable[int] = ()) -> tuple[int, ...]:
     """The values that a sweep needs, `kept` ones and finished reductions among them but not what those come of."""
-    return needed(kernel, [*sweep.inputs, *stored(sweep.stores)], [*reductions(kernel), *kept])
-
-
-def stored(stores: Iterable[Store]) -> list[int]:
-    """The values that stores need: what they store, and what they gather their places by."""
-    return [n for s in stores for n in s.needs]
+    return needed(kernel, [*sweep.inputs, *kernel.stored(sweep.stores)], [*reductions(kernel), *kept])
 
 
 def ordered_axes(kernel: Kernel) -> frozenset[Axis]:
     """The parallel axes whose points must be done one after the other: several may store to one element. Those that
-    accumulating stores sum over, and those along which a scattering store is not an ordinary one."""
+    values are accumulated over, and those along which a scattering store is not an ordinary one."""
     found: set[Axis] = set()
     for store in kernel.stores:
-        found |= set(store.accumulate)
+        found |= set(kernel.accumulated(store))
         if store.scatter:
             plain = {t for t, _ in store.index.terms if isinstance(t, Axis)}
             found |= set(kernel.parallel) - plain

@@ -50,7 +50,7 @@ def stages_of(kernel: Kernel, target: Target) -> Stages:
     if kernel.kind is KernelKind.INDEXED:
         return Stages((kernel,))
     parts = count_parts(kernel, target)
-    if any(s.accumulate for s in kernel.stores):
+    if kernel.accumulates:
         scratch: list[Slot] = []
         kernels = tuple(in_partial_sums(kernel, len(kernel.slots), scratch, parts))
         return Stages(kernels, tuple(scratch))

@@ -168,7 +168,7 @@ def roles_of(kernel: Kernel) -> Roles:
     outer = [n for n in dots if n not in inner]
     reduces = _reduces(kernel)
     _refuse(any(isinstance(v, Scan) for v in kernel.values), "a cumulative value of scores")
-    _refuse(any(s.scatter or s.accumulate for s in kernel.stores), "a store that sums")
+    _refuse(kernel.accumulates or any(s.scatter for s in kernel.stores), "a store that sums")
     _refuse(any(a.size == 0 for a in (*kernel.parallel, *kernel.row, *kernel.contracted)), "an axis of size 0")
     _refuse(any(v.dtype is not float32 for v in dots.values()), "products summed in another dtype than float32")
     _refuse(any(n not in scored for n in reduces), "a reduction of what is no score")

@@ -71,10 +71,10 @@ def lower_contraction(
         partials.join_later(part, [join], kernel.parallel, scope)
         return programs, plan
     scope.values[number] = name
-    values.emit([s.value for s in kernel.stores], scope)
+    values.emit(kernel.stored(kernel.stores), scope)
     for store in kernel.stores:
-        if store.accumulate:
-            partials.add(store, scope, _summed_dims(store.accumulate, (m, n)))
+        if over := kernel.accumulated(store):
+            partials.add(store, scope, _summed_dims(over, (m, n)))
         else:
             values.store(store, scope, (*m.axes, *n.axes) if kernel.levels[store.value] else None)
     return programs, plan

@@ -11,13 +11,12 @@ from math import prod
 
 from graphc.dataclass import dataclass, replace
 from graphc.index import Axis, Index, axes_size, flatten
-from graphc.kernel import Kernel, Load, Slot, Store
+from graphc.kernel import Accumulate, Kernel, Load, Reduce, Slot, Store
 from graphc.types import DType
 
-from ..kernels.sums import sum_of
 from .joining import Join, joining_kernel
 from .launches import Memory, Parameter
-from .primitives import Operand, cast
+from .primitives import Operand, literal
 from .tile import Dim, Scope, chunk_text
 from .values import Values
 
@@ -63,42 +62,54 @@ class Partials:
             self._chunks[dim] = chunk_text(dim, inner, programs)
 
     def add(self, store: Store, scope: Scope, summed: Sequence[Dim], varying: Iterable[Axis] = ()) -> None:
-        """Sum a value that is in scope over the tile's `summed` dims; `varying` are row axes that it varies over."""
-        kernel, values = self.values.kernel, self.values
+        """Accumulate what is in scope over the tile's `summed` dims; `varying` are row axes that it varies over."""
+        kernel, values, value = self.values.kernel, self.values, self.accumulated(store)
         gone = {a for dim in summed for a in dim.axes}
-        dtype = kernel.dtypes[store.value].computes_as
-        block = self._tile_sum(store, scope, summed, dtype)
+        blocks = self._tile_states(value, scope, summed)
         elements = (*(a for a in kernel.parallel if a not in gone), *varying)
         chunks = tuple(Axis(f"chunk{n}", dim.chunks) for n, dim in enumerate(summed))
-        left = tuple(a for a in elements if a in store.accumulate)
-        if prod(c.size for c in chunks) == 1 and not left:  # this program has all of the sum
+        left = tuple(a for a in elements if a in value.axes)
+        if prod(c.size for c in chunks) == 1 and not left:  # this program has all of the state
             slot = kernel.slots[store.slot]
-            text = values.memory_form(Operand(block, dtype), slot.dtype)
+            values.apply_to(store.value, value.finish, blocks, scope)
+            text = values.memory_form(values.operand(store.value, scope), slot.dtype)
             values.write(values.slots[store.slot], store.index, text, elements, scope, True)
             return
         place = flatten([Index.of(a) for a in elements], [a.size for a in elements])
         start = self._start(summed, axes_size(elements))
-        wanted = f"{kernel.slots[store.slot].name or 'sum'}_partials"
-        base = self.allocate(wanted, dtype, axes_size(chunks) * axes_size(elements))
-        values.write(base, place, block, elements, scope, True, start)
-        self._finish(store, dtype, chunks, elements, left)
+        wanted, first = f"{kernel.slots[store.slot].name or 'sum'}_partials", len(self.scratch)
+        for block, init in zip(blocks, value.init, strict=True):
+            base = self.allocate(wanted, init.dtype, axes_size(chunks) * axes_size(elements))
+            text = values.memory_form(Operand(block, init.dtype), init.dtype)
+            values.write(base, place, text, elements, scope, True, start)
+        self._finish(store, first, chunks, elements, left)
 
-    def _tile_sum(self, store: Store, scope: Scope, summed: Sequence[Dim], dtype: DType) -> str:
-        """The name of the tile's sum over the summed dims, zero where points do not exist."""
+    def accumulated(self, store: Store) -> Accumulate:
+        value = self.values.kernel.values[store.value]
+        assert isinstance(value, Accumulate)
+        return value
+
+    def _tile_states(self, value: Accumulate, scope: Scope, summed: Sequence[Dim]) -> list[str]:
+        """The names of the tile's states over the summed dims, neutral where points do not exist."""
         kernel, values = self.values.kernel, self.values
         gone = [a for dim in summed for a in dim.axes]
-        own = values.spans[store.value]
-        text = values.recipes.note(cast(values.operand(store.value, scope), dtype))
-        if not scope.is_block(own) or not own.issuperset(gone):
-            text = f"tl.broadcast_to({text}, {scope.shape({*gone, *kernel.axes[store.value]})})"
-        if guards := scope.guard(gone):
-            text = f"tl.where({' & '.join(guards)}, {text}, 0)"
+        shape, texts = scope.shape({*gone, *frozenset().union(*(kernel.axes[i] for i in value.inputs))}), []
+        for number, init in zip(value.inputs, value.init, strict=True):
+            own, text = values.spans[number], values.operand(number, scope).typed
+            if not scope.is_block(own) or scope.shape(own) != shape:
+                text = f"tl.broadcast_to({text}, {shape})"
+            if guards := scope.guard(gone):
+                text = f"tl.where({' & '.join(guards)}, {text}, {literal(init.value, init.dtype).text})"
+            texts.append(text)
+        names = [values.names.unique(value.finish.name) for _ in texts]
+        combine = values.recipes.function(value.combine)
         for dim in summed:
-            combine = values.recipes.function(sum_of(0, dtype, ()).combine)
-            text = f"tl.reduce({text}, {dim.place}, {combine}, keep_dims=True)"
-        name = values.names.unique("sum")
-        values.code.line(f"{name} = {text}")
-        return name
+            inputs = f"({', '.join(texts)})" if len(texts) > 1 else texts[0]
+            values.code.line(f"{', '.join(names)} = tl.reduce({inputs}, {dim.place}, {combine}, keep_dims=True)")
+            texts = names
+        if not summed:
+            values.code.line(f"{', '.join(names)} = {', '.join(texts)}")
+        return names
 
     def _start(self, summed: Sequence[Dim], elements: int) -> str:
         """Where a program's partial sums start in scratch memory."""
@@ -110,26 +121,23 @@ class Partials:
         return " + ".join(reversed(parts))
 
     def _finish(
-        self,
-        store: Store,
-        dtype: DType,
-        chunks: tuple[Axis, ...],
-        elements: tuple[Axis, ...],
-        left: tuple[Axis, ...],
+        self, store: Store, first: int, chunks: tuple[Axis, ...], elements: tuple[Axis, ...], left: tuple[Axis, ...]
     ) -> None:
-        """The kernel that adds up what the scratch memory allocated last holds."""
-        axes = (*chunks, *elements)
-        load = Load(0, flatten([Index.of(a) for a in axes], [a.size for a in axes]), (), dtype)
-        total = sum_of(0, dtype, (*chunks, *left))
+        """The kernel that joins what the scratch memory from `first` on holds, and stores it."""
+        axes, value = (*chunks, *elements), self.accumulated(store)
+        place = flatten([Index.of(a) for a in axes], [a.size for a in axes])
+        loads = [Load(n, place, (), c.dtype) for n, c in enumerate(value.init)]
+        count, row = len(loads), (*chunks, *left)
+        total = Reduce(value.combine, value.init, value.finish, tuple(range(count)), row)
         kernel = Kernel(
-            (self.scratch[-1], self.values.kernel.slots[store.slot]),
+            (*self.scratch[first:], self.values.kernel.slots[store.slot]),
             tuple(a for a in elements if a not in left),
-            total.axes,
+            row,
             (),
-            (load, total),
-            (replace(store, slot=1, value=1, accumulate=()),),
+            (*loads, total),
+            (replace(store, slot=count, value=count),),
         )
-        self.finishing.append(FinishingKernel(kernel, (self.parameters[-1], self._slots[store.slot])))
+        self.finishing.append(FinishingKernel(kernel, (*self.parameters[first:], self._slots[store.slot])))
 
     def join_later(self, part: Dim, joins: Sequence[Join], block: tuple[Axis, ...], scope: Scope) -> None:
         """Leave values that a program has for one part of its reduction to a kernel that joins the parts.

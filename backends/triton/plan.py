@@ -81,8 +81,7 @@ def can_be_cut(kernel: Kernel) -> bool:
     row = set(kernel.row)
     reduces = [n for n, v in enumerate(kernel.values) if isinstance(v, Reduce)]
     along = any((kernel.axes[s.value] | s.index.axes) & row for s in kernel.stores)
-    summing = any(s.accumulate for s in kernel.stores)
-    if kernel.in_order or along or summing:
+    if kernel.in_order or along or kernel.accumulates:
         return False
     return bool(reduces) and all(kernel.levels[n] == 1 for n in reduces)
 

@@ -2,7 +2,8 @@
 
 A tile holds `lines` × `columns`: parallel points by points of the row. Rows that fit a tile are read once and stay
 in registers; longer ones are swept in chunks, a running state for each column, joined when the sweep ends.
-Sums over parallel axes leave one partial sum for each program; a second kernel adds those up, in a fixed order.
+What is accumulated over parallel axes leaves one partial state for each program; a second kernel joins those, in a
+fixed order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from math import prod
 
 from graphc.errors import CompileError
 from graphc.index import Axis
-from graphc.kernel import Kernel, Reduce, Scan, Store
+from graphc.kernel import Accumulate, Kernel, Reduce, Scan, Store
 
 from ..kernels.long_sums import cut_loops, rounds
 from .joining import Join
@@ -77,7 +78,7 @@ class _Reduction:
             n for n, v in enumerate(kernel.values) if isinstance(v, Reduce) and kernel.levels[n] == level + 1
         ]
         stores = [s for s in kernel.stores if kernel.levels[s.value] == level]
-        roots = [i for n in reduces for i in self._reduce(n).inputs] + [s.value for s in stores]
+        roots = [i for n in reduces for i in self._reduce(n).inputs] + kernel.stored(stores)
         # All loads come before all stores: a slot may be both, and what is loaded from it is used on this level.
         self.values.emit(roots, self.scope, lambda n: whole or not self._varies(n))
         along = [s for s in stores if self._varies_along_row(s)]
@@ -124,7 +125,7 @@ class _Reduction:
                 for number in reduces:
                     self._combine(number, states[number], inner[number])
 
-        needed = self.values.needed([*roots, *(s.value for s in stores)], self.scope)
+        needed = self.values.needed([*roots, *self.kernel.stored(stores)], self.scope)
         scans = [n for n in needed if isinstance(self.kernel.values[n], Scan)]
         self.carried = {n: self._initial(n, (self.lines.block, 1)) for n in scans}
         states = {n: self._initial(n) for n in reduces}
@@ -237,9 +238,9 @@ class _Reduction:
         self.values.apply_to(number, self._reduce(number).finish, names, self.scope)
 
     def _store(self, store: Store, scope: Scope) -> None:
-        if store.accumulate:
+        if over := self.kernel.accumulated(store):
             varying = self.kernel.row if self._varies_along_row(store) else ()
-            summed = (self.lines,) if set(self.lines.axes) <= set(store.accumulate) else ()
+            summed = (self.lines,) if set(self.lines.axes) <= set(over) else ()
             self.partials.add(store, scope, summed, varying)
         elif self._varies_along_row(store):
             self.values.store(store, scope, (*self.kernel.axes[store.value], *self._line_axes(store)))
@@ -253,9 +254,9 @@ class _Reduction:
 
 
 def summed_axes(kernel: Kernel) -> tuple[Axis, ...]:
-    """The parallel axes that form a tile's lines where stores sum: those that all such stores sum over, else those
-    of the first. A store that keeps some of them leaves its partial sums for every line."""
-    sets = [set(s.accumulate) for s in kernel.stores if s.accumulate]
+    """The parallel axes that form a tile's lines where values are accumulated: those that all such values are
+    accumulated over, else those of the first. One that keeps some of them leaves its partial states for every line."""
+    sets = [set(v.axes) for v in kernel.values if isinstance(v, Accumulate)]
     if not sets:
         return ()
     chosen = set.intersection(*sets) or sets[0]

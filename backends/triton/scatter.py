@@ -21,7 +21,7 @@ def lower_scatter(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[in
     """Write the kernel's body. Returns the number of programs, and the plan it was written for.
 
     Raises UnsupportedError for a kernel that also reduces or contracts."""
-    if kernel.row or kernel.contracted or any(s.accumulate for s in kernel.stores):
+    if kernel.row or kernel.contracted or kernel.accumulates:
         raise UnsupportedError(
             "the triton backend has no kernel that both scatters and reduces",
             got=str(kernel).splitlines()[0],

@@ -48,8 +48,8 @@ def needs_wide_index(kernel: Kernel) -> bool:
 
 
 def used_axes(kernel: Kernel) -> frozenset[Axis]:
-    """The axes whose coordinates are needed: those in indices, and where sums leave partials, all."""
-    if any(s.accumulate for s in kernel.stores):
+    """The axes whose coordinates are needed: those in indices, and where states are left to be joined, all."""
+    if kernel.accumulates:
         return frozenset((*kernel.parallel, *kernel.row, *kernel.contracted))
     return frozenset(a for i in kernel.indices for a in i.axes)
 

@@ -17,7 +17,21 @@ from graphc.backends.kernels.sweeps import needed_in, sweeps_of
 from graphc.backends.triton.joining import Join, joining_kernel
 from graphc.dataclass import dataclass, field_names, is_dataclass
 from graphc.index import Axis, Bound, Floor, Gathered, Index, Mod
-from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Scan, Slot, Store, Value
+from graphc.kernel import (
+    Accumulate,
+    Apply,
+    Const,
+    Dot,
+    Inside,
+    Kernel,
+    Load,
+    Position,
+    Reduce,
+    Scan,
+    Slot,
+    Store,
+    Value,
+)
 from graphc.passes.build_kernel import canonical
 from graphc.passes.in_place import can_update_in_place, share_slot
 from graphc.scalar import Recipe, record
@@ -38,7 +52,8 @@ SAMPLES: dict[type, Any] = {
     Reduce: Reduce(ADD, ZERO, SAME, (2,), (I, R)),
     Scan: Scan(ADD, ZERO, SAME, (2,), (R,)),
     Dot: Dot((0, 2), (I, R), float32),
-    Store: Store(1, PLACE, 2, (I, R), True),
+    Accumulate: Accumulate(ADD, ZERO, SAME, (2,), (I, R)),
+    Store: Store(1, PLACE, 2, True),
 }
 KINDS = (*get_args(Value), Store)
 

@@ -50,7 +50,7 @@ def test_reasons() -> None:
     cases = {
         "along other axes than the kernel's row": ops.cumulative_sum(y, axis=0),
         "along the kernel's row in another order": ops.cumulative_sum(ops.flip(y, axes=(1,)), axis=1),
-        "not summed over the row": ops.sum(y, axes=(0,)),
+        "not reduced over the row": ops.sum(y, axes=(0,)),
         "goes along a contraction's result": ops.cumulative_sum(graphs.matmul(x, graphs.transposed(x)), axis=1),
     }
     for reason, result in cases.items():

@@ -271,7 +271,7 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
     dots = {n: v for n, v in enumerate(kernel.values) if isinstance(v, Dot)}
     reduces = {n: v for n, v in enumerate(kernel.values) if isinstance(v, Reduce)}
     _refuse(any(isinstance(v, Scan) for v in kernel.values), "a cumulative value of scores")
-    _refuse(any(s.scatter or s.accumulate for s in kernel.stores), "a store that sums")
+    _refuse(kernel.accumulates or any(s.scatter for s in kernel.stores), "a store that sums")
     _refuse(any(a.size == 0 for a in (*kernel.parallel, *kernel.row, *kernel.contracted)), "an axis of size 0")
     inner = [n for n, v in dots.items() if not any(i in behind for i in v.inputs)]
     outer = [n for n in dots if n not in inner]

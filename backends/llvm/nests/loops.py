@@ -13,7 +13,7 @@ from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.kernel import Store
 
-from ...kernels.sweeps import needed, stored
+from ...kernels.sweeps import needed
 from .blocks import Blocks
 from .places import Chunk, Frame, Operand
 from .plan import Plan
@@ -185,7 +185,7 @@ def carrying_loops(
 def emit_loop(values: Values, plan: Plan) -> None:
     """A kernel without reductions: every store at every point."""
     stores = values.kernel.stores
-    numbers = needed(values.kernel, stored(stores))
+    numbers = needed(values.kernel, values.kernel.stored(stores))
 
     def body(frame: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
         for chunk in parts:

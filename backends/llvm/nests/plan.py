@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass
 from graphc.index import Axis, Index, axes_size
-from graphc.kernel import Apply, Kernel, Load, Reduce, Scan
+from graphc.kernel import Accumulate, Apply, Kernel, Load, Reduce, Scan
 from graphc.types import DType
 
 from ...kernels.sweeps import kept_values, ordered_axes, reductions
@@ -126,7 +126,7 @@ class Estimate:
         for value, axes in zip(self.kernel.values, self.kernel.axes, strict=True):
             if isinstance(value, Apply):
                 total += value.recipe.cost * math.prod(a.size for a in axes)
-            elif isinstance(value, Reduce | Scan):
+            elif isinstance(value, Reduce | Scan | Accumulate):
                 total += value.combine.cost * self.points
             elif isinstance(value, Load):
                 total += math.prod(a.size for a in axes)
@@ -199,8 +199,8 @@ def axis_cost(kernel: Kernel, axis: Axis, lanes: int, tile: Axis | None) -> floa
             steps = lanes.bit_length() if axis in value.axes else 1   # lanes are combined in so many steps
             total += (value.combine.cost + 2 * (steps > 1)) * steps * axes_size(axes) * vectors
     for s in kernel.stores:
-        if s.accumulate:  # loaded and stored at every point that it sums over, and never as a tile
-            total += 2 * axes_size(s.accumulate) * access_cost(s.index, axis, lanes, None)
+        if over := kernel.accumulated(s):  # loaded and stored at every point, and never as a tile
+            total += 2 * axes_size(over) * access_cost(s.index, axis, lanes, None)
         else:
             total += access_cost(s.index, axis, lanes, tile)
     return total
@@ -265,7 +265,7 @@ def plan_scalars(kernel: Kernel, target: Target) -> Plan:
 
 
 def plan_reduction(kernel: Kernel, target: Target) -> Plan:
-    """The plan of a kernel with row axes, accumulating or scattering stores."""
+    """The plan of a kernel with row axes, that accumulates or scatters."""
     axis, tile = choose_axes(kernel, target)
     if axis is None:
         return plan_scalars(kernel, target)

@@ -22,15 +22,15 @@ def emit_reduction(values: Values, plan: Plan) -> None:
     first = mode.numbers(mode.sweeps[0])
     with unit_loop(values, plan) as unit:
         for store in values.kernel.stores:
-            if store.accumulate:
+            if values.kernel.accumulated(store):
                 clear(values, plan, unit.frame, unit.span, store)
-        stores = [s for s in values.kernel.stores if not s.accumulate]
+        stores = [s for s in values.kernel.stores if not values.kernel.accumulated(s)]
         with axis_loops(values, unit.frame, plan.inner, first, stores) as frame:
             mode.emit(frame, unit.span)
 
 
 def clear(values: Values, plan: Plan, frame: Frame, span: Span | None, store: Store) -> None:
-    """Store zeros wherever this unit will add up an accumulating store."""
+    """Store neutral elements wherever this unit will accumulate something."""
     axes = [a for a in (*plan.inner, *values.kernel.row) if a in store.index.axes and a != plan.axis]
 
     def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:

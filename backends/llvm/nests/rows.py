@@ -44,8 +44,7 @@ class Rows(Mode):
             numbers = self.numbers(sweep)
             if sweep.level:
                 self.values.prepare(frame, numbers, sweep.stores)
-            for store in sweep.outer_stores:
-                self.values.store_scalar(frame, store)
+            self.values.store_scalars(frame, sweep.outer_stores)
             if sweep.passes:
                 self._pass(frame, sweep, numbers)
 

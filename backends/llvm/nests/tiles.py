@@ -43,7 +43,7 @@ class Tiles:
             s
             for s in stores
             if self._is_tiled(s.index)
-            and not s.accumulate
+            and not self.values.kernel.accumulated(s)
             and not s.scatter
             and not slots[s.slot].dtype.is_bool
         ]
@@ -83,8 +83,8 @@ class Tiles:
     def store_all(self, chunks: Sequence[Chunk], stores: Sequence[Store]) -> None:
         """Carry out stores at what `points` made: first all values, since a slot may be updated in place."""
         for chunk in chunks:
-            for store in stores:
-                self.values.vector(chunk, store.value)
+            for number in self.values.kernel.stored(stores):
+                self.values.vector(chunk, number)
         turned = self.stores(stores)
         straight = [s for s in stores if s not in turned]
         for chunk in chunks:

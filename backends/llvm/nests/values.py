@@ -7,11 +7,11 @@ before an inner loop, so that nothing is computed again inside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from graphc.errors import CompileError
 from graphc.index import Index
-from graphc.kernel import Apply, Const, Inside, Load, Position, Store, Value, dependencies
+from graphc.kernel import Accumulate, Apply, Const, Inside, Load, Position, Store, Value, dependencies
 from graphc.types import DType, bool_
 
 from ..emit.memory import Memory, first_lanes
@@ -32,7 +32,7 @@ class Values(Places):
     def prepare(self, frame: Frame, numbers: Sequence[int], stores: Sequence[Store] = ()) -> None:
         """Compute here what of `numbers`, and of the addresses of `stores`, is known here."""
         splats = {i for n in numbers if self.varies(n) for i in dependencies(self.kernel.values[n])}
-        splats |= {s.value for s in stores if self.axis in s.index.axes}
+        splats.update(self.kernel.stored([s for s in stores if self.axis in s.index.axes]))
         for number in numbers:
             value = self.kernel.values[number]
             known = frame.find(number) is not None
@@ -230,31 +230,50 @@ class Values(Places):
 
     def store_all(self, chunk: Chunk, stores: Sequence[Store]) -> None:
         """Carry out stores at one place: first all values, since a slot may be updated in place."""
-        for store in stores:
-            self.vector(chunk, store.value)
-        for store in stores:
-            self.store(chunk, store)
+        for number in self.kernel.stored(stores):
+            self.vector(chunk, number)
+        lanes = [s for s in stores if self.lanes > 1 and self.axis in s.index.axes]
+        for store in lanes:
+            if not self.kernel.accumulated(store):
+                self._store(chunk, store)
+        for state in self._states(lanes):
+            self._take_in(chunk, state)
+        self._store_scalars(chunk.frame, [s for s in stores if s not in lanes])
 
-    def store(self, chunk: Chunk, store: Store) -> None:
+    def _store(self, chunk: Chunk, store: Store) -> None:
         """Store the valid lanes."""
-        if self.lanes == 1 or self.axis not in store.index.axes:
-            return self.store_scalar(chunk.frame, store)
         dtype = self.kernel.slots[store.slot].dtype
         x, source = self.vector(chunk, store.value), self.kernel.dtypes[store.value]
-        if store.accumulate or store.scatter:
+        if store.scatter:
             old = self._vector_load(chunk, Load(store.slot, store.index, (), dtype))
             x, source = self.sum(self.vectors, old, x, source, dtype), dtype
-        x = self.vectors.cast(x, source, dtype)
-        return self.store_lanes(chunk, store.slot, store.index, x)
+        self.store_lanes(chunk, store.slot, store.index, self.vectors.cast(x, source, dtype))
 
-    def store_scalar(self, frame: Frame, store: Store) -> None:
-        """Store a value that does not differ between lanes."""
-        dtype = self.kernel.slots[store.slot].dtype
-        x, source = self.scalar(frame, store.value), self.kernel.dtypes[store.value]
-        memory, pointer = Memory(self.code, 1), self.address(store.slot, self.index(frame, store.index))
-        if store.accumulate or store.scatter:
-            x, source = self.sum(self.scalars, memory.load(pointer, dtype), x, source, dtype), dtype
-        memory.store(pointer, self.scalars.cast(x, source, dtype), dtype)
+    def store_scalars(self, frame: Frame, stores: Sequence[Store]) -> None:
+        """Store values that do not differ between lanes."""
+        for number in self.kernel.stored(stores):
+            self.scalar(frame, number)
+        self._store_scalars(frame, stores)
+
+    def _store_scalars(self, frame: Frame, stores: Sequence[Store]) -> None:
+        memory = Memory(self.code, 1)
+        for store in stores:
+            if not self.kernel.accumulated(store):
+                dtype = self.kernel.slots[store.slot].dtype
+                x, source = self.scalar(frame, store.value), self.kernel.dtypes[store.value]
+                pointer = self.address(store.slot, self.index(frame, store.index))
+                if store.scatter:
+                    x, source = self.sum(self.scalars, memory.load(pointer, dtype), x, source, dtype), dtype
+                memory.store(pointer, self.scalars.cast(x, source, dtype), dtype)
+        for state in self._states(stores):
+            value = self.accumulated(state[0])
+            new = tuple(self.scalar(frame, i) for i in value.inputs)
+            pointers = [self.address(s.slot, self.index(frame, s.index)) for s in state]
+            old = tuple(memory.load(p, c.dtype) for p, c in zip(pointers, value.init, strict=True))
+            for pointer, x, c in zip(
+                pointers, self.scalars.recipe(value.combine, (*old, *new)), value.init, strict=True
+            ):
+                memory.store(pointer, x, c.dtype)
 
     @staticmethod
     def sum(emitter: Emitter, old: str, x: str, source: DType, dtype: DType) -> str:
@@ -263,14 +282,42 @@ class Values(Places):
         total = emitter.add(emitter.cast(old, dtype, wide), emitter.cast(x, source, wide), wide)
         return emitter.cast(total, wide, dtype)
 
+    # ---- states in memory ------------------------------------------------------------------------------------
+
+    def accumulated(self, store: Store) -> Accumulate:
+        """The value of a store that accumulates. Its slot holds the component of the state that `finish` gives."""
+        value = self.kernel.values[store.value]
+        assert isinstance(value, Accumulate)
+        return value
+
+    def _states(self, stores: Sequence[Store]) -> list[list[Store]]:
+        """Those of `stores` that accumulate, together where they hold one state, in the order of its components."""
+        found: dict[Hashable, list[Store]] = {}
+        for store in stores:
+            if self.kernel.accumulated(store):
+                value = self.accumulated(store)
+                alone = store.slot if len(value.init) == 1 else None
+                found.setdefault((value.combine, value.inputs, value.axes, store.index, alone), []).append(store)
+        return [sorted(s, key=lambda store: self.accumulated(store).finish.results[0]) for s in found.values()]
+
+    def _take_in(self, chunk: Chunk, state: Sequence[Store]) -> None:
+        """Combine a state in memory with its inputs' valid lanes."""
+        value = self.accumulated(state[0])
+        new = tuple(self.vector(chunk, i) for i in value.inputs)
+        loads = [Load(s.slot, s.index, (), c.dtype) for s, c in zip(state, value.init, strict=True)]
+        old = tuple(self._vector_load(chunk, load) for load in loads)
+        for load, x in zip(loads, self.vectors.recipe(value.combine, (*old, *new)), strict=True):
+            self.store_lanes(chunk, load.slot, load.index, x)
+
     def clear(self, chunk: Chunk, store: Store) -> None:
-        """Store 0 where `store` stores."""
-        dtype = self.kernel.slots[store.slot].dtype
+        """Store what is neutral where `store` accumulates."""
+        value = self.accumulated(store)
+        init = value.init[value.finish.results[0]]
         if self.lanes == 1 or self.axis not in store.index.axes:
             pointer = self.address(store.slot, self.index(chunk.frame, store.index))
-            Memory(self.code, 1).store(pointer, self.scalars.constant(0, dtype), dtype)
+            Memory(self.code, 1).store(pointer, self.scalars.constant(init.bits, init.dtype), init.dtype)
         else:
-            self.store_lanes(chunk, store.slot, store.index, self.vectors.constant(0, dtype))
+            self.store_lanes(chunk, store.slot, store.index, self.vectors.constant(init.bits, init.dtype))
 
     def extract(self, x: str, dtype: DType, lane: int) -> str:
         return self.code.let(f"extractelement {self.vectors.type(dtype)} {x}, i64 {lane}")

@@ -203,7 +203,7 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     """The plan, or None where there are no tiles: one side has no axis of its own, as in a matrix–vector product,
     which is a reduction; or more is summed than the one product."""
     dots = [(i, v) for i, v in enumerate(kernel.values) if isinstance(v, Dot)]
-    if len(dots) != 1 or kernel.row or any(s.accumulate for s in kernel.stores):
+    if len(dots) != 1 or kernel.row or kernel.accumulates:
         return None
     ((number, dot),) = dots
     sides = _sides(kernel, dot)

@@ -31,7 +31,7 @@ class Epilogue:
         self.target = target
         self.blocking = blocking
         self.code = code
-        self.numbers = needed(kernel, (s.value for s in kernel.stores), done=(blocking.dot,))
+        self.numbers = needed(kernel, kernel.stored(kernel.stores), done=(blocking.dot,))
         self.reports = False
 
     def write(self, name: str, slots: Sequence[int]) -> str:

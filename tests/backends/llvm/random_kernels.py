@@ -10,7 +10,7 @@ import numpy as np
 from graphc.backends.kernels.rewrite import Rewrite
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index, flatten
-from graphc.kernel import Apply, Const, Inside, Kernel, Load, Position, Reduce, Slot, Store
+from graphc.kernel import Accumulate, Apply, Const, Inside, Kernel, Load, Position, Reduce, Slot, Store
 from graphc.passes.in_place import can_update_in_place, share_slot
 from graphc.scalar import Recipe, record, to_bits
 from graphc.types import (
@@ -90,6 +90,14 @@ def _later_first(s, a, i, b, j):
     return s.select(other, b, a), s.select(other, j, i)
 
 
+def _wider(s, a, b, c, d):
+    return s.max(a, c), s.min(b, d)
+
+
+def _width(s, a, b):
+    return a - b
+
+
 def _second(s, a, i):
     return i
 
@@ -105,12 +113,14 @@ def without_unused(kernel: Kernel) -> Kernel:
 def with_update(kernel: Kernel, rng: np.random.Generator) -> Kernel:
     """The kernel with a store that updates its slot in place, if there can be one: a result is made to depend on what
     the slot held, and both share memory where the schedule would let them."""
-    plain = [s for s in kernel.stores if not s.accumulate and not s.scatter]
+    plain = [s for s in kernel.stores if not kernel.accumulated(s) and not s.scatter]
     pairs = [(s, t) for s in plain for t in kernel.stores if s.index.axes <= t.index.axes and not t.scatter]
-    for number in rng.permutation(len(pairs)):
-        store, changed = pairs[number]
+    for pair in rng.permutation(len(pairs)):
+        store, changed = pairs[pair]
         slot = kernel.slots[store.slot]
-        dtype = kernel.dtypes[changed.value]
+        held = kernel.values[changed.value]
+        number = held.inputs[0] if isinstance(held, Accumulate) else changed.value
+        dtype = kernel.dtypes[number]
         alike = slot.dtype.is_float == dtype.is_float and dtype.computes_as is dtype
         if slot.dtype.is_bool or dtype.is_bool or not alike:
             continue
@@ -118,7 +128,9 @@ def with_update(kernel: Kernel, rng: np.random.Generator) -> Kernel:
         values = [*kernel.values, Load(old, store.index, (), slot.dtype)]
         if slot.dtype is not dtype:
             values.append(Apply(recipe("cast", _cast, slot.dtype, dtype=dtype), (count,)))
-        values.append(Apply(recipe("weighted", _weighted, dtype, dtype), (len(values) - 1, changed.value)))
+        values.append(Apply(recipe("weighted", _weighted, dtype, dtype), (len(values) - 1, number)))
+        if isinstance(held, Accumulate):
+            values.append(replace(held, inputs=(len(values) - 1, *held.inputs[1:])))
         stores = tuple(
             replace(s, value=len(values) - 1) if s is changed else s for s in kernel.stores
         )
@@ -243,42 +255,41 @@ class RandomKernel:
             recipe(function.__name__, function, dtype, dtype), a, b, exact=exact and not rounds
         )
 
-    def _reduce(self, number: int) -> int:
+    def _reduce(self, number: int, over: tuple[Axis, ...] = ()) -> int:
+        """A reduction over the row; or an accumulated one, over parallel axes."""
+        make, over = (Accumulate, over) if over else (Reduce, self.row)
         dtype = self.dtype(number).computes_as
         number = self._cast(number, dtype)
-        axes = self.axes_of[number] - set(self.row)
+        axes = self.axes_of[number] - set(over)
         if dtype.is_bool:
             both = self.chance(0.5)
             combine = recipe("both" if both else "either", _both if both else _either, bool_, bool_)
-            reduce = Reduce(
-                combine, (Const(int(both), bool_),), recipe("any", _same, bool_), (number,), self.row
-            )
+            reduce = make(combine, (Const(int(both), bool_),), recipe("any", _same, bool_), (number,), over)
             return self._append(reduce, axes, True)
-        kind = self.pick(["sum", "max", "argmax"] if self.exact[number] else ["sum", "max"])
+        kind = self.pick(["sum", "max", "argmax", "range"] if self.exact[number] else ["sum", "max", "range"])
         low = Const(to_bits(dtype.min, dtype), dtype)
         if kind == "argmax":
             at = self._append(
-                Position(flatten(list(map(Index.of, self.row)), [a.size for a in self.row])),
-                frozenset(a for a in self.row if a.size > 1),
+                Position(flatten(list(map(Index.of, over)), [a.size for a in over])),
+                frozenset(a for a in over if a.size > 1),
                 True,
             )
             init = (low, Const((1 << 63) - 1, int64))
             combine = recipe("later", _later_first, dtype, int64, dtype, int64)
             finish = recipe("argmax", _second, dtype, int64)
-            return self._append(Reduce(combine, init, finish, (number, at), self.row), axes, True)
+            return self._append(make(combine, init, finish, (number, at), over), axes, True)
+        if kind == "range":
+            init = (low, Const(to_bits(dtype.max, dtype), dtype))
+            combine = recipe("range.combine", _wider, *[dtype] * 4)
+            reduce = make(combine, init, recipe("range", _width, dtype, dtype), (number, number), over)
+            return self._append(reduce, axes, not dtype.is_float)
         if kind == "max":
-            reduce = Reduce(
-                recipe("max", _maximum, dtype, dtype),
-                (low,),
-                recipe("max", _same, dtype),
-                (number,),
-                self.row,
+            reduce = make(
+                recipe("max", _maximum, dtype, dtype), (low,), recipe("max", _same, dtype), (number,), over
             )
         else:
             zero = Const(0, dtype)
-            reduce = Reduce(
-                recipe("sum", _add, dtype, dtype), (zero,), recipe("sum", _same, dtype), (number,), self.row
-            )
+            reduce = make(recipe("sum", _add, dtype, dtype), (zero,), recipe("sum", _same, dtype), (number,), over)
         return self._append(reduce, axes, not dtype.is_float or (kind == "max" and self.exact[number]))
 
     # ---- the kernel ------------------------------------------------------------------------------------------
@@ -331,11 +342,11 @@ class RandomKernel:
 
     def _accumulate(self, number: int) -> None:
         over = tuple(a for a in self.parallel if self.chance(0.6))
-        if over and not self.dtype(number).is_bool:
-            number = self._cast(number, self.dtype(number).computes_as)
+        if over:
             rest = tuple(a for a in (*self.parallel, *self.row) if a not in over)
-            slot, index = self._output(self.dtype(number), rest)
-            self.stores.append(Store(slot, index, number, over))
+            held = self._reduce(number, over)
+            slot, index = self._output(self.dtype(held), rest)
+            self.stores.append(Store(slot, index, held))
 
     def _scatter(self) -> None:
         over = tuple(a for a in self.parallel if self.chance(0.6)) or self.parallel[:1]
@@ -346,7 +357,7 @@ class RandomKernel:
         target = Index(((Gathered(where, size, self.axes_of[where]), 1),))
         index = flatten([target, *map(Index.of, rest)], [size, *(a.size for a in rest)])
         self.written.append(Slot(self.dtype(number), size * math.prod(a.size for a in rest)))
-        self.stores.append(Store(len(self.slots), index, number, (), True))
+        self.stores.append(Store(len(self.slots), index, number, True))
 
     def arrays(self) -> list[np.ndarray]:
         """Contents for all slots. Small numbers, so that integers that gather are mostly, not always, inside."""

@@ -11,6 +11,7 @@ import pytest
 
 from graphc import ops
 from graphc.backends.kernels.segments import segments
+from graphc.backends.kernels.sums import sum_of
 from graphc.backends.llvm import stages
 from graphc.backends.llvm.lower import lower
 from graphc.backends.llvm.run import jit
@@ -18,7 +19,7 @@ from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Gathered, Index
 from graphc.ir import Node
-from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Reduce, Slot, Store
+from graphc.kernel import Accumulate, Apply, Const, Dot, Inside, Kernel, Load, Reduce, Slot, Store
 from graphc.passes.fuse import fuse
 from graphc.scalar import record
 from graphc.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
@@ -233,7 +234,9 @@ def test_sum_over_an_empty_axis_is_zero() -> None:
     i, j = Axis("i", 0), Axis("j", 5)
     load = Load(0, Index.of(i) * 5 + Index.of(j), (), float32)
     slots = (Slot(float32, 0), Slot(float32, 5))
-    kernel = Kernel(slots, (i, j), (), (), (load,), (Store(1, Index.of(j), 0, accumulate=(i,)),))
+    total = sum_of(0, float32, (i,))
+    held = Accumulate(total.combine, total.init, total.finish, total.inputs, total.axes)
+    kernel = Kernel(slots, (i, j), (), (), (load, held), (Store(1, Index.of(j), 1),))
     arrays = [np.zeros(0, np.float32), np.full(5, 9, np.float32)]
     compile_kernel(kernel)(arrays)
     assert not arrays[1].any()
@@ -389,7 +392,8 @@ def test_rows_of_one_that_are_summed_up() -> None:
         Reduce(add, zero, same, (0,), (r,)),
         Apply(add, (0, 1)),
         Reduce(add, zero, same, (2,), (r,)),
+        Accumulate(add, zero, same, (3,), (i,)),
     )
     slots = (Slot(float32, 4), Slot(float32, 4), Slot(float32, 1))
-    kernel = Kernel(slots, (i,), (r,), (), values, (Store(1, at, 3), Store(2, Index(), 3, (i,))))
+    kernel = Kernel(slots, (i,), (r,), (), values, (Store(1, at, 3), Store(2, Index(), 4)))
     check(kernel, random_arrays(kernel), compile_kernel(kernel))

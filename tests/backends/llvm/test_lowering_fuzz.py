@@ -8,9 +8,10 @@ import pytest
 from graphc.backends.kernels import long_sums, spread
 from graphc.backends.llvm import stages
 from graphc.backends.llvm.nests import plan
+from graphc.backends.llvm.nests.values import Values
 from graphc.backends.llvm.target import host_target
 from graphc.dataclass import replace
-from graphc.kernel import Kernel
+from graphc.kernel import Accumulate, Const, Kernel, Store
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.random_kernels import RandomKernel
 from tests.kernel_interpreter import run_kernel
@@ -60,3 +61,20 @@ def test_random_kernels(block: int, eager: bool, updates: bool, monkeypatch: pyt
 def test_many_random_kernels_update_in_place() -> None:
     kernels = [RandomKernel(seed, updates=True).kernel for seed in range(120)]
     assert sum(bool(k.loaded & k.written) for k in kernels) > 40
+
+
+@pytest.mark.parametrize("fault", ["neutral elements are zeros", "components change places"])
+def test_planted_faults_of_what_is_accumulated_are_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value_of = Values.accumulated
+
+    def wrong(values: Values, store: Store) -> Accumulate:
+        value = value_of(values, store)
+        if fault == "neutral elements are zeros":
+            return replace(value, init=tuple(Const(0, c.dtype) for c in value.init))
+        return replace(value, inputs=value.inputs[::-1]) if len(set(map(str, value.init))) == 2 else value
+
+    monkeypatch.setattr(Values, "accumulated", wrong)
+    with pytest.raises((AssertionError, RuntimeError)):
+        for seed in range(120):
+            random = RandomKernel(seed)
+            check(random.kernel, random.arrays(), compile_kernel(random.kernel))

@@ -125,6 +125,30 @@ def sums_over_different_axes() -> Kernel:
     return b.kernel((i, j, k), (r,))
 
 
+def columns_of_every_kind() -> Kernel:
+    """What is accumulated need be no sum: a maximum, where it is, whether any is large, and the logarithm of a sum of
+    exponentials, of rows that are reduced as well, and of single elements."""
+    b = Build()
+    (i, j, r), (row, column, at) = axes(i0=33, i1=20, r0=24)
+    x, y, most = b.slot("x", 33 * 20 * 24), b.slot("y", 33 * 20), b.slot("most", 20 * 24)
+    where, large, total = b.slot("where", 20, int64), b.slot("large", 20, bool_), b.slot("total", 24)
+    v = b.load(x, (row * 20 + column) * 24 + at)
+
+    def any_(n, over):
+        return b.reduce(lambda s, p, q: p | q, [False], [n], over, name="any")
+
+    def argmax(n, over):
+        return _argmax(b, [n, b.position(row)], over)
+
+    sums = b.sum(v, (r,))
+    b.store(y, row * 20 + column, sums)
+    b.store(most, column * 24 + at, b.accumulated(v, (i,), b.max))
+    b.store(where, column, b.accumulated(sums, (i,), argmax))
+    b.store(large, column, b.accumulated(b.apply(lambda s, t: t > 9, sums, name="large"), (i,), any_))
+    b.store(total, at, b.accumulated(v, (i, j), lambda n, over: _log_sum_exp(b, n, over)))
+    return b.kernel((i, j), (r,))
+
+
 def sums_over_disjoint_axes() -> Kernel:
     """No axis is summed by both stores."""
     b = Build()
@@ -223,40 +247,43 @@ def sum_of_constant() -> Kernel:
 
 def argmax(m: int = 100) -> Kernel:
     """A state of two components; NaN counts as the greatest, the first of equals wins."""
+    b = Build()
+    (i, r), (row, column) = axes(i0=9, r0=m)
+    x, y = b.slot("x", 9 * m), b.slot("y", 9, int64)
+    inputs = [b.load(x, row * m + column), b.position(column)]
+    b.store(y, row, _argmax(b, inputs, (r,)))
+    return b.kernel((i,), (r,))
 
+
+def _argmax(b, inputs, axes):
     def combine(s, a, i, b, j):
         greater = (b < a) | (s.is_nan(a) & ~s.is_nan(b))
         equal = s.eq(a, b) | (s.is_nan(a) & s.is_nan(b))
         first = greater | (equal & (i < j))
         return s.select(first, a, b), s.select(first, i, j)
 
-    b = Build()
-    (i, r), (row, column) = axes(i0=9, r0=m)
-    x, y = b.slot("x", 9 * m), b.slot("y", 9, int64)
-    inputs = [b.load(x, row * m + column), b.position(column)]
-    b.store(
-        y, row, b.reduce(combine, [-math.inf, int64.max], inputs, (r,), lambda s, v, at: at, name="argmax")
-    )
-    return b.kernel((i,), (r,))
+    return b.reduce(combine, [-math.inf, int64.max], inputs, axes, lambda s, v, at: at, name="argmax")
 
 
 def log_sum_exp() -> Kernel:
     """A state of two components whose combination computes: running maximum and rescaled sum. The sum starts as 1,
     by a recipe that ignores the element."""
+    b = Build()
+    (i, r), (row, column) = axes(i0=5, r0=70)
+    x, y = b.slot("x", 350), b.slot("y", 5)
+    b.store(y, row, _log_sum_exp(b, b.load(x, row * 70 + column), (r,)))
+    return b.kernel((i,), (r,))
 
+
+def _log_sum_exp(b, element, axes):
     def combine(s, m, t, n, u):
         top = s.max(m, n)
         base = s.select(s.eq(top, -math.inf), 0.0, top)
         return top, t * s.exp(m - base) + u * s.exp(n - base)
 
-    b = Build()
-    (i, r), (row, column) = axes(i0=5, r0=70)
-    x, y = b.slot("x", 350), b.slot("y", 5)
-    element = b.load(x, row * 70 + column)
     inputs = [element, b.apply(lambda s, t: s.const(1.0, float32), element, name="one")]
     finish = lambda s, m, t: s.log(t) + m  # noqa: E731
-    b.store(y, row, b.reduce(combine, [-math.inf, 0.0], inputs, (r,), finish, name="logsumexp"))
-    return b.kernel((i,), (r,))
+    return b.reduce(combine, [-math.inf, 0.0], inputs, axes, finish, name="logsumexp")
 
 
 def any_and_all() -> Kernel:
@@ -503,7 +530,8 @@ def half_precision() -> Kernel:
 KERNELS: dict[str, Callable[[], Kernel]] = {
     f.__name__: f
     for f in (
-        softmax, softmax_of_columns, layer_norm, layer_norm_gradient, column_sum_of_rows, column_sum_accumulated,
+        columns_of_every_kind, softmax, softmax_of_columns,
+        layer_norm, layer_norm_gradient, column_sum_of_rows, column_sum_accumulated,
         sums_over_different_axes, sums_over_disjoint_axes, sum_of_nothing, product_of_nothing, nothing,
         row_sums_with_update,
         transposed_sum, sum_over_two_axes, sum_over_two_axes_only,
