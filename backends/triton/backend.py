@@ -46,6 +46,9 @@ class TritonBackend:
 
         return program_on(first_device(), expect_schedule(lowered))
 
+    def refuses(self, kernel: Kernel) -> str:
+        return "the triton backend has no lowering of sums over scores"
+
 
 def expect_schedule(lowered: Graph | Schedule) -> Schedule:
     if not isinstance(lowered, Schedule):
