@@ -13,40 +13,27 @@ import numpy as np
 
 from .. import ops
 from ..ir import Node
-from ..op import Kind, Op
-from . import functions, rules
+from ..scalar import Builder, Scalar
+from . import functions
+from .declare import binary, unary
 from .known import is_never_negative, known
-from .rules import ANY, FLOATS, NUMBERS, no_gradient
+from .rules import ANY, FLOATS, NUMBERS
 from .values import masked, ones_like, scaled, zeros_like
 
-add: Op = Op(
-    "add",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("add", NUMBERS),
-    reference=np.add,
-    vjp=lambda g, y, a, b: (g, g),
-    scalar=lambda s, a, b: a + b,
-    commutes=True,
-)
 
-subtract: Op = Op(
-    "subtract",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("subtract", NUMBERS),
-    reference=np.subtract,
-    vjp=lambda g, y, a, b: (g, negative(g)),
-    scalar=lambda s, a, b: a - b,
-)
+@binary(NUMBERS, np.add, vjp=lambda g, y, a, b: (g, g), commutes=True)
+def add(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a + b
 
-multiply: Op = Op(
-    "multiply",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("multiply", NUMBERS),
-    reference=np.multiply,
-    vjp=lambda g, y, a, b: (multiply(g, b), multiply(g, a)),
-    scalar=lambda s, a, b: a * b,
-    commutes=True,
-)
+
+@binary(NUMBERS, np.subtract, vjp=lambda g, y, a, b: (g, negative(g)))
+def subtract(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a - b
+
+
+@binary(NUMBERS, np.multiply, vjp=lambda g, y, a, b: (multiply(g, b), multiply(g, a)), commutes=True)
+def multiply(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a * b
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -56,32 +43,21 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 # a − b, but 0 also where both are the same infinity: how far numbers are below the largest of them.
-difference: Op = Op(
-    "difference",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("difference", FLOATS),
-    reference=_difference,
-    vjp=lambda g, y, a, b: (g, negative(g)),
-    scalar=lambda s, a, b: s.select(s.eq(a, b), 0, a - b),
-)
 
-divide: Op = Op(
-    "divide",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("divide", FLOATS),
-    reference=np.divide,
-    vjp=lambda g, y, a, b: (divide(g, b), negative(divide(multiply(g, y), b))),
-    scalar=lambda s, a, b: a / b,
-)
 
-negative: Op = Op(
-    "negative",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("negative", NUMBERS),
-    reference=np.negative,
-    vjp=lambda g, y, x: (negative(g),),
-    scalar=lambda s, x: -x,
-)
+@binary(FLOATS, _difference, vjp=lambda g, y, a, b: (g, negative(g)))
+def difference(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return s.select(s.eq(a, b), 0, a - b)
+
+
+@binary(FLOATS, np.divide, vjp=lambda g, y, a, b: (divide(g, b), negative(divide(multiply(g, y), b))))
+def divide(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a / b
+
+
+@unary(NUMBERS, np.negative, vjp=lambda g, y, x: (negative(g),))
+def negative(s: Builder, x: Scalar) -> Scalar:
+    return -x
 
 
 def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -100,23 +76,9 @@ def _remainder_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return g, negative(multiply(g, floor_divide(a, b)))
 
 
-floor_divide: Op = Op(
-    "floor_divide",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("floor_divide", NUMBERS),
-    reference=_floor_divide,
-    vjp=no_gradient,
-    scalar=functions.floor_divide,
-)
+floor_divide = binary(NUMBERS, _floor_divide)(functions.floor_divide)
 
-remainder: Op = Op(
-    "remainder",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("remainder", NUMBERS),
-    reference=np.remainder,
-    vjp=_remainder_vjp,
-    scalar=functions.remainder,
-)
+remainder = binary(NUMBERS, np.remainder, vjp=_remainder_vjp)(functions.remainder)
 
 
 # Powers and roots
@@ -165,23 +127,12 @@ def _power_vjp(g: Node, y: Node, x: Node, n: Node) -> tuple[Node, Node]:
     )
 
 
-power: Op = Op(
-    "power",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("power", NUMBERS),
-    reference=_power,
-    vjp=_power_vjp,
-    scalar=functions.pow,
-)
+@binary(NUMBERS, _power, vjp=_power_vjp)
+def power(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return functions.pow(s, a, b)
 
-square: Op = Op(
-    "square",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("square", NUMBERS),
-    reference=np.square,
-    vjp=lambda g, y, x: (multiply(g, scaled(x, 2.0)),),
-    scalar=functions.square,
-)
+
+square = unary(NUMBERS, np.square, slope=lambda y, x: scaled(x, 2.0))(functions.square)
 
 
 def _steep_at_zero(y: Node, x: Node) -> Node:
@@ -193,43 +144,28 @@ def _steep_at_zero(y: Node, x: Node) -> Node:
 
 # The slope at ±0 is ±inf, as the derivative is; but 0 for an x that is never negative by its making, like a sum of
 # squares: √(x²) is |x|, whose subgradient at 0 is 0.
-sqrt: Op = Op(
-    "sqrt",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("sqrt", FLOATS),
-    reference=np.sqrt,
-    vjp=lambda g, y, x: (divide(scaled(g, 0.5), _steep_at_zero(y, x)),),
-    scalar=lambda s, x: s.sqrt(x),
-)
+
+
+@unary(FLOATS, np.sqrt, vjp=lambda g, y, x: (divide(scaled(g, 0.5), _steep_at_zero(y, x)),))
+def sqrt(s: Builder, x: Scalar) -> Scalar:
+    return s.sqrt(x)
+
 
 # The slope at ±0 is ∓inf.
-rsqrt: Op = Op(
-    "rsqrt",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("rsqrt", FLOATS),
-    reference=lambda x: 1 / np.sqrt(x),
+rsqrt = unary(
+    FLOATS,
+    lambda x: 1 / np.sqrt(x),
     vjp=lambda g, y, x: (multiply(multiply(scaled(g, -0.5), y), square(y)),),
-    scalar=functions.rsqrt,
-)
+)(functions.rsqrt)
 
 # The slope at 0 is infinite, or 0 as for `sqrt`.
-cbrt: Op = Op(
-    "cbrt",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("cbrt", FLOATS),
-    reference=np.cbrt,
-    vjp=lambda g, y, x: (divide(scaled(g, 1 / 3), square(_steep_at_zero(y, x))),),
-    scalar=functions.cbrt,
-)
+cbrt = unary(
+    FLOATS, np.cbrt, vjp=lambda g, y, x: (divide(scaled(g, 1 / 3), square(_steep_at_zero(y, x))),)
+)(functions.cbrt)
 
-reciprocal: Op = Op(
-    "reciprocal",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("reciprocal", FLOATS),
-    reference=lambda x: 1 / x,
-    vjp=lambda g, y, x: (negative(multiply(g, square(y))),),
-    scalar=functions.reciprocal,
-)
+reciprocal = unary(
+    FLOATS, lambda x: 1 / x, vjp=lambda g, y, x: (negative(multiply(g, square(y))),)
+)(functions.reciprocal)
 
 
 def unit_vector(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
@@ -257,37 +193,21 @@ def _hypot_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return multiply(g, left), multiply(g, right)
 
 
-hypot: Op = Op(
-    "hypot",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("hypot", FLOATS),
-    reference=np.hypot,
-    vjp=_hypot_vjp,
-    scalar=functions.hypot,
-)
+hypot = binary(FLOATS, np.hypot, vjp=_hypot_vjp)(functions.hypot)
 
 
 # Signs
 
 
 # At 0 the subgradient 0.
-abs: Op = Op(
-    "abs",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("abs", NUMBERS),
-    reference=np.abs,
-    vjp=lambda g, y, x: (multiply(g, sign(x)),),
-    scalar=functions.absolute,
-)
 
-sign: Op = Op(
-    "sign",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("sign", NUMBERS),
-    reference=np.sign,
-    vjp=no_gradient,
-    scalar=functions.sign,
-)
+
+@unary(NUMBERS, np.abs, slope=lambda y, x: sign(x))
+def abs(s: Builder, x: Scalar) -> Scalar:
+    return functions.absolute(s, x)
+
+
+sign = unary(NUMBERS, np.sign)(functions.sign)
 
 
 def _copysign_vjp(g: Node, y: Node, x: Node, sign_of: Node) -> tuple[Node, None]:
@@ -295,14 +215,7 @@ def _copysign_vjp(g: Node, y: Node, x: Node, sign_of: Node) -> tuple[Node, None]
     return ops.select(kept, g, negative(g)), None
 
 
-copysign: Op = Op(
-    "copysign",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("copysign", FLOATS),
-    reference=np.copysign,
-    vjp=_copysign_vjp,
-    scalar=functions.copysign,
-)
+copysign = binary(FLOATS, np.copysign, vjp=_copysign_vjp)(functions.copysign)
 
 
 # Extremes
@@ -315,63 +228,19 @@ def _extreme_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
 
 
 # NaN if either is NaN.
-maximum: Op = Op(
-    "maximum",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("maximum", ANY),
-    reference=np.maximum,
-    vjp=_extreme_vjp,
-    scalar=functions.maximum,
-    commutes=True,
-)
+maximum = binary(ANY, np.maximum, vjp=_extreme_vjp, commutes=True)(functions.maximum)
 
-minimum: Op = Op(
-    "minimum",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("minimum", ANY),
-    reference=np.minimum,
-    vjp=_extreme_vjp,
-    scalar=functions.minimum,
-    commutes=True,
-)
+minimum = binary(ANY, np.minimum, vjp=_extreme_vjp, commutes=True)(functions.minimum)
 
 
 # Rounding; the identity on integers
 
 
-floor: Op = Op(
-    "floor",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("floor", NUMBERS),
-    reference=np.floor,
-    vjp=no_gradient,
-    scalar=functions.floor,
-)
+floor = unary(NUMBERS, np.floor)(functions.floor)
 
-ceil: Op = Op(
-    "ceil",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("ceil", NUMBERS),
-    reference=np.ceil,
-    vjp=no_gradient,
-    scalar=functions.ceil,
-)
+ceil = unary(NUMBERS, np.ceil)(functions.ceil)
 
-trunc: Op = Op(
-    "trunc",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("trunc", NUMBERS),
-    reference=np.trunc,
-    vjp=no_gradient,
-    scalar=functions.trunc,
-)
+trunc = unary(NUMBERS, np.trunc)(functions.trunc)
 
 # Halves to even.
-round: Op = Op(
-    "round",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("round", NUMBERS),
-    reference=lambda x: x if x.dtype.kind in "iu" else np.rint(x),
-    vjp=no_gradient,
-    scalar=functions.round,
-)
+round = unary(NUMBERS, lambda x: x if x.dtype.kind in "iu" else np.rint(x))(functions.round)

@@ -6,71 +6,44 @@ import numpy as np
 
 from ..errors import DTypeError
 from ..ir import Node
-from ..op import Kind, Op
 from ..scalar import Builder, Scalar
 from ..types import DType, TensorType, float32
-from . import rules
-from .rules import BITS, INTEGERS, no_gradient
+from .declare import binary, elementwise, unary
+from .rules import BITS, INTEGERS
 
-bitwise_and: Op = Op(
-    "bitwise_and",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("bitwise_and", BITS),
-    reference=np.bitwise_and,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: a & b,
-    commutes=True,
-)
 
-bitwise_or: Op = Op(
-    "bitwise_or",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("bitwise_or", BITS),
-    reference=np.bitwise_or,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: a | b,
-    commutes=True,
-)
+@binary(BITS, np.bitwise_and, commutes=True)
+def bitwise_and(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a & b
 
-bitwise_xor: Op = Op(
-    "bitwise_xor",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("bitwise_xor", BITS),
-    reference=np.bitwise_xor,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: a ^ b,
-    commutes=True,
-)
 
-bitwise_invert: Op = Op(
-    "bitwise_invert",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("bitwise_invert", BITS),
-    reference=np.invert,
-    vjp=no_gradient,
-    scalar=lambda s, x: ~x,
-)
+@binary(BITS, np.bitwise_or, commutes=True)
+def bitwise_or(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a | b
+
+
+@binary(BITS, np.bitwise_xor, commutes=True)
+def bitwise_xor(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a ^ b
+
+
+@unary(BITS, np.invert)
+def bitwise_invert(s: Builder, x: Scalar) -> Scalar:
+    return ~x
 
 
 # As NumPy's: amounts are taken as unsigned. From the width on, nothing remains but the sign of a signed number
 # shifted right.
-left_shift: Op = Op(
-    "left_shift",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("left_shift", INTEGERS),
-    reference=np.left_shift,
-    vjp=no_gradient,
-    scalar=lambda s, x, amount: x << amount,
-)
 
-right_shift: Op = Op(
-    "right_shift",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("right_shift", INTEGERS),
-    reference=np.right_shift,
-    vjp=no_gradient,
-    scalar=lambda s, x, amount: x >> amount,
-)
+
+@binary(INTEGERS, np.left_shift)
+def left_shift(s: Builder, x: Scalar, amount: Scalar) -> Scalar:
+    return x << amount
+
+
+@binary(INTEGERS, np.right_shift)
+def right_shift(s: Builder, x: Scalar, amount: Scalar) -> Scalar:
+    return x >> amount
 
 
 # Conversions
@@ -97,24 +70,15 @@ def convert(x: np.ndarray, dtype: DType) -> np.ndarray:
     return x.astype(dtype.computes_as.numpy).astype(dtype.numpy, copy=False)
 
 
-def _cast(s: Builder, x: Scalar, dtype: DType) -> Scalar:
-    if dtype.is_bool:
-        return x if x.dtype.is_bool else s.ne(x, 0)
-    return s.cast(s.cast(x, dtype.computes_as), dtype)
-
-
 def _cast_vjp(g: Node, y: Node, x: Node, dtype: DType) -> tuple[Node | None]:
     return (cast(g, dtype=x.dtype) if dtype.is_float and x.dtype.is_float else None,)
 
 
-cast: Op = Op(
-    "cast",
-    Kind.ELEMENTWISE,
-    infer=lambda x, dtype: x.with_dtype(dtype),
-    reference=convert,
-    vjp=_cast_vjp,
-    scalar=_cast,
-)
+@elementwise(lambda x, dtype: x.with_dtype(dtype), convert, _cast_vjp)
+def cast(s: Builder, x: Scalar, dtype: DType) -> Scalar:
+    if dtype.is_bool:
+        return x if x.dtype.is_bool else s.ne(x, 0)
+    return s.cast(s.cast(x, dtype.computes_as), dtype)
 
 
 def _bitcast_type(x: TensorType, dtype: DType) -> TensorType:
@@ -129,11 +93,6 @@ def _bitcast_type(x: TensorType, dtype: DType) -> TensorType:
     return x.with_dtype(dtype)
 
 
-bitcast: Op = Op(
-    "bitcast",
-    Kind.ELEMENTWISE,
-    infer=_bitcast_type,
-    reference=lambda x, dtype: np.ascontiguousarray(x).reshape(x.shape).view(dtype.numpy),
-    vjp=no_gradient,
-    scalar=lambda s, x, dtype: s.bitcast(x, dtype),
-)
+@elementwise(_bitcast_type, lambda x, dtype: np.ascontiguousarray(x).reshape(x.shape).view(dtype.numpy))
+def bitcast(s: Builder, x: Scalar, dtype: DType) -> Scalar:
+    return s.bitcast(x, dtype)

@@ -13,10 +13,11 @@ from ..errors import CompileError
 from ..evaluate import evaluate_graph
 from ..hook import driver
 from ..ir import Graph, Node
-from ..op import Kind, Op
+from ..op import Kind
 from ..types import TensorType, TupleType, Type, int32
 from .bodies import require_closed, substitute
 from .control import item
+from .declare import op
 from .residuals import residuals
 from .values import zeros_for, zeros_like
 
@@ -44,12 +45,6 @@ def _switch_type(index: Type, *types: TensorType, **branches: Graph) -> TupleTyp
         raise CompileError("the branches of switch give results of the same types",
                            got=" and ".join(str(TupleType(r)) for r in results))  # fmt: skip
     return TupleType(results[0])
-
-
-def _switch(index: np.ndarray, *arrays: np.ndarray, **branches: Graph) -> tuple[np.ndarray, ...]:
-    chosen = min(max(int(index), 0), len(branches) - 1)
-    results, _ = evaluate_graph(branches[f"branch{chosen}"], arrays)
-    return tuple(results)
 
 
 def _switch_vjp(
@@ -117,4 +112,10 @@ def _placed(nodes: Sequence[Node], slots: Sequence[Node]) -> dict[Node, Node]:
 #
 # The index, an int32, is taken as the nearest branch's. A condition is a switch between what to do if it is false, the
 # first branch, and if it is true.
-switch: Op = Op("switch", Kind.CONTROL, infer=_switch_type, reference=_switch, vjp=_switch_vjp)
+
+
+@op(Kind.CONTROL, _switch_type, _switch_vjp)
+def switch(index: np.ndarray, *arrays: np.ndarray, **branches: Graph) -> tuple[np.ndarray, ...]:
+    chosen = min(max(int(index), 0), len(branches) - 1)
+    results, _ = evaluate_graph(branches[f"branch{chosen}"], arrays)
+    return tuple(results)

@@ -11,10 +11,11 @@ from ..dataclass import dataclass
 from ..errors import DTypeError, ShapeError
 from ..index import Index
 from ..ir import Node
-from ..op import Contraction, Kind, Op, Piece
+from ..op import Contraction, Kind, Piece
 from ..types import DType, TensorType, int8, int32, uint8
 from . import rules
 from .bits import cast
+from .declare import op
 from .rules import NUMBERS
 from .values import permuted
 
@@ -52,7 +53,7 @@ def can_give(a: DType, b: DType, result: DType) -> bool:
 def _dot_general_type(
     a: TensorType, b: TensorType, contract: Pair, batch: Pair, result: DType | None = None
 ) -> TensorType:
-    rules.require("dot_general", NUMBERS, a, b)
+    rules.require(dot_general.name, NUMBERS, a, b)
     result = result or a.dtype
     if not can_give(a.dtype, b.dtype, result):
         raise DTypeError(
@@ -72,32 +73,6 @@ def _dot_general_type(
     left, right = _roles(a.ndim, b.ndim, contract, batch)
     kept = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
     return TensorType(result, tuple(kept))
-
-
-def _dot_general(
-    a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair, result: DType | None = None
-) -> np.ndarray:
-    """As one batched matrix product; float32 numbers are multiplied and added in float64."""
-    if result is int32:
-        a, b = a.astype(np.int32), b.astype(np.int32)
-    left, right = _roles(a.ndim, b.ndim, contract, batch)
-    shape = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
-    batches, m, k, n = (
-        math.prod([x.shape[i] for i in axes])
-        for x, axes in ((a, left.batch), (a, left.free), (a, left.contracted), (b, right.free))
-    )
-    first = (batches,) if left.batch else ()
-    rows = a.transpose(left.batch + left.free + left.contracted).reshape(*first, m, k)
-    columns = b.transpose(right.batch + right.contracted + right.free).reshape(*first, k, n)
-    if a.dtype != np.float32:
-        product = rows @ columns
-    elif not first and m <= _FEW and k * n > _MANY:
-        product = _few_rows(rows, columns)
-    elif not first and n <= _FEW and k * m > _MANY:
-        product = _few_rows(columns.T, rows.T).T
-    else:
-        product = rows.astype(np.float64) @ columns.astype(np.float64)
-    return product.reshape(shape).astype(a.dtype, copy=False)
 
 
 _FEW = 8  # rows, so that converting the other operand is more work than multiplying it
@@ -176,11 +151,30 @@ def _at(roles: _Roles, batch: Indices, free: Indices, contracted: Indices) -> In
 
 # The product of a and b over pairs of `batch` axes, summed over pairs of `contract` axes.
 # Result axes: batch, free axes of a, free axes of b. `result` is its dtype, left out where it is that of the inputs.
-dot_general: Op = Op(
-    "dot_general",
-    Kind.CONTRACTION,
-    infer=_dot_general_type,
-    reference=_dot_general,
-    vjp=_dot_general_vjp,
-    contraction=Contraction(_sizes, _operands),
-)
+
+
+@op(Kind.CONTRACTION, _dot_general_type, _dot_general_vjp, contraction=Contraction(_sizes, _operands))
+def dot_general(
+    a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair, result: DType | None = None
+) -> np.ndarray:
+    """As one batched matrix product; float32 numbers are multiplied and added in float64."""
+    if result is int32:
+        a, b = a.astype(np.int32), b.astype(np.int32)
+    left, right = _roles(a.ndim, b.ndim, contract, batch)
+    shape = [a.shape[i] for i in (*left.batch, *left.free)] + [b.shape[i] for i in right.free]
+    batches, m, k, n = (
+        math.prod([x.shape[i] for i in axes])
+        for x, axes in ((a, left.batch), (a, left.free), (a, left.contracted), (b, right.free))
+    )
+    first = (batches,) if left.batch else ()
+    rows = a.transpose(left.batch + left.free + left.contracted).reshape(*first, m, k)
+    columns = b.transpose(right.batch + right.contracted + right.free).reshape(*first, k, n)
+    if a.dtype != np.float32:
+        product = rows @ columns
+    elif not first and m <= _FEW and k * n > _MANY:
+        product = _few_rows(rows, columns)
+    elif not first and n <= _FEW and k * m > _MANY:
+        product = _few_rows(columns.T, rows.T).T
+    else:
+        product = rows.astype(np.float64) @ columns.astype(np.float64)
+    return product.reshape(shape).astype(a.dtype, copy=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..errors import CompileError
-from ..op import Kind, Op
+from ..op import Kind
+from ..scalar import Builder, Scalar
 from ..types import TensorType, TupleType, Type
-from . import rules
-from .rules import ANY, no_gradient
+from .declare import op, unary
+from .rules import ANY
 
 
 def _item_type(x: Type, index: int) -> TensorType:
@@ -16,14 +19,16 @@ def _item_type(x: Type, index: int) -> TensorType:
 
 
 # One result of an op that has several. The differentiate pass hands its gradient to the tuple.
-item: Op = Op("item", Kind.ITEM, infer=_item_type, reference=lambda x, index: x[index])
+
+
+@op(Kind.ITEM, _item_type)
+def item(x: tuple[np.ndarray, ...], index: int) -> np.ndarray:
+    return x[index]
+
 
 # x, through which no gradient flows.
-stop_gradient: Op = Op(
-    "stop_gradient",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("stop_gradient", ANY),
-    reference=lambda x: x,
-    vjp=no_gradient,
-    scalar=lambda s, x: x,
-)
+
+
+@unary(ANY, lambda x: x)
+def stop_gradient(s: Builder, x: Scalar) -> Scalar:
+    return x

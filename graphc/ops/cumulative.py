@@ -17,19 +17,23 @@ from ..op import Kind, Op, Running, same_types
 from ..scalar import Builder, Number, Scalar
 from ..types import DType, TensorType
 from . import functions, rules
+from .declare import Gradient, Reference, op
 from .rules import ANY, FLOATS, NUMBERS, Family
 from .values import masked, scalar_constant
 
 State = tuple[Scalar, ...]
 
 
-def _along(op: str, family: Family) -> rules.Rule:
-    """Inputs of one type, which is the result's; `axis` is one of theirs."""
+def _cumulative(family: Family, running: Running, vjp: Gradient) -> Callable[[Reference], Op]:
+    """An op of one input, whose type is the result's; `axis` is one of its."""
 
-    def infer(x: TensorType, axis: int) -> TensorType:
-        return _checked(op, family, (x,), axis)
+    def declare(reference: Reference) -> Op:
+        def infer(x: TensorType, axis: int) -> TensorType:
+            return _checked(reference.__name__, family, (x,), axis)
 
-    return infer
+        return Op(reference.__name__, Kind.CUMULATIVE, infer, reference, vjp, running=running)
+
+    return declare
 
 
 def _checked(op: str, family: Family, types: tuple[TensorType, ...], axis: int) -> TensorType:
@@ -50,14 +54,10 @@ def _running(init: Callable[[DType], Number], combine: Callable[[Builder, Scalar
     )
 
 
-def _accumulated(function: np.ufunc) -> Callable[[np.ndarray, int], np.ndarray]:
-    """The reference: floats are accumulated in float64 and rounded once."""
-
-    def reference(x: np.ndarray, axis: int) -> np.ndarray:
-        wide = x.astype(np.float64) if x.dtype.kind == "f" else x
-        return function.accumulate(wide, axis, wide.dtype).astype(x.dtype, copy=False)
-
-    return reference
+def _accumulated(function: np.ufunc, x: np.ndarray, axis: int) -> np.ndarray:
+    """Floats are accumulated in float64 and rounded once."""
+    wide = x.astype(np.float64) if x.dtype.kind == "f" else x
+    return np.asarray(function.accumulate(wide, axis, wide.dtype).astype(x.dtype, copy=False))
 
 
 # Places along the axis
@@ -105,14 +105,9 @@ def _sum_vjp(g: Node, y: Node, x: Node, axis: int) -> tuple[Node]:
     return (_flipped(cumulative_sum(_flipped(g, axis), axis=axis), axis),)
 
 
-cumulative_sum: Op = Op(
-    "cumulative_sum",
-    Kind.CUMULATIVE,
-    infer=_along("cumulative_sum", NUMBERS),
-    reference=_accumulated(np.add),
-    vjp=_sum_vjp,
-    running=_running(lambda dtype: 0, lambda s, a, b: a + b),
-)
+@_cumulative(NUMBERS, _running(lambda dtype: 0, lambda s, a, b: a + b), _sum_vjp)
+def cumulative_sum(x: np.ndarray, axis: int) -> np.ndarray:
+    return _accumulated(np.add, x, axis)
 
 
 def _prod_vjp(g: Node, y: Node, x: Node, axis: int) -> tuple[Node]:
@@ -125,14 +120,9 @@ def _prod_vjp(g: Node, y: Node, x: Node, axis: int) -> tuple[Node]:
     return (ops.multiply(_previous(y, axis, 1), _from_the_end(g, x, axis)),)
 
 
-cumulative_prod: Op = Op(
-    "cumulative_prod",
-    Kind.CUMULATIVE,
-    infer=_along("cumulative_prod", NUMBERS),
-    reference=_accumulated(np.multiply),
-    vjp=_prod_vjp,
-    running=_running(lambda dtype: 1, lambda s, a, b: a * b),
-)
+@_cumulative(NUMBERS, _running(lambda dtype: 1, lambda s, a, b: a * b), _prod_vjp)
+def cumulative_prod(x: np.ndarray, axis: int) -> np.ndarray:
+    return _accumulated(np.multiply, x, axis)
 
 
 def _extreme_vjp(reaches: Callable[[Node, Node], Node]) -> Callable[..., tuple[Node]]:
@@ -159,23 +149,24 @@ def _extreme_vjp(reaches: Callable[[Node, Node], Node]) -> Callable[..., tuple[N
 
 
 # NaN from the first NaN on.
-cumulative_max: Op = Op(
-    "cumulative_max",
-    Kind.CUMULATIVE,
-    infer=_along("cumulative_max", ANY),
-    reference=lambda x, axis: np.maximum.accumulate(x, axis),
-    vjp=_extreme_vjp(lambda x, before: ops.greater_equal(x, before)),
-    running=_running(lambda dtype: dtype.min, functions.maximum),
-)
 
-cumulative_min: Op = Op(
-    "cumulative_min",
-    Kind.CUMULATIVE,
-    infer=_along("cumulative_min", ANY),
-    reference=lambda x, axis: np.minimum.accumulate(x, axis),
-    vjp=_extreme_vjp(lambda x, before: ops.less_equal(x, before)),
-    running=_running(lambda dtype: dtype.max, functions.minimum),
+
+@_cumulative(
+    ANY,
+    _running(lambda dtype: dtype.min, functions.maximum),
+    _extreme_vjp(lambda x, before: ops.greater_equal(x, before)),
 )
+def cumulative_max(x: np.ndarray, axis: int) -> np.ndarray:
+    return np.maximum.accumulate(x, axis)
+
+
+@_cumulative(
+    ANY,
+    _running(lambda dtype: dtype.max, functions.minimum),
+    _extreme_vjp(lambda x, before: ops.less_equal(x, before)),
+)
+def cumulative_min(x: np.ndarray, axis: int) -> np.ndarray:
+    return np.minimum.accumulate(x, axis)
 
 
 # Sums of exponentials: the state is the largest element m and the sum of exp(x − m)
@@ -198,35 +189,21 @@ def _logcumsumexp_vjp(g: Node, y: Node, x: Node, axis: int) -> tuple[Node]:
     return (ops.multiply(share, _from_the_end(g, rest, axis)),)
 
 
-logcumsumexp: Op = Op(
-    "logcumsumexp",
-    Kind.CUMULATIVE,
-    infer=_along("logcumsumexp", FLOATS),
-    reference=_accumulated(np.logaddexp),
-    vjp=_logcumsumexp_vjp,
-    running=Running(
+@_cumulative(
+    FLOATS,
+    Running(
         init=lambda dtype: (dtype.min, 0),
         lift=lambda s, x: (x, s.const(1, x.dtype)),
         combine=_join_exponentials,
         finish=lambda s, state: state[0] + s.log(state[1]),
     ),
+    _logcumsumexp_vjp,
 )
+def logcumsumexp(x: np.ndarray, axis: int) -> np.ndarray:
+    return _accumulated(np.logaddexp, x, axis)
 
 
 # y[k] = a[k] · y[k − 1] + b[k], from y[−1] = 0. The state is the function y → a · y + b of several places
-
-
-def _recurrence_type(a: TensorType, b: TensorType, axis: int) -> TensorType:
-    return _checked("linear_recurrence", FLOATS, (a, b), axis)
-
-
-def _recurrence(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
-    factors, terms = (np.moveaxis(x.astype(np.float64), axis, 0) for x in (a, b))
-    result = np.empty_like(terms)
-    for k in range(len(terms)):
-        before = result[k - 1] if k else np.zeros_like(terms[0])
-        result[k] = np.where(before == 0, terms[k], factors[k] * before + terms[k])
-    return np.moveaxis(result, 0, axis).astype(b.dtype)
 
 
 def _recurrence_vjp(g: Node, y: Node, a: Node, b: Node, axis: int) -> tuple[Node, Node]:
@@ -242,12 +219,10 @@ def _then(s: Builder, a: State, b: State) -> State:
     return a[0] * b[0], s.select(nothing, b[1], b[0] * a[1] + b[1])
 
 
-linear_recurrence: Op = Op(
-    "linear_recurrence",
+@op(
     Kind.CUMULATIVE,
-    infer=_recurrence_type,
-    reference=_recurrence,
-    vjp=_recurrence_vjp,
+    lambda a, b, axis: _checked(linear_recurrence.name, FLOATS, (a, b), axis),
+    _recurrence_vjp,
     running=Running(
         init=lambda dtype: (1, 0),
         lift=lambda s, a, b: (a, b),
@@ -255,3 +230,10 @@ linear_recurrence: Op = Op(
         finish=lambda s, state: state[1],
     ),
 )
+def linear_recurrence(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+    factors, terms = (np.moveaxis(x.astype(np.float64), axis, 0) for x in (a, b))
+    result = np.empty_like(terms)
+    for k in range(len(terms)):
+        before = result[k - 1] if k else np.zeros_like(terms[0])
+        result[k] = np.where(before == 0, terms[k], factors[k] * before + terms[k])
+    return np.moveaxis(result, 0, axis).astype(b.dtype)

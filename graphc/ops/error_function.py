@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import ops
 from ..ir import Node
-from ..op import Kind, Op
-from . import error_integral, functions, rules
+from ..scalar import Builder, Scalar
+from . import error_integral, functions
+from .declare import unary
 from .error_integral import in_pieces
 from .rules import FLOATS
 from .values import scaled
@@ -28,23 +29,12 @@ def _bell(x: Node) -> Node:
     return scaled(ops.exp(ops.negative(ops.square(x))), 2 / math.sqrt(math.pi))
 
 
-erf: Op = Op(
-    "erf",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("erf", FLOATS),
-    reference=in_pieces(_erf),
-    vjp=lambda g, y, x: (ops.multiply(g, _bell(x)),),
-    scalar=lambda s, x: s.erf(x),
-)
+@unary(FLOATS, in_pieces(_erf), slope=lambda y, x: _bell(x))
+def erf(s: Builder, x: Scalar) -> Scalar:
+    return s.erf(x)
 
-erfc: Op = Op(
-    "erfc",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("erfc", FLOATS),
-    reference=in_pieces(_erfc),
-    vjp=lambda g, y, x: (ops.negative(ops.multiply(g, _bell(x))),),
-    scalar=functions.erfc,
-)
+
+erfc = unary(FLOATS, in_pieces(_erfc), slope=lambda y, x: ops.negative(_bell(x)))(functions.erfc)
 
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:
@@ -68,11 +58,6 @@ def _normal_density(x: Node) -> Node:
 
 
 # The share of a normal distribution that is below x.
-normal_cdf: Op = Op(
-    "normal_cdf",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("normal_cdf", FLOATS),
-    reference=in_pieces(_normal_cdf),
-    vjp=lambda g, y, x: (ops.multiply(g, _normal_density(x)),),
-    scalar=functions.normal_cdf,
-)
+normal_cdf = unary(
+    FLOATS, in_pieces(_normal_cdf), slope=lambda y, x: _normal_density(x)
+)(functions.normal_cdf)

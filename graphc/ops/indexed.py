@@ -8,9 +8,10 @@ from .. import ops
 from ..errors import DTypeError, GraphcIndexError, ShapeError
 from ..index import Index
 from ..ir import Node
-from ..op import Kind, Op, Piece, Read
+from ..op import Kind, Piece, Read
 from ..types import TensorType, int64
 from . import rules
+from .declare import op
 from .rules import INTEGERS, NUMBERS
 from .values import masked, unreduced, zeros_like
 
@@ -19,7 +20,7 @@ Indices = tuple[Index, ...]
 
 
 def _gather_type(x: TensorType, *indices: TensorType, axes: Axes) -> TensorType:
-    return x.with_shape(_gathered_shape("gather", x, indices, axes))
+    return x.with_shape(_gathered_shape(gather.name, x, indices, axes))
 
 
 def _gathered_shape(op: str, x: TensorType, indices: tuple[TensorType, ...], axes: Axes) -> tuple[int, ...]:
@@ -54,16 +55,6 @@ def _selected_first(ndim: int, axes: Axes) -> Axes:
     return (*axes, *(a for a in range(ndim) if a not in axes))
 
 
-def _gather(x: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
-    where = _checked(x, indices, axes)
-    if len(axes) > 1:
-        return x.transpose(_selected_first(x.ndim, axes))[where]
-    (index,), (axis,) = where, axes
-    taken = x.take(index, axis)  # much quicker than indexing where the axis is not the first
-    end = axis + index.ndim
-    return taken.transpose((*range(axis, end), *range(axis), *range(end, taken.ndim))) if axis else taken
-
-
 def _gather_vjp(g: Node, y: Node, x: Node, *indices: Node, axes: Axes) -> tuple[Node | None, ...]:
     return scatter_add(zeros_like(x), g, *indices, axes=axes), *(None for _ in indices)
 
@@ -86,14 +77,22 @@ def _gather_pull(
 
 
 # x at the index tensors' elements along `axes`. Result axes: the indices', then those of x that are not in `axes`.
-gather: Op = Op(
-    "gather", Kind.INDEXED, infer=_gather_type, reference=_gather, vjp=_gather_vjp, pull=_gather_pull
-)
+
+
+@op(Kind.INDEXED, _gather_type, _gather_vjp, pull=_gather_pull)
+def gather(x: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
+    where = _checked(x, indices, axes)
+    if len(axes) > 1:
+        return x.transpose(_selected_first(x.ndim, axes))[where]
+    (index,), (axis,) = where, axes
+    taken = x.take(index, axis)  # much quicker than indexing where the axis is not the first
+    end = axis + index.ndim
+    return taken.transpose((*range(axis, end), *range(axis), *range(end, taken.ndim))) if axis else taken
 
 
 def _scatter_add_type(x: TensorType, updates: TensorType, *indices: TensorType, axes: Axes) -> TensorType:
-    rules.require("scatter_add", NUMBERS, x)
-    expected = x.with_shape(_gathered_shape("scatter_add", x, indices, axes))
+    rules.require(scatter_add.name, NUMBERS, x)
+    expected = x.with_shape(_gathered_shape(scatter_add.name, x, indices, axes))
     if updates.dtype is not x.dtype:
         raise DTypeError(
             "scatter_add needs updates of its input's dtype", got=f"{updates.dtype} for {x.dtype}"
@@ -103,13 +102,6 @@ def _scatter_add_type(x: TensorType, updates: TensorType, *indices: TensorType, 
             "scatter_add's updates have the shape of the gather", got=f"{updates} for {expected}"
         )
     return x
-
-
-def _scatter_add(x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
-    where = _checked(x, indices, axes)
-    result = np.array(x, np.float64 if x.dtype.kind == "f" else x.dtype)  # rounded once, as sums are
-    np.add.at(result.transpose(_selected_first(x.ndim, axes)), where, updates)
-    return result.astype(x.dtype)
 
 
 def _scatter_add_vjp(
@@ -125,14 +117,14 @@ def _scatter_add_push(
 
 
 # x with the updates added at the positions that gather would read; those that meet are summed.
-scatter_add: Op = Op(
-    "scatter_add",
-    Kind.INDEXED,
-    infer=_scatter_add_type,
-    reference=_scatter_add,
-    vjp=_scatter_add_vjp,
-    push=_scatter_add_push,
-)
+
+
+@op(Kind.INDEXED, _scatter_add_type, _scatter_add_vjp, push=_scatter_add_push)
+def scatter_add(x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
+    where = _checked(x, indices, axes)
+    result = np.array(x, np.float64 if x.dtype.kind == "f" else x.dtype)  # rounded once, as sums are
+    np.add.at(result.transpose(_selected_first(x.ndim, axes)), where, updates)
+    return result.astype(x.dtype)
 
 
 def _pick_type(x: TensorType, index: TensorType) -> TensorType:
@@ -140,13 +132,6 @@ def _pick_type(x: TensorType, index: TensorType) -> TensorType:
     if not x.ndim or index.shape != x.shape[:-1]:
         raise ShapeError("pick needs an index for each row of its input", got=f"{x} and {index}")
     return x.with_shape(index.shape)
-
-
-def _pick(x: np.ndarray, index: np.ndarray) -> np.ndarray:
-    size = x.shape[-1]
-    _check(index, size, x.ndim - 1)
-    rows = x.reshape(index.size, size)
-    return rows[np.arange(index.size), index.reshape(-1).astype(np.int64, copy=False)].reshape(index.shape)
 
 
 def _pick_vjp(g: Node, y: Node, x: Node, index: Node) -> tuple[Node, None]:
@@ -160,11 +145,16 @@ def _pick_vjp(g: Node, y: Node, x: Node, index: Node) -> tuple[Node, None]:
 
 
 # One element of each row: x[..., index[...]].
-pick: Op = Op(
-    "pick",
+
+
+@op(
     Kind.INDEXED,
-    infer=_pick_type,
-    reference=_pick,
-    vjp=_pick_vjp,
+    _pick_type,
+    _pick_vjp,
     pull=lambda index, read, x, which: (Piece(0, (*index, read(1, index, x.shape[-1]))),),
 )
+def pick(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    size = x.shape[-1]
+    _check(index, size, x.ndim - 1)
+    rows = x.reshape(index.size, size)
+    return rows[np.arange(index.size), index.reshape(-1).astype(np.int64, copy=False)].reshape(index.shape)

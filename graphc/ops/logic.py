@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir import Node
-from ..op import Kind, Op, same_types
+from ..op import same_types
 from ..scalar import Builder, Scalar
 from ..types import TensorType, bool_
 from . import functions, rules
-from .rules import ANY, BOOL, NUMBERS, no_gradient
+from .declare import binary, elementwise, unary
+from .rules import ANY, BOOL, NUMBERS
 from .values import masked, zeros_like
 
 
@@ -32,150 +33,77 @@ def _less_equal(s: Builder, a: Scalar, b: Scalar) -> Scalar:
     return ~a | b if a.dtype.is_bool else a <= b
 
 
-equal: Op = Op(
-    "equal",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("equal", ANY, bool_),
-    reference=np.equal,
-    vjp=no_gradient,
-    scalar=_equal,
-    commutes=True,
-)
+@binary(ANY, np.equal, result=bool_, commutes=True)
+def equal(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return _equal(s, a, b)
 
-not_equal: Op = Op(
-    "not_equal",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("not_equal", ANY, bool_),
-    reference=np.not_equal,
-    vjp=no_gradient,
-    scalar=_not_equal,
-    commutes=True,
-)
 
-less: Op = Op(
-    "less",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("less", ANY, bool_),
-    reference=np.less,
-    vjp=no_gradient,
-    scalar=_less,
-)
+@binary(ANY, np.not_equal, result=bool_, commutes=True)
+def not_equal(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return _not_equal(s, a, b)
 
-less_equal: Op = Op(
-    "less_equal",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("less_equal", ANY, bool_),
-    reference=np.less_equal,
-    vjp=no_gradient,
-    scalar=_less_equal,
-)
 
-greater: Op = Op(
-    "greater",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("greater", ANY, bool_),
-    reference=np.greater,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: _less(s, b, a),
-)
+@binary(ANY, np.less, result=bool_)
+def less(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return _less(s, a, b)
 
-greater_equal: Op = Op(
-    "greater_equal",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("greater_equal", ANY, bool_),
-    reference=np.greater_equal,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: _less_equal(s, b, a),
-)
+
+@binary(ANY, np.less_equal, result=bool_)
+def less_equal(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return _less_equal(s, a, b)
+
+
+@binary(ANY, np.greater, result=bool_)
+def greater(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return _less(s, b, a)
+
+
+@binary(ANY, np.greater_equal, result=bool_)
+def greater_equal(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return _less_equal(s, b, a)
 
 
 # Classes of floats; integers are finite numbers
 
 
-isnan: Op = Op(
-    "isnan",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("isnan", NUMBERS, bool_),
-    reference=np.isnan,
-    vjp=no_gradient,
-    scalar=functions.isnan,
-)
+isnan = unary(NUMBERS, np.isnan, result=bool_)(functions.isnan)
 
-isinf: Op = Op(
-    "isinf",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("isinf", NUMBERS, bool_),
-    reference=np.isinf,
-    vjp=no_gradient,
-    scalar=functions.isinf,
-)
+isinf = unary(NUMBERS, np.isinf, result=bool_)(functions.isinf)
 
-isfinite: Op = Op(
-    "isfinite",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("isfinite", NUMBERS, bool_),
-    reference=np.isfinite,
-    vjp=no_gradient,
-    scalar=functions.isfinite,
-)
+isfinite = unary(NUMBERS, np.isfinite, result=bool_)(functions.isfinite)
 
-signbit: Op = Op(
-    "signbit",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("signbit", NUMBERS, bool_),
-    reference=lambda x: x < 0 if x.dtype.kind in "iu" else np.signbit(x),
-    vjp=no_gradient,
-    scalar=functions.signbit,
-)
+signbit = unary(
+    NUMBERS, lambda x: x < 0 if x.dtype.kind in "iu" else np.signbit(x), result=bool_
+)(functions.signbit)
 
 
 # Logic
 
 
-logical_and: Op = Op(
-    "logical_and",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("logical_and", BOOL),
-    reference=np.logical_and,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: a & b,
-    commutes=True,
-)
+@binary(BOOL, np.logical_and, commutes=True)
+def logical_and(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a & b
 
-logical_or: Op = Op(
-    "logical_or",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("logical_or", BOOL),
-    reference=np.logical_or,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: a | b,
-    commutes=True,
-)
 
-logical_xor: Op = Op(
-    "logical_xor",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("logical_xor", BOOL),
-    reference=np.logical_xor,
-    vjp=no_gradient,
-    scalar=lambda s, a, b: a ^ b,
-    commutes=True,
-)
+@binary(BOOL, np.logical_or, commutes=True)
+def logical_or(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a | b
 
-logical_not: Op = Op(
-    "logical_not",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("logical_not", BOOL),
-    reference=np.logical_not,
-    vjp=no_gradient,
-    scalar=lambda s, x: ~x,
-)
+
+@binary(BOOL, np.logical_xor, commutes=True)
+def logical_xor(s: Builder, a: Scalar, b: Scalar) -> Scalar:
+    return a ^ b
+
+
+@unary(BOOL, np.logical_not)
+def logical_not(s: Builder, x: Scalar) -> Scalar:
+    return ~x
 
 
 def _select_type(mask: TensorType, a: TensorType, b: TensorType) -> TensorType:
     rules.require("select's mask", BOOL, mask)
-    same_types("select", (mask, a.with_dtype(bool_)))
-    return same_types("select", (a, b))
+    same_types(select.name, (mask, a.with_dtype(bool_)))
+    return same_types(select.name, (a, b))
 
 
 def _select(mask: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -196,11 +124,8 @@ def _select_vjp(g: Node, y: Node, mask: Node, a: Node, b: Node) -> tuple[None, N
 
 
 # a where the mask holds, b elsewhere; the other one's value does not matter, NaN included.
-select: Op = Op(
-    "select",
-    Kind.ELEMENTWISE,
-    infer=_select_type,
-    reference=_select,
-    vjp=_select_vjp,
-    scalar=lambda s, mask, a, b: s.select(mask, a, b),
-)
+
+
+@elementwise(_select_type, _select, _select_vjp)
+def select(s: Builder, mask: Scalar, a: Scalar, b: Scalar) -> Scalar:
+    return s.select(mask, a, b)

@@ -14,9 +14,10 @@ import numpy as np
 from ..errors import CompileError
 from ..evaluate import evaluate_graph
 from ..ir import Graph
-from ..op import Kind, Op
+from ..op import Kind
 from ..types import TensorType, TupleType, Type, bool_, int64
 from .bodies import LoopInputs, require_closed, stacked
+from .declare import op
 from .loop_gradients import scan_vjp, while_vjp
 
 
@@ -49,7 +50,21 @@ def _scan_type(
     return TupleType((*given.carries, *made))
 
 
-def _scan(
+def _stacks(body: Graph, carries: int, length: int) -> list[np.ndarray]:
+    return [np.zeros((length, *o.shape), o.dtype.numpy) for o in body.outputs[carries:]]
+
+
+# `length` iterations, or as many of them as `steps` says if `counted`.
+#
+#     scan(steps?, *consts, *init, *xs) {body, consts = n, carries = m, length, reverse, counted} → (*carries, *ys)
+#     body(*consts, *carries, *(x[row] for x in xs)) → (*carries, *(y[row] for y in ys))
+#
+# Iterations take the rows 0, 1, …, steps − 1, or from steps − 1 down to 0 if `reverse`. Without iterations, carries are
+# what they were at the start. Rows of ys that no iteration has made are 0. `steps`, an int64, is taken as 0 … length.
+
+
+@op(Kind.CONTROL, _scan_type, scan_vjp)
+def scan(
     *arrays: np.ndarray, body: Graph, consts: int, carries: int, length: int, reverse: bool, counted: bool
 ) -> tuple[np.ndarray, ...]:
     given = LoopInputs.of(arrays, consts, carries, counted)
@@ -62,20 +77,6 @@ def _scan(
         for stack, result in zip(made, results[carries:], strict=True):
             stack[row] = result
     return (*state, *made)
-
-
-def _stacks(body: Graph, carries: int, length: int) -> list[np.ndarray]:
-    return [np.zeros((length, *o.shape), o.dtype.numpy) for o in body.outputs[carries:]]
-
-
-# `length` iterations, or as many of them as `steps` says if `counted`.
-#
-#     scan(steps?, *consts, *init, *xs) {body, consts = n, carries = m, length, reverse, counted} → (*carries, *ys)
-#     body(*consts, *carries, *(x[row] for x in xs)) → (*carries, *(y[row] for y in ys))
-#
-# Iterations take the rows 0, 1, …, steps − 1, or from steps − 1 down to 0 if `reverse`. Without iterations, carries are
-# what they were at the start. Rows of ys that no iteration has made are 0. `steps`, an int64, is taken as 0 … length.
-scan: Op = Op("scan", Kind.CONTROL, infer=_scan_type, reference=_scan, vjp=scan_vjp)
 
 
 def _while_type(
@@ -98,7 +99,18 @@ def _while_type(
     return TupleType((*given[consts:], TensorType(int64, ()), *rows))
 
 
-def _while(
+# Iterations for as long as `cond` holds, at most `max_steps` of them if that is given.
+#
+#     while_loop(*consts, *init) {cond, body, consts = n, carries = m, max_steps} → (*carries, steps, *ys)
+#     cond(*consts, *carries) → bool[]
+#     body(*consts, *carries) → (*carries, *(y[row] for y in ys))
+#
+# `steps`, an int64, is the number of iterations that there were. Only with `max_steps`, which is then the number of
+# their rows, there may be ys; iteration i makes row i, and rows that none has made are 0.
+
+
+@op(Kind.CONTROL, _while_type, while_vjp)
+def while_loop(
     *arrays: np.ndarray, cond: Graph, body: Graph, consts: int, carries: int, max_steps: int | None
 ) -> tuple[np.ndarray, ...]:
     fixed, state = arrays[:consts], list(arrays[consts:])
@@ -114,14 +126,3 @@ def _while(
             stack[steps] = result
         steps += 1
     return (*state, np.asarray(steps, np.int64), *made)
-
-
-# Iterations for as long as `cond` holds, at most `max_steps` of them if that is given.
-#
-#     while_loop(*consts, *init) {cond, body, consts = n, carries = m, max_steps} → (*carries, steps, *ys)
-#     cond(*consts, *carries) → bool[]
-#     body(*consts, *carries) → (*carries, *(y[row] for y in ys))
-#
-# `steps`, an int64, is the number of iterations that there were. Only with `max_steps`, which is then the number of
-# their rows, there may be ys; iteration i makes row i, and rows that none has made are 0.
-while_loop: Op = Op("while_loop", Kind.CONTROL, infer=_while_type, reference=_while, vjp=while_vjp)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..op import Kind, Op, same_types
+from ..op import same_types
 from ..scalar import Builder, Scalar
 from ..types import TensorType, uint32
-from .rules import Family, no_gradient, require
+from .declare import elementwise
+from .rules import Family, require
 
 _ROUNDS = 10
 _MASK = 0xFFFFFFFF
@@ -23,8 +24,8 @@ _WORD32 = Family("uint32", lambda d: d is uint32)
 def _philox_type(
     key_low: TensorType, key_high: TensorType, counter: TensorType, word: TensorType
 ) -> TensorType:
-    common = same_types("philox", (key_low, key_high, counter, word))
-    require("philox", _WORD32, common)
+    common = same_types(philox.name, (key_low, key_high, counter, word))
+    require(philox.name, _WORD32, common)
     return common
 
 
@@ -97,7 +98,11 @@ def _philox_reference(
     return np.select([word == i for i in range(3)], block[:3], block[3])
 
 
-def _philox(s: Builder, key_low: Scalar, key_high: Scalar, counter: Scalar, word: Scalar) -> Scalar:
+# Word 0 to 3 (others count as 3) of the block that the counter (counter, 0, 0, 0) gives under the key.
+
+
+@elementwise(_philox_type, _philox_reference)
+def philox(s: Builder, key_low: Scalar, key_high: Scalar, counter: Scalar, word: Scalar) -> Scalar:
     zero = s.const(0, uint32)
     block = (counter, zero, zero, zero)
     for i in range(_ROUNDS):
@@ -110,14 +115,3 @@ def _philox(s: Builder, key_low: Scalar, key_high: Scalar, counter: Scalar, word
     for i in (2, 1, 0):
         result = s.select(s.eq(word, i), block[i], result)
     return result
-
-
-# Word 0 to 3 (others count as 3) of the block that the counter (counter, 0, 0, 0) gives under the key.
-philox: Op = Op(
-    "philox",
-    Kind.ELEMENTWISE,
-    infer=_philox_type,
-    reference=_philox_reference,
-    vjp=no_gradient,
-    scalar=_philox,
-)

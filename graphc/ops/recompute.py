@@ -11,9 +11,10 @@ from ..errors import CompileError
 from ..evaluate import evaluate_graph
 from ..hook import driver
 from ..ir import Graph, Node
-from ..op import Kind, Op, Piece
+from ..op import Kind, Piece
 from ..types import TensorType, TupleType
 from .bodies import require_closed, substitute
+from .declare import op
 
 
 def _delay_type(x: TensorType, token: TensorType) -> TensorType:
@@ -21,14 +22,16 @@ def _delay_type(x: TensorType, token: TensorType) -> TensorType:
 
 
 # x, but not the same node: what is computed of it is computed once more, and not before there is a token.
-delay: Op = Op(
-    "delay",
+
+
+@op(
     Kind.VIEW,
-    infer=_delay_type,
-    reference=lambda x, token: x,
+    _delay_type,
     vjp=lambda g, y, x, token: (g, None),
     pull=lambda index, x, token: (Piece(0, index),),
 )
+def delay(x: np.ndarray, token: np.ndarray) -> np.ndarray:
+    return x
 
 
 def _checkpoint_type(*types: TensorType, body: Graph) -> TupleType:
@@ -36,10 +39,6 @@ def _checkpoint_type(*types: TensorType, body: Graph) -> TupleType:
     if not body.outputs:
         raise CompileError("the body of checkpoint gives something", got="nothing")
     return TupleType(tuple(o.tensor_type for o in body.outputs))
-
-
-def _checkpoint(*arrays: np.ndarray, body: Graph) -> tuple[np.ndarray, ...]:
-    return tuple(evaluate_graph(body, arrays)[0])
 
 
 def _checkpoint_vjp(
@@ -60,6 +59,8 @@ def _checkpoint_vjp(
 
 
 # checkpoint(*inputs) {body} → (*results): the body's, which for all that is no gradient is simply in its place.
-checkpoint: Op = Op(
-    "checkpoint", Kind.CONTROL, infer=_checkpoint_type, reference=_checkpoint, vjp=_checkpoint_vjp
-)
+
+
+@op(Kind.CONTROL, _checkpoint_type, _checkpoint_vjp)
+def checkpoint(*arrays: np.ndarray, body: Graph) -> tuple[np.ndarray, ...]:
+    return tuple(evaluate_graph(body, arrays)[0])

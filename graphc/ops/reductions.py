@@ -10,11 +10,12 @@ import numpy as np
 
 from .. import ops
 from ..ir import Node
-from ..op import Kind, Monoid, Op
+from ..op import Monoid
 from ..scalar import Builder, Number, Scalar
 from ..types import DType, int32, int64
-from . import functions, rules
-from .rules import ANY, BOOL, NUMBERS, no_gradient
+from . import functions
+from .declare import reduction
+from .rules import ANY, BOOL, NUMBERS
 from .values import masked, permuted, reshaped, scalar_constant, unreduced
 
 State = tuple[Scalar, ...]
@@ -39,14 +40,13 @@ def _accumulator(x: np.ndarray) -> Any:
     return np.float64 if x.dtype.kind == "f" else x.dtype
 
 
-sum: Op = Op(
-    "sum",
-    Kind.REDUCTION,
-    infer=rules.reduced("sum", NUMBERS),
-    reference=lambda x, axes: np.add.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False),
+@reduction(
+    NUMBERS,
+    _monoid(lambda dtype: 0, lambda s, a, b: a + b, adds=True),
     vjp=lambda g, y, x, axes: (unreduced(g, x.shape, axes),),
-    monoid=_monoid(lambda dtype: 0, lambda s, a, b: a + b, adds=True),
 )
+def sum(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.add.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False)
 
 
 def _prod_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
@@ -84,14 +84,9 @@ def _rows(x: Node, start: int, stop: int) -> Node:
     return ops.slice(x, start=(start, *(0,) * len(rest)), stop=(stop, *rest), step=(1,) * len(x.shape))
 
 
-prod: Op = Op(
-    "prod",
-    Kind.REDUCTION,
-    infer=rules.reduced("prod", NUMBERS),
-    reference=lambda x, axes: np.multiply.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False),
-    vjp=_prod_vjp,
-    monoid=_monoid(lambda dtype: 1, lambda s, a, b: a * b),
-)
+@reduction(NUMBERS, _monoid(lambda dtype: 1, lambda s, a, b: a * b), vjp=_prod_vjp)
+def prod(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.multiply.reduce(x, axes, _accumulator(x)).astype(x.dtype, copy=False)
 
 
 def _extreme_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
@@ -102,36 +97,26 @@ def _extreme_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
 
 
 # NaN if any element is NaN.
-max: Op = Op(
-    "max",
-    Kind.REDUCTION,
-    infer=rules.reduced("max", ANY, of_nothing=False),
-    reference=lambda x, axes: np.maximum.reduce(x, axes),
-    vjp=_extreme_vjp,
-    monoid=_monoid(lambda dtype: dtype.min, functions.maximum),
-)
 
-min: Op = Op(
-    "min",
-    Kind.REDUCTION,
-    infer=rules.reduced("min", ANY, of_nothing=False),
-    reference=lambda x, axes: np.minimum.reduce(x, axes),
-    vjp=_extreme_vjp,
-    monoid=_monoid(lambda dtype: dtype.max, functions.minimum),
-)
+
+@reduction(ANY, _monoid(lambda dtype: dtype.min, functions.maximum), vjp=_extreme_vjp, of_nothing=False)
+def max(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.maximum.reduce(x, axes)
+
+
+@reduction(ANY, _monoid(lambda dtype: dtype.max, functions.minimum), vjp=_extreme_vjp, of_nothing=False)
+def min(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.minimum.reduce(x, axes)
 
 
 # Where the extreme is: the row-major position among the reduced elements, the first of equals; NaN is extreme
 
 
-def _position(find: Callable[..., Any]) -> Callable[[np.ndarray, Axes], np.ndarray]:
-    def reference(x: np.ndarray, axes: Axes) -> np.ndarray:
-        kept = [a for a in range(x.ndim) if a not in axes]
-        count = math.prod(x.shape[a] for a in axes)
-        rows = x.transpose([*kept, *axes]).reshape([*(x.shape[a] for a in kept), count])
-        return np.asarray(find(rows, axis=-1), np.int64)
-
-    return reference
+def _position(find: Callable[..., Any], x: np.ndarray, axes: Axes) -> np.ndarray:
+    kept = [a for a in range(x.ndim) if a not in axes]
+    count = math.prod(x.shape[a] for a in axes)
+    rows = x.transpose([*kept, *axes]).reshape([*(x.shape[a] for a in kept), count])
+    return np.asarray(find(rows, axis=-1), np.int64)
 
 
 def _lift_position(s: Builder, x: Scalar, index: Scalar) -> State:
@@ -153,49 +138,41 @@ def _first(wins: Callable[[Scalar, Scalar], Scalar]) -> Callable[[Builder, State
     return combine
 
 
-argmax: Op = Op(
-    "argmax",
-    Kind.REDUCTION,
-    infer=rules.reduced("argmax", ANY, int64, of_nothing=False),
-    reference=_position(np.argmax),
-    vjp=no_gradient,
-    monoid=Monoid(
+@reduction(
+    ANY,
+    Monoid(
         init=lambda dtype: (dtype.min, int64.max),
         lift=_lift_position,
         combine=_first(lambda x, y: x > y),
         finish=lambda s, state: state[1],
     ),
+    result=int64,
+    of_nothing=False,
 )
+def argmax(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return _position(np.argmax, x, axes)
 
-argmin: Op = Op(
-    "argmin",
-    Kind.REDUCTION,
-    infer=rules.reduced("argmin", ANY, int64, of_nothing=False),
-    reference=_position(np.argmin),
-    vjp=no_gradient,
-    monoid=Monoid(
+
+@reduction(
+    ANY,
+    Monoid(
         init=lambda dtype: (dtype.max, int64.max),
         lift=_lift_position,
         combine=_first(lambda x, y: x < y),
         finish=lambda s, state: state[1],
     ),
+    result=int64,
+    of_nothing=False,
 )
+def argmin(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return _position(np.argmin, x, axes)
 
 
-any: Op = Op(
-    "any",
-    Kind.REDUCTION,
-    infer=rules.reduced("any", BOOL),
-    reference=lambda x, axes: np.logical_or.reduce(x, axes),
-    vjp=no_gradient,
-    monoid=_monoid(lambda dtype: False, lambda s, a, b: a | b),
-)
+@reduction(BOOL, _monoid(lambda dtype: False, lambda s, a, b: a | b))
+def any(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.logical_or.reduce(x, axes)
 
-all: Op = Op(
-    "all",
-    Kind.REDUCTION,
-    infer=rules.reduced("all", BOOL),
-    reference=lambda x, axes: np.logical_and.reduce(x, axes),
-    vjp=no_gradient,
-    monoid=_monoid(lambda dtype: True, lambda s, a, b: a & b),
-)
+
+@reduction(BOOL, _monoid(lambda dtype: True, lambda s, a, b: a & b))
+def all(x: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.logical_and.reduce(x, axes)

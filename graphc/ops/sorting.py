@@ -9,9 +9,10 @@ import numpy as np
 from .. import ops
 from ..errors import ShapeError
 from ..ir import Node
-from ..op import Kind, Op
+from ..op import Kind
 from ..sort import Sort, order_of
 from ..types import TensorType, TupleType, int64
+from .declare import op
 from .values import reshaped, unreduced, zeros_like
 
 Gradient = tuple[Node | None, Node | None]
@@ -51,14 +52,11 @@ def _sort_type(x: TensorType, descending: bool) -> TupleType:
 
 
 # x with each row in order, and the positions in the row that its elements come from.
-sort: Op = Op(
-    "sort",
-    Kind.CALL,
-    infer=_sort_type,
-    reference=lambda x, descending: _first(x, x.shape[-1], descending),
-    vjp=_vjp,
-    call=lambda wanted, x, descending: _call(wanted, x, x.shape[-1], descending),
-)
+
+
+@op(Kind.CALL, _sort_type, _vjp, call=lambda wanted, x, descending: _call(wanted, x, x.shape[-1], descending))
+def sort(x: np.ndarray, descending: bool) -> tuple[np.ndarray, np.ndarray]:
+    return _first(x, x.shape[-1], descending)
 
 
 def _top_k_type(x: TensorType, k: int) -> TupleType:
@@ -71,11 +69,8 @@ def _top_k_type(x: TensorType, k: int) -> TupleType:
 
 
 # The k greatest elements of each row, the greatest first, and their positions in the row.
-top_k: Op = Op(
-    "top_k",
-    Kind.CALL,
-    infer=_top_k_type,
-    reference=lambda x, k: _first(x, k, True),
-    vjp=_vjp,
-    call=lambda wanted, x, k: _call(wanted, x, k, True),
-)
+
+
+@op(Kind.CALL, _top_k_type, _vjp, call=lambda wanted, x, k: _call(wanted, x, k, True))
+def top_k(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return _first(x, k, True)

@@ -11,75 +11,45 @@ import numpy as np
 
 from .. import ops
 from ..ir import Node
-from ..op import Kind, Op
-from . import functions, rules
+from ..scalar import Builder, Scalar
+from . import functions
 from .arithmetic import unit_vector
+from .declare import binary, unary
 from .rules import FLOATS
 from .values import ones_like, scaled, zeros_like
 
-exp: Op = Op(
-    "exp",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("exp", FLOATS),
-    reference=np.exp,
-    vjp=lambda g, y, x: (ops.multiply(g, y),),
-    scalar=lambda s, x: s.exp(x),
-)
 
-exp2: Op = Op(
-    "exp2",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("exp2", FLOATS),
-    reference=np.exp2,
-    vjp=lambda g, y, x: (ops.multiply(g, scaled(y, math.log(2))),),
-    scalar=lambda s, x: s.exp2(x),
-)
+@unary(FLOATS, np.exp, slope=lambda y, x: y)
+def exp(s: Builder, x: Scalar) -> Scalar:
+    return s.exp(x)
+
+
+@unary(FLOATS, np.exp2, slope=lambda y, x: scaled(y, math.log(2)))
+def exp2(s: Builder, x: Scalar) -> Scalar:
+    return s.exp2(x)
+
 
 # The slope is not y + 1, which is 0 from −17 on.
-expm1: Op = Op(
-    "expm1",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("expm1", FLOATS),
-    reference=np.expm1,
-    vjp=lambda g, y, x: (ops.multiply(g, exp(x)),),
-    scalar=functions.expm1,
-)
+expm1 = unary(FLOATS, np.expm1, slope=lambda y, x: exp(x))(functions.expm1)
 
-log: Op = Op(
-    "log",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("log", FLOATS),
-    reference=np.log,
-    vjp=lambda g, y, x: (ops.divide(g, x),),
-    scalar=lambda s, x: s.log(x),
-)
 
-log2: Op = Op(
-    "log2",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("log2", FLOATS),
-    reference=np.log2,
-    vjp=lambda g, y, x: (ops.divide(scaled(g, 1 / math.log(2)), x),),
-    scalar=lambda s, x: s.log2(x),
-)
+@unary(FLOATS, np.log, vjp=lambda g, y, x: (ops.divide(g, x),))
+def log(s: Builder, x: Scalar) -> Scalar:
+    return s.log(x)
 
-log10: Op = Op(
-    "log10",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("log10", FLOATS),
-    reference=np.log10,
-    vjp=lambda g, y, x: (ops.divide(scaled(g, 1 / math.log(10)), x),),
-    scalar=functions.log10,
-)
 
-log1p: Op = Op(
-    "log1p",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("log1p", FLOATS),
-    reference=np.log1p,
-    vjp=lambda g, y, x: (ops.divide(g, ops.add(x, ones_like(x))),),
-    scalar=functions.log1p,
-)
+@unary(FLOATS, np.log2, vjp=lambda g, y, x: (ops.divide(scaled(g, 1 / math.log(2)), x),))
+def log2(s: Builder, x: Scalar) -> Scalar:
+    return s.log2(x)
+
+
+log10 = unary(
+    FLOATS, np.log10, vjp=lambda g, y, x: (ops.divide(scaled(g, 1 / math.log(10)), x),)
+)(functions.log10)
+
+log1p = unary(
+    FLOATS, np.log1p, vjp=lambda g, y, x: (ops.divide(g, ops.add(x, ones_like(x))),)
+)(functions.log1p)
 
 
 def _logaddexp_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
@@ -88,14 +58,7 @@ def _logaddexp_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return ops.multiply(g, sigmoid(difference)), ops.multiply(g, sigmoid(ops.negative(difference)))
 
 
-logaddexp: Op = Op(
-    "logaddexp",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("logaddexp", FLOATS),
-    reference=np.logaddexp,
-    vjp=_logaddexp_vjp,
-    scalar=functions.logaddexp,
-)
+logaddexp = binary(FLOATS, np.logaddexp, vjp=_logaddexp_vjp)(functions.logaddexp)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -104,14 +67,9 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 # The slope is taken from y: where that has rounded to 1, it is 0.
-sigmoid: Op = Op(
-    "sigmoid",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("sigmoid", FLOATS),
-    reference=_sigmoid,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.multiply(y, ops.subtract(ones_like(y), y))),),
-    scalar=functions.sigmoid,
-)
+sigmoid = unary(
+    FLOATS, _sigmoid, slope=lambda y, x: ops.multiply(y, ops.subtract(ones_like(y), y))
+)(functions.sigmoid)
 
 
 # Trigonometric functions
@@ -131,59 +89,25 @@ def _slant(x: Node) -> Node:
     return ops.reciprocal(ops.hypot(ones_like(x), x))
 
 
-sin: Op = Op(
-    "sin",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("sin", FLOATS),
-    reference=np.sin,
-    vjp=lambda g, y, x: (ops.multiply(g, cos(x)),),
-    scalar=lambda s, x: s.sin(x),
-)
+@unary(FLOATS, np.sin, slope=lambda y, x: cos(x))
+def sin(s: Builder, x: Scalar) -> Scalar:
+    return s.sin(x)
 
-cos: Op = Op(
-    "cos",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("cos", FLOATS),
-    reference=np.cos,
-    vjp=lambda g, y, x: (ops.negative(ops.multiply(g, sin(x))),),
-    scalar=lambda s, x: s.cos(x),
-)
 
-tan: Op = Op(
-    "tan",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("tan", FLOATS),
-    reference=np.tan,
-    vjp=lambda g, y, x: (ops.multiply(g, _one_plus_square(y)),),
-    scalar=functions.tan,
-)
+@unary(FLOATS, np.cos, slope=lambda y, x: ops.negative(sin(x)))
+def cos(s: Builder, x: Scalar) -> Scalar:
+    return s.cos(x)
 
-asin: Op = Op(
-    "asin",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("asin", FLOATS),
-    reference=np.arcsin,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.rsqrt(_one_minus_square(x))),),
-    scalar=functions.asin,
-)
 
-acos: Op = Op(
-    "acos",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("acos", FLOATS),
-    reference=np.arccos,
-    vjp=lambda g, y, x: (ops.negative(ops.multiply(g, ops.rsqrt(_one_minus_square(x)))),),
-    scalar=functions.acos,
-)
+tan = unary(FLOATS, np.tan, slope=lambda y, x: _one_plus_square(y))(functions.tan)
 
-atan: Op = Op(
-    "atan",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("atan", FLOATS),
-    reference=np.arctan,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.square(_slant(x))),),
-    scalar=functions.atan,
-)
+asin = unary(FLOATS, np.arcsin, slope=lambda y, x: ops.rsqrt(_one_minus_square(x)))(functions.asin)
+
+acos = unary(
+    FLOATS, np.arccos, slope=lambda y, x: ops.negative(ops.rsqrt(_one_minus_square(x)))
+)(functions.acos)
+
+atan = unary(FLOATS, np.arctan, slope=lambda y, x: ops.square(_slant(x)))(functions.atan)
 
 
 def _atan2_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
@@ -197,55 +121,20 @@ def _atan2_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     )
 
 
-atan2: Op = Op(
-    "atan2",
-    Kind.ELEMENTWISE,
-    infer=rules.binary("atan2", FLOATS),
-    reference=np.arctan2,
-    vjp=_atan2_vjp,
-    scalar=functions.atan2,
-)
+atan2 = binary(FLOATS, np.arctan2, vjp=_atan2_vjp)(functions.atan2)
 
 
 # Hyperbolic functions
 
 
-sinh: Op = Op(
-    "sinh",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("sinh", FLOATS),
-    reference=np.sinh,
-    vjp=lambda g, y, x: (ops.multiply(g, cosh(x)),),
-    scalar=functions.sinh,
-)
+sinh = unary(FLOATS, np.sinh, slope=lambda y, x: cosh(x))(functions.sinh)
 
-cosh: Op = Op(
-    "cosh",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("cosh", FLOATS),
-    reference=np.cosh,
-    vjp=lambda g, y, x: (ops.multiply(g, sinh(x)),),
-    scalar=functions.cosh,
-)
+cosh = unary(FLOATS, np.cosh, slope=lambda y, x: sinh(x))(functions.cosh)
 
 # The slope is taken from y: where that has rounded to ±1, it is 0.
-tanh: Op = Op(
-    "tanh",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("tanh", FLOATS),
-    reference=np.tanh,
-    vjp=lambda g, y, x: (ops.multiply(g, ops.subtract(ones_like(y), ops.square(y))),),
-    scalar=functions.tanh,
-)
+tanh = unary(FLOATS, np.tanh, slope=lambda y, x: ops.subtract(ones_like(y), ops.square(y)))(functions.tanh)
 
-asinh: Op = Op(
-    "asinh",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("asinh", FLOATS),
-    reference=np.arcsinh,
-    vjp=lambda g, y, x: (ops.multiply(g, _slant(x)),),
-    scalar=functions.asinh,
-)
+asinh = unary(FLOATS, np.arcsinh, slope=lambda y, x: _slant(x))(functions.asinh)
 
 
 def _acosh_slope(x: Node) -> Node:
@@ -254,20 +143,6 @@ def _acosh_slope(x: Node) -> Node:
     return ops.multiply(ops.rsqrt(ops.subtract(x, one)), ops.rsqrt(ops.add(x, one)))
 
 
-acosh: Op = Op(
-    "acosh",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("acosh", FLOATS),
-    reference=np.arccosh,
-    vjp=lambda g, y, x: (ops.multiply(g, _acosh_slope(x)),),
-    scalar=functions.acosh,
-)
+acosh = unary(FLOATS, np.arccosh, slope=lambda y, x: _acosh_slope(x))(functions.acosh)
 
-atanh: Op = Op(
-    "atanh",
-    Kind.ELEMENTWISE,
-    infer=rules.unary("atanh", FLOATS),
-    reference=np.arctanh,
-    vjp=lambda g, y, x: (ops.divide(g, _one_minus_square(x)),),
-    scalar=functions.atanh,
-)
+atanh = unary(FLOATS, np.arctanh, vjp=lambda g, y, x: (ops.divide(g, _one_minus_square(x)),))(functions.atanh)

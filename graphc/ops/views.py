@@ -10,9 +10,10 @@ from .. import ops
 from ..errors import DTypeError, ShapeError
 from ..index import Bound, Index, flatten, unflatten
 from ..ir import Node
-from ..op import Kind, Op, Piece
+from ..op import Kind, Piece
 from ..types import TensorType, bool_
 from . import rules
+from .declare import op
 from .values import full, masked, permuted, reshaped, scalar_constant
 
 Shape = tuple[int, ...]
@@ -29,14 +30,9 @@ def _reshape_pull(index: Indices, x: TensorType, shape: Shape) -> tuple[Piece, .
     return (Piece(0, unflatten(flatten(index, shape), x.shape)),)
 
 
-reshape: Op = Op(
-    "reshape",
-    Kind.VIEW,
-    infer=_reshape_type,
-    reference=lambda x, shape: x.reshape(shape),
-    vjp=lambda g, y, x, shape: (reshaped(g, x.shape),),
-    pull=_reshape_pull,
-)
+@op(Kind.VIEW, _reshape_type, vjp=lambda g, y, x, shape: (reshaped(g, x.shape),), pull=_reshape_pull)
+def reshape(x: np.ndarray, shape: Shape) -> np.ndarray:
+    return x.reshape(shape)
 
 
 def _permute_type(x: TensorType, axes: Shape) -> TensorType:
@@ -50,14 +46,16 @@ def _inverse(axes: Shape) -> Shape:
 
 
 # Output axis i is input axis axes[i].
-permute: Op = Op(
-    "permute",
+
+
+@op(
     Kind.VIEW,
-    infer=_permute_type,
-    reference=lambda x, axes: x.transpose(axes),
+    _permute_type,
     vjp=lambda g, y, x, axes: (permute(g, axes=_inverse(axes)),),
     pull=lambda index, x, axes: (Piece(0, tuple(index[a] for a in _inverse(axes))),),
 )
+def permute(x: np.ndarray, axes: Shape) -> np.ndarray:
+    return x.transpose(axes)
 
 
 def _broadcast_type(x: TensorType, shape: Shape, dims: Shape) -> TensorType:
@@ -71,13 +69,6 @@ def _broadcast_type(x: TensorType, shape: Shape, dims: Shape) -> TensorType:
     return x.with_shape(tuple(shape))
 
 
-def _broadcast(x: np.ndarray, shape: Shape, dims: Shape) -> np.ndarray:
-    order = sorted(dims)
-    ordered = x if list(dims) == order else x.transpose([dims.index(d) for d in order])
-    sizes = [shape[d] if d in dims else 1 for d in range(len(shape))]
-    return np.broadcast_to(ordered.reshape(sizes), shape)
-
-
 def _broadcast_vjp(g: Node, y: Node, x: Node, shape: Shape, dims: Shape) -> tuple[Node]:
     added = tuple(d for d in range(len(shape)) if d not in dims)
     if added:
@@ -86,14 +77,19 @@ def _broadcast_vjp(g: Node, y: Node, x: Node, shape: Shape, dims: Shape) -> tupl
 
 
 # Input axis i is output axis dims[i], of equal size; the other output axes repeat it.
-broadcast: Op = Op(
-    "broadcast",
+
+
+@op(
     Kind.VIEW,
-    infer=_broadcast_type,
-    reference=_broadcast,
-    vjp=_broadcast_vjp,
+    _broadcast_type,
+    _broadcast_vjp,
     pull=lambda index, x, shape, dims: (Piece(0, tuple(index[d] for d in dims)),),
 )
+def broadcast(x: np.ndarray, shape: Shape, dims: Shape) -> np.ndarray:
+    order = sorted(dims)
+    ordered = x if list(dims) == order else x.transpose([dims.index(d) for d in order])
+    sizes = [shape[d] if d in dims else 1 for d in range(len(shape))]
+    return np.broadcast_to(ordered.reshape(sizes), shape)
 
 
 def _slice_type(x: TensorType, start: Shape, stop: Shape, step: Shape) -> TensorType:
@@ -106,12 +102,6 @@ def _slice_type(x: TensorType, start: Shape, stop: Shape, step: Shape) -> Tensor
             got=f"{x} from {tuple(start)} to {tuple(stop)} by {tuple(step)}",
         )
     return x.with_shape(tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True)))
-
-
-def _slice(x: np.ndarray, start: Shape, stop: Shape, step: Shape) -> np.ndarray:
-    from builtins import slice
-
-    return x[tuple(slice(*bounds) for bounds in zip(start, stop, step, strict=True))]
 
 
 def _slice_vjp(g: Node, y: Node, x: Node, start: Shape, stop: Shape, step: Shape) -> tuple[Node]:
@@ -128,20 +118,22 @@ def _slice_vjp(g: Node, y: Node, x: Node, start: Shape, stop: Shape, step: Shape
     return (pad(g, zero, low=start, high=after) if any((*start, *after)) else g,)
 
 
-slice: Op = Op(
-    "slice",
+@op(
     Kind.VIEW,
-    infer=_slice_type,
-    reference=_slice,
-    vjp=_slice_vjp,
+    _slice_type,
+    _slice_vjp,
     pull=lambda index, x, start, stop, step: (
         Piece(0, tuple(i * s + a for i, a, s in zip(index, start, step, strict=True))),
     ),
 )
+def slice(x: np.ndarray, start: Shape, stop: Shape, step: Shape) -> np.ndarray:
+    from builtins import slice
+
+    return x[tuple(slice(*bounds) for bounds in zip(start, stop, step, strict=True))]
 
 
 def _flip_type(x: TensorType, axes: Shape) -> TensorType:
-    rules.check_axes("flip", axes, x.ndim)
+    rules.check_axes(flip.name, axes, x.ndim)
     return x
 
 
@@ -149,14 +141,9 @@ def _flip_pull(index: Indices, x: TensorType, axes: Shape) -> tuple[Piece, ...]:
     return (Piece(0, tuple(i * -1 + (x.shape[a] - 1) if a in axes else i for a, i in enumerate(index))),)
 
 
-flip: Op = Op(
-    "flip",
-    Kind.VIEW,
-    infer=_flip_type,
-    reference=lambda x, axes: np.flip(x, axes),
-    vjp=lambda g, y, x, axes: (flip(g, axes=axes),),
-    pull=_flip_pull,
-)
+@op(Kind.VIEW, _flip_type, vjp=lambda g, y, x, axes: (flip(g, axes=axes),), pull=_flip_pull)
+def flip(x: np.ndarray, axes: Shape) -> np.ndarray:
+    return np.flip(x, axes)
 
 
 def _pad_type(x: TensorType, fill: TensorType, low: Shape, high: Shape) -> TensorType:
@@ -169,14 +156,6 @@ def _pad_type(x: TensorType, fill: TensorType, low: Shape, high: Shape) -> Tenso
             "pad needs a width of 0 or more before and after each axis", got=f"{x} by {low} and {high}"
         )
     return x.with_shape(tuple(n + a + b for n, a, b in zip(x.shape, low, high, strict=True)))
-
-
-def _pad(x: np.ndarray, fill: np.ndarray, low: Shape, high: Shape) -> np.ndarray:
-    from builtins import slice
-
-    result = np.full([n + a + b for n, a, b in zip(x.shape, low, high, strict=True)], fill, x.dtype)
-    result[tuple(slice(a, a + n) for n, a in zip(x.shape, low, strict=True))] = x
-    return result
 
 
 def _pad_vjp(g: Node, y: Node, x: Node, fill: Node, low: Shape, high: Shape) -> tuple[Node, Node]:
@@ -195,7 +174,15 @@ def _pad_pull(index: Indices, x: TensorType, fill: TensorType, low: Shape, high:
 
 
 # `low` and `high` elements of the scalar `fill` before and after each axis.
-pad: Op = Op("pad", Kind.VIEW, infer=_pad_type, reference=_pad, vjp=_pad_vjp, pull=_pad_pull)
+
+
+@op(Kind.VIEW, _pad_type, _pad_vjp, pull=_pad_pull)
+def pad(x: np.ndarray, fill: np.ndarray, low: Shape, high: Shape) -> np.ndarray:
+    from builtins import slice
+
+    result = np.full([n + a + b for n, a, b in zip(x.shape, low, high, strict=True)], fill, x.dtype)
+    result[tuple(slice(a, a + n) for n, a in zip(x.shape, low, strict=True))] = x
+    return result
 
 
 def _concat_type(*xs: TensorType, axis: int) -> TensorType:
@@ -234,11 +221,6 @@ def _concat_pull(index: Indices, *xs: TensorType, axis: int) -> tuple[Piece, ...
     return tuple(pieces)
 
 
-concat: Op = Op(
-    "concat",
-    Kind.VIEW,
-    infer=_concat_type,
-    reference=lambda *xs, axis: np.concatenate(xs, axis),
-    vjp=_concat_vjp,
-    pull=_concat_pull,
-)
+@op(Kind.VIEW, _concat_type, _concat_vjp, pull=_concat_pull)
+def concat(*xs: np.ndarray, axis: int) -> np.ndarray:
+    return np.concatenate(xs, axis)
