@@ -15,6 +15,7 @@ MACHINE = tuple(f"backends/llvm/{name}.py" for name in ("target", "features", "l
 EMIT = (*LANGUAGE, *MACHINE, "backends/llvm/emit")
 NESTS = (*EMIT, "backends/kernels", "backends/llvm/nests")
 PRODUCTS = (*NESTS, "backends/llvm/products")
+ATTENTION = (*PRODUCTS, "backends/llvm/attention")
 LOWERING = ("backends/llvm/calls.py", "backends/llvm/lower.py", "backends/llvm/stages.py")
 RUN = (*EMIT, "backends/llvm/run")
 LINK = (*RUN, *LOWERING, "backends/llvm/link")
@@ -33,12 +34,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "backends/llvm/emit": EMIT,
     "backends/llvm/nests": NESTS,
     "backends/llvm/products": PRODUCTS,
+    "backends/llvm/attention": ATTENTION,
     "backends/llvm/sorting": (*EMIT, "backends/llvm/sorting"),
-    **dict.fromkeys(LOWERING, (*PRODUCTS, *LOWERING, "backends/llvm/sorting")),
+    **dict.fromkeys(LOWERING, (*ATTENTION, *LOWERING, "backends/llvm/sorting")),
     "backends/llvm/run": RUN,
     "backends/llvm/link": LINK,
     "backends/llvm/ship": SHIP,
-    "backends/llvm": (*SHIP, "backends/llvm"),
+    "backends/llvm": (*SHIP, *ATTENTION, "backends/llvm"),
 }
 # What users import from, and the driver: they may import everything.
 FREE = ("driver", "__init__.py", "nn.py", "optim.py", "random.py", "linalg.py")

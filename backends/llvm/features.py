@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 BASE = frozenset({"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2", "x87"})  # every 64-bit processor's
 
-AVX, AVX512 = 0x06, 0xE6  # the bits of XCR0: registers that the operating system has to save
+AVX, AVX512, AMX = 0x06, 0xE6, 0x60000  # the bits of XCR0: registers that the operating system has to save
 
 
 class Bit(NamedTuple):
@@ -51,7 +51,10 @@ CHECKED: dict[str, Bit] = {
     "avx512vnni": Bit(7, 0, ECX, 11, AVX512),
     "avx512bitalg": Bit(7, 0, ECX, 12, AVX512),
     "avx512vpopcntdq": Bit(7, 0, ECX, 14, AVX512),
+    "amx-bf16": Bit(7, 0, EDX, 22, AMX),
     "avx512fp16": Bit(7, 0, EDX, 23, AVX512),
+    "amx-tile": Bit(7, 0, EDX, 24, AMX),
+    "amx-int8": Bit(7, 0, EDX, 25, AMX),
     "avxvnni": Bit(7, 1, EAX, 4, AVX),
     "avx512bf16": Bit(7, 1, EAX, 5, AVX512),
     "avxifma": Bit(7, 1, EAX, 23, AVX),

@@ -6,6 +6,7 @@ cross-compilation is a parameter. Nothing else in the backend asks which machine
 
 from __future__ import annotations
 
+import ctypes
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,8 @@ class Target:
     has_scale: bool = False  # an instruction for x·2ᵏ, on whole registers
     has_bfloat16_dot: bool = False  # … a fast one for sums of two products of bfloat16, on whole registers
     has_integer_dot: bool = False   # … for sums of four products of 8-bit integers, or two of 16-bit ones
+    has_bfloat16_tiles: bool = False  # … that multiply whole matrices, kept in registers of their own
+    has_integer_tiles: bool = False
     l1: int = 32 << 10
     l2: int = 512 << 10
     l3: int = 16 << 20
@@ -55,7 +58,7 @@ def host_target() -> Target:
     triple, name, features = library.host()
     text = ",".join(f"{'+' if features[f] else '-'}{f}" for f in sorted(features))
     if triple.startswith("x86_64"):
-        text = closed(text)
+        text = closed(text if not features.get("amx-tile") or may_use_tiles() else without_tiles(text))
     if features.get("avx512f"):
         text += ",-prefer-256-bit"   # else LLVM splits explicit 512-bit vectors in two
     return describe(triple, name, text, *_host_caches())
@@ -76,9 +79,25 @@ def describe(
     # Granite Rapids, 1024³.
     bfloat16_dot = wide and "avx512bf16" in have and cpu.startswith("znver")
     integer_dot = "avx512vnni" in have if wide else "avxvnni" in have
+    bfloat16_tiles, integer_tiles = (wide and {"amx-tile", name} <= have for name in ("amx-bf16", "amx-int8"))
     return Target(
-        triple, cpu, features, width, registers, fma, half, wide, bfloat16_dot, integer_dot, l1, l2, l3
-    )
+        triple, cpu, features, width, registers, fma, half, wide, bfloat16_dot, integer_dot, bfloat16_tiles,
+        integer_tiles, l1, l2, l3,
+    )  # fmt: skip
+
+
+def without_tiles(features: str) -> str:
+    """The features with those for products of matrices switched off."""
+    return ",".join(f"-{f[1:]}" if f[1:].startswith("amx-") else f for f in features.split(","))
+
+
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18  # Linux on x86-64: asm/prctl.h, XFEATURE_XTILEDATA
+
+
+def may_use_tiles() -> bool:
+    """Ask Linux for the registers of tiles, which each process has to: they make what is saved of a thread larger.
+    Its threads and children have them as well."""
+    return ctypes.CDLL(None).syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0
 
 
 def _host_caches() -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from graphc.kernel import Dot, Kernel, Load
 from graphc.types import DType
 
 from ..target import Target
+from .matrix_tile import CHUNK, TILE_SPEED, matrix_tile
 from .microkernel import MOST_ROWS, Strides, Tile, register_tile
 from .words import Words, words_for
 
@@ -141,8 +142,14 @@ class Blocking:
 
     @property
     def depth(self) -> int:
-        """Elements (or words) along k, all contracted axes as one."""
-        return -(-axes_size(self.contracted) // self.word)
+        """Elements (or words) along k, all contracted axes as one. What is missing of the last words is 0."""
+        return axes_size(self.contracted[:-1]) * self.steps if self.contracted else 1
+
+    @property
+    def steps(self) -> int:
+        """Elements (or words) along the last contracted axis."""
+        step = self.words.step if self.words else 1
+        return -(-self.contracted[-1].size // (self.word * step)) * step
 
     @property
     def word(self) -> int:
@@ -169,8 +176,9 @@ class Blocking:
 
     @property
     def work(self) -> int:
-        """Multiply-adds; one takes a word."""
-        return axes_size(self.outer) * self.rows.free.size * self.columns.free.size * self.depth
+        """Multiply-adds; one takes a word. Instructions on tiles take several in the time of one."""
+        speed = TILE_SPEED if self.words and self.words.tiles else 1
+        return axes_size(self.outer) * self.rows.free.size * self.columns.free.size * self.depth // speed
 
     @property
     def cost_ns(self) -> float:
@@ -212,26 +220,32 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     (left, row_axis), (right, column_axis) = sides
     words = _words(kernel, dot, (left, right), target)
     elements = words.elements if words else (dot.dtype, dot.dtype)
-    row_cut = Cut.evenly(row_axis.size, MOST_ROWS)
-    tile = register_tile(target, dot.dtype, row_cut.first)
+    if words and words.tiles:
+        tile = matrix_tile(row_axis.size, column_axis.size)
+        row_cut = Cut.with_rest(row_axis.size, tile.rows)
+    else:
+        row_cut = Cut.evenly(row_axis.size, MOST_ROWS)
+        tile = register_tile(target, dot.dtype, row_cut.first)
     column_cut = Cut.with_rest(column_axis.size, tile.columns)
     outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
 
     def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
         mine = tuple(a for a in outer if a in kernel.axes[value])
-        lanes = tile.lanes if vectors else min(tile.lanes, PANEL_ROWS)
+        in_vectors = vectors or (words is not None and words.tiles)
+        lanes = tile.lanes if in_vectors else min(tile.lanes, PANEL_ROWS)
         element = elements[vectors]
-        strides = _strides(kernel, value, element, free, dot.axes, words.size if words else 1)
+        strides = _strides(kernel, value, element, free, dot.axes, words)
         return Operand(value, element, free, mine, strides, cut, lanes, vectors)
 
     rows, columns = operand(left, row_axis, row_cut, False), operand(right, column_axis, column_cut, True)
     if column_axis.size <= FEW_COLUMNS and rows.lies_along_k and columns.lies_along_k and not words:
         return None
     depth = axes_size(dot.axes) // (words.size if words else 1)
-    rows = replace(rows, packed=_is_worth_packing(rows, columns, depth, dot.dtype, target))
-    columns = replace(columns, packed=_is_worth_packing(columns, rows, depth, dot.dtype, target))
-    tiles = rows.cut.count, columns.cut.count
-    plan = Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, max(1, depth), *tiles, words)
+    tiles = words is not None and words.tiles
+    rows = replace(rows, packed=tiles or _is_worth_packing(rows, columns, depth, dot.dtype, target))
+    columns = replace(columns, packed=tiles or _is_worth_packing(columns, rows, depth, dot.dtype, target))
+    counts = rows.cut.count, columns.cut.count
+    plan = Blocking(number, dot.dtype, outer, dot.axes, rows, columns, tile, max(1, depth), *counts, words)
     return _with_blocks(plan, target)
 
 
@@ -278,13 +292,16 @@ def _with_blocks(plan: Blocking, target: Target) -> Blocking:
     with blocks whose rows fill half of it at most, but small enough that there are units to share."""
     rows, columns, itemsize = plan.rows, plan.columns, plan.dtype.itemsize
     chunk = target.l2 // 4 // (plan.tile.columns * itemsize)
+    if plan.words and plan.words.tiles:
+        chunk = CHUNK
     least = 1
     if not columns.packed and _span(columns, plan.depth, plan.dtype) > 2 * target.l1:
         chunk, least = PLACED_DEPTH, min(PLACED_TILES, columns.cut.count)
     chunk = _evenly(plan.depth, chunk)
     row_tiles = max(1, min(rows.cut.count, target.l2 // 2 // (rows.cut.first * chunk * itemsize)))
-    plan = replace(plan, chunk=chunk, row_tiles=_evenly(rows.cut.count, row_tiles))
-    wanted = min(UNITS, plan.work // UNIT_WORK)
+    step = plan.words.step if plan.words else 1
+    plan = replace(plan, chunk=-(-chunk // step) * step, row_tiles=_evenly(rows.cut.count, row_tiles))
+    wanted = min(UNITS // TILE_SPEED * 2 if step > 1 else UNITS, plan.work // UNIT_WORK)
     while plan.units < wanted or plan.sums_size * itemsize > target.l2 // 4:
         if plan.row_tiles > 1 and plan.row_tiles * rows.cut.first >= plan.column_tiles * columns.cut.first:
             plan = replace(plan, row_tiles=_evenly(rows.cut.count, -(-plan.row_tiles // 2)))
@@ -301,16 +318,18 @@ def _evenly(count: int, most: int) -> int:
 
 
 def _words(kernel: Kernel, dot: Dot, sides: tuple[int, int], target: Target) -> Words | None:
-    """What k goes by, if not by single elements. A word's elements are neighbours on the last contracted axis."""
+    """What k goes by, if not by single elements. A word's elements are neighbours on the last contracted axis, as are
+    the words that one instruction takes; of these, half are there at least."""
     rows, columns = (kernel.dtypes[value] for value in sides)
-    words = words_for(target, rows, columns, dot.dtype)
-    if words is None or not dot.axes or (len(dot.axes) > 1 and dot.axes[-1].size % words.size):
-        return None
-    return words
+    for words in words_for(target, rows, columns, dot.dtype) if dot.axes else ():
+        last, together = dot.axes[-1].size, words.size * words.step
+        if (len(dot.axes) == 1 or last % together == 0) and (words.step == 1 or 2 * last >= together):
+            return words
+    return None
 
 
 def _strides(
-    kernel: Kernel, number: int, element: DType, free: Axis, contracted: tuple[Axis, ...], word: int
+    kernel: Kernel, number: int, element: DType, free: Axis, contracted: tuple[Axis, ...], words: Words | None
 ) -> Strides | None:
     """How an operand lies in memory: only where it is a load of what is multiplied, unguarded and linear, and where
     its words lie as such."""
@@ -322,7 +341,7 @@ def _strides(
     if not (index.is_linear_in(free) and index.is_linear_in(k)):
         return None
     strides = Strides(index.coefficient(free), index.coefficient(k))
-    if word == 1:
+    if words is None:
         return strides
-    is_whole = strides.depth == 1 and not (strides.free % word or k.size % word)
-    return Strides(strides.free // word, 1) if is_whole else None
+    is_whole = strides.depth == 1 and not (strides.free % words.size or k.size % (words.size * words.step))
+    return Strides(strides.free // words.size, 1) if is_whole else None

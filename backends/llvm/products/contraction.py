@@ -23,8 +23,10 @@ from ..nests.values import Values
 from ..target import Target
 from .blocking import Blocking, Cut, Operand
 from .epilogue import Epilogue
+from .matrix_tile import MatrixTileWriter, configure, release
 from .microkernel import TileWriter
 from .packing import Packing, packing_grain, packing_units
+from .tile_packing import TilePacking
 from .units import tile_place, unit_place
 
 
@@ -79,7 +81,8 @@ def _write_packing(parts: _Parts, operand: Operand) -> None:
     kernel, blocking = parts.kernel, parts.blocking
     slot = len(kernel.slots) + len(parts.scratch)
     code = Code()
-    packing = Packing(kernel, parts.target, blocking, operand, code)
+    in_tiles = blocking.words is not None and blocking.words.tiles and not operand.vectors
+    packing = (TilePacking if in_tiles else Packing)(kernel, parts.target, blocking, operand, code)
     reads = sorted({v.slot for i in packing.needed for v in (kernel.values[i],) if isinstance(v, Load)})
     packing.write(f"%s{slot}")
     symbol = f"{parts.name}_pack{len(parts.scratch)}"
@@ -98,7 +101,11 @@ def _write_product(parts: _Parts) -> None:
     blocking = parts.blocking
     slots = (*range(len(parts.kernel.slots)), *parts.panels.values())
     adds = blocking.chunks > 1
-    writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds, blocking.chunk, blocking.words)
+    writer: TileWriter | MatrixTileWriter
+    if blocking.words and blocking.words.tiles:
+        writer = MatrixTileWriter(blocking.tile, adds, blocking.words)
+    else:
+        writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds, blocking.chunk, blocking.words)
     for rows in blocking.rows.cut.lengths:
         for columns in blocking.columns.cut.lengths:
             code = Code()
@@ -157,6 +164,9 @@ class _Product:
     def write(self) -> None:
         code, blocking = self.code, self.blocking
         memory = code.alloca(self.parts.scalar, blocking.sums_size)
+        in_tiles = blocking.words is not None and blocking.words.tiles
+        if in_tiles:
+            configure(code)
         row_blocks, column_blocks = blocking.blocks
         with code.loop("%low", "%high") as unit:
             block, frame, _ = unit_place(code, unit.index, row_blocks * column_blocks, blocking.outer)
@@ -172,6 +182,8 @@ class _Product:
                     self._multiply(left, right, sums, chunk)
                     with code.when(chunk.last) if chunk.last else nullcontext():
                         self._finish(frame, left, right, sums)
+        if in_tiles:
+            release(code)
 
     def _tiles(self, block: Number, tiles: int, cut: Cut) -> tuple[Number, Number]:
         """The range of tiles of a block."""

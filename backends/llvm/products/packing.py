@@ -87,10 +87,14 @@ class Packing:
             low = code.multiply(group, size)
             panels = low, code.minimum(code.add(low, size), operand.cut.count)
             base = code.element(scratch, self.scalar, code.multiply(place, operand.packed_size(depth)))
-            if self._lies_along_k:
-                self._transpose(frame, base, panels)
-            else:
-                self._copy(frame, base, panels)
+            self._fill(frame, base, panels)
+
+    def _fill(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
+        """Write these panels, at one point of the outer axes."""
+        if self._lies_along_k:
+            self._transpose(frame, base, panels)
+        else:
+            self._copy(frame, base, panels)
 
     @property
     def _lies_along_k(self) -> bool:
@@ -173,7 +177,7 @@ class Packing:
             for axis in self.blocking.contracted:
                 self._values(1).prepare(frame, self.needed)
                 is_last = axis is self.blocking.contracted[-1]
-                steps = -(-axis.size // word) if is_last else axis.size
+                steps = self.blocking.steps if is_last else axis.size
                 loop = stack.enter_context(code.loop(0, steps))
                 place = code.add(code.multiply(place, steps), loop.index)
                 if is_last and word > 1:
@@ -188,7 +192,7 @@ class Packing:
         code, word = self.code, self.blocking.word
         k = code.add(code.multiply(step, word), number)
         is_there = ""
-        if axis.size % word:
+        if axis.size < self.blocking.steps * word:
             is_there = code.let(f"icmp slt i64 {k}, {axis.size}")
             k = code.minimum(k, axis.size - 1)
         inner = Frame(frame, {axis: k})

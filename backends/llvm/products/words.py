@@ -7,7 +7,7 @@ strides count words and are what they are for float32. Knows no kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from graphc.dataclass import dataclass
 from graphc.types import DType, bfloat16, float32, int8, int16, int32, uint8
@@ -16,6 +16,7 @@ from ..emit.text import Code, register_type, vector_of
 from ..target import Target
 
 BITS = 32  # of a word
+TILE_SIDE = 16  # rows, columns, and words along k, of what an instruction on tiles multiplies
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Words:
     """`size` neighbours along k are a word. `elements`: the dtypes that rows and columns are packed as.
 
     `function` is LLVM's name of the instruction, without the bits of its vectors, and `element` LLVM's type of what it
-    multiplies. `swaps`: it wants the element of the columns first.
+    multiplies. `swaps`: it wants the element of the columns first. `tiles`: it multiplies matrices, see
+    `matrix_tile.py`.
     """
 
     size: int
@@ -31,6 +33,12 @@ class Words:
     function: str
     element: str
     swaps: bool = False
+    tiles: bool = False
+
+    @property
+    def step(self) -> int:
+        """Words that it takes along k."""
+        return TILE_SIDE if self.tiles else 1
 
     def multiply_add(self, code: Code, left: str, right: str, sums: str, dtype: DType, lanes: int) -> str:
         """sums + the products of two vectors of words, which to whoever moves them are numbers of `dtype`."""
@@ -41,21 +49,27 @@ class Words:
         return code.call(total, name, (total, sums), (each, a), (each, b))
 
 
-def words_for(target: Target, rows: DType, columns: DType, sums: DType) -> Words | None:
-    """How the target multiplies these, or None where it has no instruction for them.
+def words_for(target: Target, rows: DType, columns: DType, sums: DType) -> Iterator[Words]:
+    """How the target multiplies these, the fastest way first; nothing where it has no instruction for them.
 
     bfloat16: two at a time; subnormal numbers, and sums as small, count as 0 in it. 8-bit integers: four at a time
-    where one side has a sign and the other none, which is what the instruction takes; else two, as 16-bit integers.
-    All integer products are exact, and sums wrap.
+    where one side has a sign and the other none, which is what the instruction on vectors takes; else two, as 16-bit
+    integers. All integer products are exact, and sums wrap.
     """
     if sums is float32 and rows is columns is bfloat16:
-        has = target.has_bfloat16_dot
-        return Words(2, (bfloat16, bfloat16), "avx512bf16.dpbf16ps", "bfloat") if has else None
-    if sums is not int32 or not {rows, columns} <= {int8, uint8} or not target.has_integer_dot:
-        return None
-    if rows is not columns:
-        return Words(4, (rows, columns), "avx512.vpdpbusd", "i8", swaps=columns is uint8)
-    return Words(2, (int16, int16), "avx512.vpdpwssd", "i16")
+        if target.has_bfloat16_tiles:
+            yield Words(2, (bfloat16, bfloat16), "tdpbf16ps", "bfloat", tiles=True)
+        if target.has_bfloat16_dot:
+            yield Words(2, (bfloat16, bfloat16), "avx512bf16.dpbf16ps", "bfloat")
+    if sums is not int32 or not {rows, columns} <= {int8, uint8}:
+        return
+    if target.has_integer_tiles:
+        signs = "".join("s" if dtype is int8 else "u" for dtype in (rows, columns))
+        yield Words(4, (rows, columns), f"tdpb{signs}d", "i8", tiles=True)
+    if target.has_integer_dot and rows is not columns:
+        yield Words(4, (rows, columns), "avx512.vpdpbusd", "i8", swaps=columns is uint8)
+    if target.has_integer_dot and rows is columns:
+        yield Words(2, (int16, int16), "avx512.vpdpwssd", "i16")
 
 
 def as_words(code: Code, parts: Sequence[str], element: DType, dtype: DType, lanes: int) -> str:

@@ -3,6 +3,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TILE_REGISTERS 0x60000  /* in XCR0 */
 
 /* The registers that the operating system saves. */
 static uint64_t saved_registers(void) {
@@ -18,10 +22,15 @@ static int has(const struct feature *f, uint64_t saved) {
     return (r[f->place] >> f->bit & 1) && (saved & f->state) == f->state;
 }
 
+/* Linux gives a process the registers of tiles when it asks for them. */
+static int may_use_tiles(void) {
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XFEATURE_XTILEDATA */) == 0;
+}
+
 const char *graphc_missing_feature(const struct feature *features) {
     uint64_t saved = saved_registers();
     for (; features->name; features++)
-        if (!has(features, saved)) return features->name;
+        if (!has(features, saved) || (features->state == TILE_REGISTERS && !may_use_tiles())) return features->name;
     return NULL;
 }
 

@@ -23,7 +23,7 @@ def test_code_uses_nothing_that_is_not_looked_for():
 
 
 def test_what_is_not_known_is_off():
-    assert closed("+avx2,-sse4a,+amx-tile,+64bit,+raoint") == "+avx2,-sse4a,-amx-tile,+64bit,-raoint"
+    assert closed("+avx2,-sse4a,+amx-fp8,+64bit,+raoint") == "+avx2,-sse4a,-amx-fp8,+64bit,-raoint"
     assert needed("+lzcnt,-avx2,+f16c,+64bit") == ["f16c", "lzcnt"]
 
 

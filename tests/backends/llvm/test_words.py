@@ -15,7 +15,8 @@ from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.dataclass import replace
 from graphc.index import Axis, Bound, Index, flatten
-from graphc.kernel import Dot, Kernel, Load, Slot, Store
+from graphc.kernel import Apply, Dot, Kernel, Load, Slot, Store
+from graphc.scalar import record
 from graphc.types import DType, bfloat16, float16, float32, int8, int32, uint8
 from tests.backends.llvm.native import Compiled, compile_kernel
 from tests.backends.llvm.products import Product, random_arrays
@@ -30,6 +31,13 @@ SERVER = describe(
     "x86_64-unknown-linux-gnu", "znver4",
     "+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx2,+avx,+fma,+f16c,+avx512bf16,+avx512vnni,-prefer-256-bit",
 )  # fmt: skip
+MATRICES = describe(
+    "x86_64-unknown-linux-gnu", "sapphirerapids",
+    "+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx2,+avx,+fma,+f16c,+avx512bf16,+avx512vnni,+amx-tile,+amx-bf16,"
+    "+amx-int8,-prefer-256-bit",
+)  # fmt: skip
+VECTORS = replace(host_target(), has_bfloat16_tiles=False, has_integer_tiles=False)
+HERE = [host_target()] + [VECTORS] * host_target().has_bfloat16_tiles  # ways of this machine
 CLIENT = describe("x86_64-unknown-linux-gnu", "alderlake", "+avx2,+avx,+fma,+f16c,+avxvnni")
 
 
@@ -51,16 +59,20 @@ def check(kernel: Kernel, compiled: Compiled | None = None, rounding: float = 1e
 @pytest.mark.parametrize("dtypes", NARROW, ids=lambda d: "-".join(map(str, d)))
 def test_all_layouts_and_lengths(dtypes: tuple[DType, DType, DType], layout: tuple[bool, bool]) -> None:
     left, right, sums = dtypes
-    for shape in ((19, 37, 18), (7, 33, 64), (13, 16, 61), (70, 21, 1), (5, 3, 7), (1, 9, 40), (9, 1, 40)):
-        check(Product(*shape, layout, dtype=left, right=right, sums=sums).kernel())
-    check(Product(9, 21, 35, layout, batch=3, dtype=left, right=right, sums=sums).kernel())
+    shapes = ((19, 37, 18), (7, 33, 64), (13, 16, 61), (70, 21, 1), (5, 3, 7), (1, 9, 40), (9, 1, 40), (45, 70, 300))
+    for target in HERE:
+        for shape in shapes:
+            kernel = Product(*shape, layout, dtype=left, right=right, sums=sums).kernel()
+            check(kernel, compile_kernel(kernel, target))
+        kernel = Product(9, 21, 35, layout, batch=3, dtype=left, right=right, sums=sums).kernel()
+        check(kernel, compile_kernel(kernel, target))
 
 
 @pytest.mark.parametrize("dtypes", NARROW, ids=lambda d: "-".join(map(str, d)))
 def test_packed_or_in_place_and_cut_anyhow(dtypes: tuple[DType, DType, DType]) -> None:
     left, right, sums = dtypes
     kernel = Product(31, 45, 72, (False, True), dtype=left, right=right, sums=sums).kernel()
-    plain = block(kernel, host_target())
+    plain = block(kernel, VECTORS)
     assert plain is not None
     for packed in (False, True):
         if not packed and plain.rows.strides is None:
@@ -68,8 +80,39 @@ def test_packed_or_in_place_and_cut_anyhow(dtypes: tuple[DType, DType, DType]) -
         rows = replace(plain.rows, packed=packed)
         for chunk, row_tiles, column_tiles in ((plain.depth, 6, 3), (7, 4, 2), (1, 2, 3)):
             changed = replace(plain, rows=rows, chunk=chunk, row_tiles=row_tiles, column_tiles=column_tiles)
-            lowered = lower_contraction(kernel, changed, host_target(), "kernel")
-            check(kernel, Compiled(assemble([lowered], lowered.scratch), host_target()))
+            lowered = lower_contraction(kernel, changed, VECTORS, "kernel")
+            check(kernel, Compiled(assemble([lowered], lowered.scratch), VECTORS))
+
+
+@pytest.mark.skipif(not host_target().has_bfloat16_tiles, reason="this machine multiplies no matrices")
+@pytest.mark.parametrize("dtypes", [NARROW[0], *NARROW[2:]], ids=lambda d: "-".join(map(str, d)))
+def test_matrices_cut_anyhow(dtypes: tuple[DType, DType, DType]) -> None:
+    left, right, sums = dtypes
+    kernel = Product(100, 90, 250, (False, True), dtype=left, right=right, sums=sums).kernel()
+    plain = block(kernel, host_target())
+    assert plain is not None and plain.words is not None and plain.words.tiles
+    assert plain.depth % 16 == 0 and plain.depth * plain.word >= 250
+    for chunk, row_tiles, column_tiles in ((plain.depth, 6, 3), (16, 4, 2), (48, 2, 3)):
+        changed = replace(plain, chunk=chunk, row_tiles=row_tiles, column_tiles=column_tiles)
+        lowered = lower_contraction(kernel, changed, host_target(), "kernel")
+        check(kernel, Compiled(assemble([lowered], lowered.scratch), host_target()))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_rows_that_are_converted_on_the_way(transposed: bool) -> None:
+    """float32 that a cast before the product makes bfloat16, along the rows and across them; over two axes of k."""
+    i, j, k, l = Axis("i", 21), Axis("j", 40), Axis("k", 3), Axis("l", 32)
+    ii, ij, ik, il = (Index.of(a) for a in (i, j, k, l))
+    cast = record("cast", lambda s, x, dtype: s.cast(x, dtype), (float32,), {"dtype": bfloat16})
+    at = flatten((ik, il, ii), (3, 32, 21)) if transposed else flatten((ii, ik, il), (21, 3, 32))
+    values = (
+        Load(0, at, (), float32), Apply(cast, (0,)), Load(1, flatten((ik, il, ij), (3, 32, 40)), (), bfloat16),
+        Dot((1, 2), (k, l), float32),
+    )  # fmt: skip
+    slots = (Slot(float32, 21 * 96), Slot(bfloat16, 96 * 40), Slot(float32, 21 * 40))
+    kernel = Kernel(slots, (i, j), (), (k, l), values, (Store(2, ii * 40 + ij, 3),))
+    for target in HERE:
+        check(kernel, compile_kernel(kernel, target))
 
 
 def test_extremes_do_not_saturate() -> None:
@@ -108,6 +151,8 @@ def test_rows_that_start_between_words_are_read_in_place() -> None:
 @pytest.mark.parametrize(
     ("target", "dtypes", "instruction"),
     [
+        (MATRICES, (bfloat16, bfloat16, float32), "tdpbf16ps"), (MATRICES, (int8, int8, int32), "tdpbssd"),
+        (MATRICES, (uint8, int8, int32), "tdpbusd"), (MATRICES, (int8, uint8, int32), "tdpbsud"),
         (SERVER, (bfloat16, bfloat16, float32), "vdpbf16ps"), (SERVER, (uint8, int8, int32), "vpdpbusd"),
         (SERVER, (int8, int8, int32), "vpdpwssd"), (CLIENT, (uint8, int8, int32), "vpdpbusd"),
         (CLIENT, (int8, int8, int32), "vpdpwssd"),
@@ -125,7 +170,8 @@ def test_the_tile_is_made_of_that_instruction(
     assembly = jit.emit_assembly(assemble([lowered], lowered.scratch).ir, target)
     name = f"kernel_tile{blocking.rows.cut.first}x{blocking.columns.cut.first}:"
     tile = assembly.split(name)[1].split(".Lfunc_end")[0].splitlines()
-    assert sum(instruction in line for line in tile) == blocking.tile.rows * blocking.tile.vectors
+    rows = blocking.tile.rows // 16 if blocking.words.tiles else blocking.tile.rows
+    assert sum(instruction in line for line in tile) == rows * blocking.tile.vectors
     assert not [line for line in tile if "(%rsp)" in line and "mm" in line]
 
 
@@ -133,10 +179,19 @@ def test_machines_without_the_instructions_go_by_single_elements() -> None:
     plain = describe("x86_64-unknown-linux-gnu", "skylake-avx512", "+avx512f,+avx2,+avx,+fma")
     arm = describe("aarch64-unknown-linux-gnu", "neoverse-n1", "+neon")
     for rows, columns, sums in NARROW:
-        assert words_for(plain, rows, columns, sums) is words_for(arm, rows, columns, sums) is None
+        assert not [*words_for(plain, rows, columns, sums), *words_for(arm, rows, columns, sums)]
     intel = describe("x86_64-unknown-linux-gnu", "sapphirerapids", "+avx512f,+avx512bf16,+avx512vnni")
-    assert words_for(CLIENT, bfloat16, bfloat16, float32) is None  # has no such instruction
-    assert words_for(intel, bfloat16, bfloat16, float32) is None  # a slow one
-    assert words_for(intel, uint8, int8, int32) is not None
-    assert words_for(SERVER, float16, float16, float32) is None
-    assert words_for(SERVER, int8, int8, int8) is None  # would wrap after eight bits
+    assert not list(words_for(CLIENT, bfloat16, bfloat16, float32))  # has no such instruction
+    assert not list(words_for(intel, bfloat16, bfloat16, float32))  # a slow one
+    assert list(words_for(intel, uint8, int8, int32))
+    assert not list(words_for(SERVER, float16, float16, float32))
+    assert not list(words_for(MATRICES, int8, int8, int8))  # would wrap after eight bits
+
+
+def test_few_along_k_take_no_matrices() -> None:
+    """What would be mostly zeros, or could not be cut into whole words and blocks, goes another way."""
+    def words(k: int) -> bool:
+        planned = block(Product(64, 64, k, dtype=bfloat16, sums=float32).kernel(), MATRICES)
+        return planned is not None and planned.words is not None and planned.words.tiles
+
+    assert [k for k in (4, 15, 16, 17, 500) if words(k)] == [16, 17, 500]
