@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from graphc.device import Device
+from graphc.devices import Device
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule

@@ -19,11 +19,13 @@ import numpy as np
 from graphc.brief import brief
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, replace
+from graphc.devices import CPU_CODE
 from graphc.errors import ShapeError, TraceError
 from graphc.storage import Storage
 from graphc.types import TensorType, type_of
 
 from . import pytree
+from .dlpack import device_code, from_device
 from .exchange import is_foreign_array, native_array
 from .signatures import own_signature
 from .spec import Spec
@@ -106,17 +108,25 @@ class Arguments:
 
 def _describe(leaf: Any) -> tuple[Any, np.ndarray | Storage | None]:
     """What a leaf is to the trace, and its elements where it is an array."""
+    if isinstance(leaf, Spec):
+        return leaf.resolve(None, {}), None
+    found = held(leaf)
+    if found is None:
+        return leaf, None
+    return found.type if isinstance(found, Storage) else type_of(found), found
+
+
+def held(leaf: Any) -> np.ndarray | Storage | None:
+    """The elements of an array, in the host's memory or in that of the device where it is; without a copy if they lie
+    one after the other. None for what is no array; Variables are none."""
     if isinstance(leaf, Tensor):
         if leaf.is_symbolic:
             assert leaf._node is not None
             raise leaked(leaf._node)
-        return leaf.type, leaf._held()
-    if isinstance(leaf, Spec):
-        return leaf.resolve(None, {}), None
-    if not isinstance(leaf, Variable) and is_foreign_array(leaf):
-        array = native_array(leaf)
-        return type_of(array), array
-    return leaf, None
+        return leaf._held()
+    if isinstance(leaf, Variable) or not is_foreign_array(leaf):
+        return None
+    return native_array(leaf) if device_code(leaf) == CPU_CODE else from_device(leaf)
 
 
 def static_key(value: Any) -> Hashable:

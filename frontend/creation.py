@@ -11,21 +11,24 @@ import numpy as np
 
 from graphc import ops
 from graphc.brief import brief
+from graphc.devices import CPU, CPU_CODE
 from graphc.errors import DTypeError, ShapeError
-from graphc.storage import aligned_copy
-from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32, float64, int64
+from graphc.storage import Storage, aligned_copy
+from graphc.types import DType, DTypeLike, TensorType, as_dtype, bool_, float32, float64, int64, type_of
 
 from .binary import add, less, less_equal, multiply
 from .context import current_frame
-from .devices import require_cpu
+from .device_tensor import on_device
+from .devices import anywhere, placed
+from .dlpack import device_code, from_device
 from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation, whole, wholes
-from .exchange import native_array
+from .exchange import is_foreign_array, native_array, usable
 from .location import with_user_line
 from .promotion import Number, in_range, weak_dtype
 from .recorded import recorded
 from .searching import where
 from .shapes import as_count, expand_dims
-from .tensor import Tensor, concrete
+from .tensor import Tensor, adopted, concrete
 from .variable import Variable
 
 Shape = int | Sequence[int]
@@ -55,9 +58,13 @@ def asarray(
 
     Arrays keep their dtype; Python floats give float32, ints int64. The elements are copied, since a Tensor is
     immutable and the array may not be; Tensors themselves are only copied to another dtype, whatever `copy` says.
-    Raises ValueError for `copy=False` where a copy is needed.
+    With `copy=False` an array's memory is used as it is, and the Tensor shows what is written to it later; raises
+    ValueError where it can't be.
     """
-    require_cpu(device)
+    return placed(_asarray(obj, dtype, copy), device)
+
+
+def _asarray(obj: Any, dtype: DTypeLike | None, copy: bool | None) -> Tensor:
     wanted = None if dtype is None else as_dtype(dtype)
     if isinstance(obj, Tensor | Variable):
         if copy is False and wanted not in (None, obj.dtype):
@@ -71,9 +78,10 @@ def asarray(
 
         return stack([asarray(i, dtype=wanted) for i in obj])
     if copy is False:
-        raise ValueError(
-            "gx.asarray copies, since a Tensor is immutable: pass the array itself where one is expected"
-        )
+        found = usable(obj) if is_foreign_array(obj) else None
+        if found is None or (wanted is not None and type_of(found).dtype is not wanted):
+            raise ValueError("gx.asarray copies what is no aligned array of the dtype: leave out copy=False")
+        return adopted(found)
     if current_frame() is not None:
         return as_tensor(native_array(obj, wanted))
     array = native_array(obj, wanted)
@@ -83,33 +91,55 @@ def asarray(
 
 @with_user_line
 def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
-    """A Tensor from anything that exports DLPack, such as a `torch.Tensor`.
+    """A Tensor in the memory of anything that exports DLPack, such as a `torch.Tensor`, where that memory is.
 
-    The elements are copied, since a Tensor is immutable and their owner may write to them; Tensors themselves are
-    not. Raises BufferError for `copy=False` where a copy is needed.
+    Nothing is copied unless it must be: the memory stays its owner's, who may go on writing to it, and the Tensor shows
+    that. `copy=True` gives a Tensor that never changes; `copy=False` raises BufferError where a copy is needed: for
+    another `device`, elements that are not aligned or have another byte order, and inside of a trace, which keeps what
+    it sees. Compiled functions take such a Tensor, or the array itself, as it is.
     """
     if not hasattr(x, "__dlpack__"):
         raise DTypeError("gx.from_dlpack takes what exports DLPack", got=type(x).__qualname__, hint="gx.asarray")
-    if copy is False and not isinstance(x, Tensor):
-        raise BufferError("gx.from_dlpack copies, since a Tensor is immutable and its source may not be")
-    return asarray(x, device=device)
+    if isinstance(x, Tensor | Variable):
+        return placed(asarray(x), device)
+    here = device_code(x)
+    if here != CPU_CODE:
+        return _from_device(x, device, copy)
+    found = None if copy or current_frame() is not None else usable(x)
+    if copy is False and (found is None or device not in (None, CPU)):
+        raise BufferError("gx.from_dlpack can't use this memory here and as it is: leave out copy=False")
+    return placed(asarray(x) if found is None else adopted(found), device)
 
 
+def _from_device(x: Any, device: str | None, copy: bool | None) -> Tensor:
+    """A Tensor from an array on a GPU, there unless another device is asked for."""
+    storage = from_device(x)
+    found, own = on_device(storage), storage.device
+    assert own is not None
+    if device in (None, own.name) and not copy:
+        return found
+    if copy is False:
+        raise BufferError(f"an array on {own.name} gets to another device by a copy: leave out copy=False")
+    if device in (None, own.name):
+        return on_device(Storage.of_replica(storage.on(own).copied(), storage.type))
+    return placed(concrete(found._array), device)
+
+
+@anywhere
 @operation
 def astype(
     x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = True, device: str | None = None
 ) -> Tensor:
     """The values in another dtype. Floats become integers by truncation, saturating; NaN becomes 0."""
-    require_cpu(device)
     return cast(as_tensor(x), as_dtype(dtype))
 
 
+@anywhere
 @operation
 def full(
     shape: Shape, fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None
 ) -> Tensor:
     """An array of one repeated value, a number or a tensor of rank 0."""
-    require_cpu(device)
     if is_number(fill_value):
         chosen = weak_dtype(fill_value) if dtype is None else as_dtype(dtype)
         return filled(fill_value, TensorType(chosen, as_shape(shape)))
@@ -173,6 +203,7 @@ def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: str |
     return zeros_like(x, dtype=dtype, device=device)
 
 
+@anywhere
 @recorded
 def arange(
     start: Number,
@@ -187,7 +218,6 @@ def arange(
 
     int64, or float32 where a number is a float. Steps that are not whole become integers towards 0.
     """
-    require_cpu(device)
     if stop is None:
         start, stop = 0, start
     start, stop, step = (n.item() if isinstance(n, np.generic) else n for n in (start, stop, step))
@@ -201,6 +231,7 @@ def arange(
     return _steps(count, start, step, chosen)
 
 
+@anywhere
 @recorded
 def linspace(
     start: Number,
@@ -216,7 +247,6 @@ def linspace(
 
     The last one is exactly stop, unless `endpoint` is false.
     """
-    require_cpu(device)
     num = as_count(num, "gx.linspace takes how many numbers to make, a whole number ≥ 0")
     chosen = float32 if dtype is None else as_dtype(dtype)
     if not chosen.is_float:
@@ -273,6 +303,7 @@ def _wrapped(value: Number) -> int:
     return (int(value) + 2**63) % 2**64 - 2**63
 
 
+@anywhere
 @recorded
 def eye(
     n_rows: int,
@@ -284,7 +315,6 @@ def eye(
     device: str | None = None,
 ) -> Tensor:
     """Ones on the k-th diagonal above the main one, zeros elsewhere; float32 unless another dtype is given."""
-    require_cpu(device)
     rule = "gx.eye takes numbers of rows and columns ≥ 0"
     height, width = as_count(n_rows, rule), as_count(n_rows if n_cols is None else n_cols, rule)
     rows = expand_dims(iota(height, int64), axis=1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from graphc.devices import CPU_CODE
 from graphc.hook import call_lock
 from graphc.storage import Storage
 from graphc.types import DType, TensorType
 
+from .dlpack import exported_from
 from .tensor import Tensor, concrete
 
 
@@ -42,6 +46,36 @@ class DeviceTensor(Tensor):
         found = self._storage.device
         assert found is not None
         return found.name
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """See `Tensor.__dlpack__`. On whatever `stream` the reader works, what makes the elements is done before."""
+        with call_lock:
+            device = self._storage.device
+            assert device is not None
+            if dl_device is not None and tuple(dl_device) == CPU_CODE:
+                if copy is False:
+                    raise BufferError(f"a tensor on {device.name} gets to the CPU by a copy: leave out copy=False")
+                return super().__dlpack__(max_version=max_version, copy=copy)
+            if dl_device is not None and tuple(dl_device) != device.code:
+                raise BufferError(f"a tensor on {device.name} can't be given to device {tuple(dl_device)}")
+            is_told = copy is False or (max_version or (0, 0)) >= (1, 0)
+            found = self._storage.on(device)
+            if copy or not is_told:
+                found = found.copied()
+            device.synchronize()
+            return exported_from(device, found, self.type, is_told)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device = self._storage.device
+        assert device is not None
+        return device.code
 
     def _held(self) -> Storage:
         return self._storage

@@ -29,7 +29,7 @@ from .interrupts import interrupts, run_outside
 from .location import present, user_location
 from .promotion import Number, common_dtype, in_range
 from .signatures import check_call
-from .tensor import Borrowed, Tensor, borrowed, concrete, symbolic
+from .tensor import Adopted, Borrowed, Tensor, adopted, borrowed, concrete, symbolic
 from .tracer import Frame, leaked
 from .variable import Variable
 
@@ -106,11 +106,12 @@ def elements(x: Tensor) -> np.ndarray:
 
 
 def holding(array: np.ndarray, inputs: Sequence[Tensor]) -> Tensor:
-    """A tensor over a result, which may be a view of an input, and then is borrowed if that is."""
+    """A tensor over a result, which may be a view of an input, and then is borrowed or adopted if that is."""
     if array.base is not None:
         for x in inputs:
-            if type(x) is Borrowed and np.may_share_memory(array, x._array):
-                return borrowed(array)
+            kind = type(x)
+            if (kind is Borrowed or kind is Adopted) and np.may_share_memory(array, x._array):
+                return borrowed(array) if kind is Borrowed else adopted(array)
     return concrete(array)
 
 

@@ -11,6 +11,8 @@ from graphc.errors import DTypeError
 from graphc.ops.bits import convert
 from graphc.types import DType, as_dtype, bfloat16, float32, int64, type_of
 
+from .dlpack import from_host
+
 
 def is_foreign_array(x: object) -> bool:
     """Whether it is an array that is no Tensor: NumPy's arrays and scalars, and whatever exports DLPack."""
@@ -34,6 +36,15 @@ def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:
     if not array.ndim or (array.flags.c_contiguous and array.flags.aligned):
         return array
     return np.require(array, requirements=["C", "A"])
+
+
+def usable(x: Any) -> np.ndarray | None:
+    """The memory of a foreign array, if it can be used as it is: native and aligned, with any strides. Raises as
+    `native_array`."""
+    array = _array(x, None)
+    type_of(array)
+    is_plain = array.dtype.isnative and array.flags.aligned
+    return array.view(np.ndarray) if is_plain else None
 
 
 def converted(array: np.ndarray, dtype: DType) -> np.ndarray:
@@ -63,14 +74,7 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
             got=f"{brief(x)} of type {type(x).__qualname__}",
         )
     if hasattr(x, "__dlpack__"):
-        try:
-            return np.from_dlpack(x)
-        except (BufferError, TypeError, RuntimeError) as error:
-            raise DTypeError(
-                "an array comes in through DLPack if NumPy can read it",
-                got=f"{type(x).__module__}.{type(x).__qualname__}: {error}",
-                hint="convert it to a NumPy array in the CPU's memory first",
-            ) from error
+        return from_host(x)
     return np.asarray(x)
 
 

@@ -14,7 +14,7 @@ from graphc.brief import brief
 from graphc.errors import OptionError, ShapeError
 from graphc.types import TensorType
 
-from .devices import API_VERSIONS, CPU, require_cpu
+from .devices import API_VERSIONS, CPU
 from .location import with_user_line
 from .words import Place, leading_on, unknown
 
@@ -73,16 +73,16 @@ class Operators:
 
     @property
     def device(self) -> str:
-        """Where concrete tensors are, "cpu"; a graph does not say where it will run."""
+        """Where a concrete tensor is, "cpu" or the name of a GPU; a graph does not say where it will run."""
         return CPU
 
     @with_user_line
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
-        """The tensor itself, for the device "cpu". Raises OptionError for others."""
-        require_cpu(device)
+        """The tensor on a device, "cpu" or "cuda:0": itself where it is there. Compiled functions on the device take it
+        without a copy. Raises OptionError for other devices, UnsupportedError where there is no GPU."""
         if stream is not None:
-            raise OptionError("the CPU has no streams", got=brief(stream), hint="leave `stream` out")
-        return unary.positive(self)
+            raise OptionError("there are no streams to choose from", got=brief(stream), hint="leave `stream` out")
+        return devices.placed(emit.as_tensor(self), device)
 
     @with_user_line
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
@@ -234,4 +234,4 @@ class Operators:
         return binary.greater_equal(self, other)
 
 
-from . import binary, indexing, interop, linalg, shapes, unary  # noqa: E402 - see above
+from . import binary, devices, emit, indexing, interop, linalg, shapes, unary  # noqa: E402 - see above

@@ -33,7 +33,7 @@ RENAMED: dict[str, tuple[str, ...]] = {
 REMARKS = {
     "out": "results are new tensors", "inplace": "tensors are immutable: take the result",
     "requires_grad": "nothing needs marking: ask for gradients with gx.grad, or optimizer.minimize(loss)",
-    "device": "there are no devices: gx.using(backend=...) says where work is done",
+    "device": "gx.using(backend=...) says where work is done",
     "size_average": "reduction= is 'mean', 'sum' or 'none'", "reduce": "reduction= is 'mean', 'sum' or 'none'",
     "amsgrad": "this version has no AMSGrad", "foreach": "all updates are one program anyway",
     "fused": "all updates are one program anyway", "maximize": "minimize(-loss)",

@@ -10,12 +10,14 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from graphc.devices import CPU_CODE
 from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Node
 from graphc.storage import Storage, aligned_copy
-from graphc.types import DType, DTypeLike, TensorType, bfloat16, dtype_of, type_of
+from graphc.types import DType, DTypeLike, TensorType, dtype_of, type_of
 
 from .context import current_frame
+from .dlpack import exported
 from .location import user_location, with_user_line
 from .operators import Operators
 from .tracer import Frame, leaked
@@ -92,6 +94,10 @@ class Tensor(Operators):
         """What holds the elements of a concrete tensor, for programs to take."""
         return self._packed()
 
+    def _constant(self) -> np.ndarray:
+        """The elements of a concrete tensor as a graph may keep them."""
+        return self.numpy()
+
     def numpy(self) -> np.ndarray:
         """A read-only view of the elements."""
         view = self._value(
@@ -119,29 +125,20 @@ class Tensor(Operators):
         """A read-only view, for consumers that can be told so (DLPack 1.0 and later); a copy for older ones.
 
         With `copy=False` it is always the view: who does not know DLPack 1.0 refuses it. PyTorch is told, but does not
-        heed it: pass it a copy to write to. Raises BufferError for bfloat16, which NumPy can't export, and for devices
-        other than the CPU.
+        heed it: pass it a copy to write to. A tensor on a GPU is given there, or copied where `dl_device` asks for the
+        CPU. Raises BufferError for other devices.
         """
         array = self._value("exporting through DLPack", "return the tensor and export it then")
-        if self.dtype is bfloat16:
-            raise BufferError(
-                "a bfloat16 tensor can't be exported through DLPack: convert it with gx.astype(x, gx.float32)"
-            )
-        if dl_device is not None and tuple(dl_device) != (1, 0):
-            raise BufferError(f"tensors are exported to the CPU's memory, (1, 0), not to device {dl_device}")
+        if dl_device is not None and tuple(dl_device) != CPU_CODE:
+            raise BufferError(f"this tensor is in the CPU's memory, {CPU_CODE}, not on device {tuple(dl_device)}")
         if stream is not None:
             raise BufferError(f"the CPU has no streams: pass stream=None, not {stream!r}")
         is_told = copy is False or (max_version or (0, 0)) >= (1, 0)
-        if copy or not is_told:
-            array = array.copy()
-        else:
-            array = self.numpy()
-        return array.__dlpack__(max_version=(1, 0)) if is_told else array.__dlpack__()
+        return exported(array.copy() if copy or not is_told else self.numpy(), is_told)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._value(
-            "exporting through DLPack", "return the tensor and export it then"
-        ).__dlpack_device__()
+        self._value("exporting through DLPack", "return the tensor and export it then")
+        return CPU_CODE
 
     def item(self) -> bool | int | float:
         """The only element, as a Python number. Raises ValueError unless there is exactly one."""
@@ -216,6 +213,26 @@ _new: Final = object.__new__
 def concrete(array: np.ndarray) -> Tensor:
     """A tensor over an array that nobody will write to."""
     tensor = _new(Tensor)
+    tensor._array = array
+    tensor._node = None
+    return tensor
+
+
+class Adopted(Tensor):
+    """A concrete tensor over memory that someone else owns: it shows what is written there. Views of it are adopted,
+    too; traces and Variables copy."""
+
+    __slots__ = ()
+
+    def _constant(self) -> np.ndarray:
+        copy = self._array.copy()
+        copy.flags.writeable = False
+        return copy
+
+
+def adopted(array: np.ndarray) -> Adopted:
+    """A tensor over memory that lives as long as the array, and that graphc does not write to."""
+    tensor = _new(Adopted)
     tensor._array = array
     tensor._node = None
     return tensor

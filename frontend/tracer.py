@@ -119,7 +119,7 @@ class Frame:
     def node(self, tensor: Tensor) -> Node:
         """The node that stands for the tensor in this frame. Raises TraceError for one of another trace."""
         if tensor._node is None:
-            return self._concrete(tensor, tensor.numpy)
+            return self._concrete(tensor, tensor._constant)
         if tensor._frame is self:
             return tensor._node
         if self.parent is None:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc.brief import brief
-from graphc.device import CPU
+from graphc.devices import CPU
 from graphc.errors import DTypeError, ShapeError, TraceError, UnknownNameError
 from graphc.hook import call_lock
 from graphc.storage import Storage

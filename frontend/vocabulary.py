@@ -8,7 +8,7 @@ from __future__ import annotations
 from .words import Place
 
 _CONVERT = "gx.astype(x, gx.float32) converts"
-_DEVICES = "there are no devices: gx.compile(fn, backend=...) and gx.using(backend=...) say where work is done"
+_DEVICES = "gx.compile(fn, backend=...) and gx.using(backend=...) say where work is done; x.device, x.to_device('cpu')"
 _NO_TAPE = "nothing is recorded for gradients unless one is asked for: leave it out; gx.stop_gradient(x) cuts one value"
 _MINIMIZE = "gradients and updates are one call inside a compiled function: optimizer.minimize(loss)"
 IMMUTABLE = "tensors are immutable: compute a new one, and keep state in a gx.Variable, which has assign(new)"
@@ -162,7 +162,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "requires_grad": _NO_TAPE, "requires_grad_": _NO_TAPE, "grad_fn": _NO_TAPE, "is_leaf": _NO_TAPE,
         "retain_grad": _NO_TAPE, "register_hook": _NO_TAPE,
         "detach": "gx.stop_gradient(x) cuts a gradient; without one asked for there is nothing to detach",
-        "cpu": "a tensor is in the CPU's memory: x.numpy()", "cuda": _DEVICES, "is_cuda": _DEVICES,
+        "cpu": "x.numpy() reads a tensor wherever it is; x.to_device('cpu')", "cuda": _DEVICES, "is_cuda": _DEVICES,
         "to": _CONVERT, "astype": _CONVERT, "type_as": _CONVERT, "float": "gx.astype(x, gx.float32)",
         "double": "gx.astype(x, gx.float64)", "half": "gx.astype(x, gx.float16)", "long": "gx.astype(x, gx.int64)",
         "int": "gx.astype(x, gx.int32)", "bool": "gx.astype(x, gx.bool)", "bfloat16": "gx.astype(x, gx.bfloat16)",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from .devices import Device
 from .errors import CompileError, TraceError
 from .ir import Node
 from .locks import in_child, new_lock
@@ -24,6 +25,9 @@ class Driver(Protocol):
     ) -> list[Node | None]:
         """Gradients of sum(outputs · cotangents) for each of `wrt`, on nodes; None where nothing is reached. `wide`:
         those of 16-bit floats are of the dtype that they are computed in."""
+
+    def gpu(self) -> Device:
+        """The GPU. Raises UnsupportedError where there is none to be had."""
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, traced and compiled at its first call for each kind of arguments."""

@@ -19,12 +19,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .device import Block, Device
+from .devices import Block, Device
 from .types import TensorType, type_of
 
 WRITE = 2  # what a write adds to a version; native code adds 1
 ALIGNMENT = 64   # bytes: a cache line, and the widest vector
 _VERSION, _AWAY, _BOTH = 0, 1, slice(2)  # a storage's numbers, which native code reads
+_Numbers = c_int64 * 2
 
 Action: TypeAlias = tuple[Any, ...]  # a function of C's, and its arguments
 
@@ -62,6 +63,12 @@ class Replica:
     @property
     def is_lent(self) -> bool:
         return self.lent is not None and self.lent() is not None
+
+    def copied(self) -> Replica:
+        """The same contents in a block of their own."""
+        own = Replica(self.device, self.device.allocate(max(1, self.block.nbytes)), self.version)
+        self.device.copy(self.block, own.block)
+        return own
 
 
 class Storage:
@@ -102,7 +109,7 @@ class Storage:
         self.type = type_
         self.name = name
         self._array = None  # until someone on the host wants it
-        self._numbers = (c_int64 * 2)()
+        self._numbers = _Numbers()
         self._newest: Replica | None = None  # what a storage that is away is to be copied from
         self._replicas: dict[Device, Replica] = {}
 
@@ -178,8 +185,7 @@ class Storage:
         shared = self.on(device)
         if not shared.is_lent:
             return shared
-        own = Replica(device, device.allocate(self.type.nbytes), shared.version)
-        device.copy(shared.block, own.block)
+        own = shared.copied()
         self._replicas[device] = own
         if self._newest is shared:
             self._newest = own

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.backends.backend import Level, Lowering
 from graphc.dataclass import dataclass
-from graphc.device import Block, Device
+from graphc.devices import Block, Device
 from graphc.errors import CompileError, TraceError
 from graphc.ir import Graph
 from graphc.kernel import Kernel
@@ -143,7 +143,7 @@ class BoundTritonProgram:
         blocks = list(self._own)
         for buffer in self._inputs:
             blocks[self._region(buffer)] = self._input(buffer, arrays[buffer.position])
-        seen, written = self._bring_variables(blocks)
+        seen, written, replaced = self._bring_variables(blocks)
         for buffer in self._outputs:
             blocks[self._region(buffer)] = self._block(buffer.type.nbytes)
         whole = [b for b in blocks if b is not None]
@@ -154,6 +154,7 @@ class BoundTritonProgram:
         self._check(control)
         if not memory.run(control.launches(self._program.last), seen, written):
             return None
+        del replaced  # not sooner: letting go of memory is no part of the step
         return [self._result(buffer, whole[self._region(buffer)]) for buffer in self._outputs]
 
     def _input(self, buffer: Buffer, given: np.ndarray | Storage) -> Block:
@@ -171,11 +172,14 @@ class BoundTritonProgram:
             self.device.upload(own, np.ascontiguousarray(given))
         return own
 
-    def _bring_variables(self, blocks: list[Block | None]) -> tuple[list[tuple[Storage, int]], list[Action]]:
-        """Have the Variables' replicas among the blocks. Returns the versions that they are of, and what is to be
-        called when the program has written those that it writes."""
+    def _bring_variables(
+        self, blocks: list[Block | None]
+    ) -> tuple[list[tuple[Storage, int]], list[Action], list[Replica]]:
+        """Have the Variables' replicas among the blocks. Returns the versions that they are of, what is to be called
+        when the program has written those that it writes, and the replicas that others will have replaced then."""
         seen: list[tuple[Storage, int]] = []
         written: list[Action] = []
+        replaced: list[Replica] = []
         for buffer in self._places:
             position, storage = buffer.position, self._variables[buffer.position]
             is_early = position in self._program.early
@@ -184,12 +188,12 @@ class BoundTritonProgram:
             version = replica.version
             seen.append((storage, version))
             if is_early:
-                old, replica = replica, Replica(self.device, self._block(buffer.type.nbytes), version)
-                self.device.copy(old.block, replica.block)
+                replaced.append(replica)
+                replica = replica.copied()
             blocks[self._region(buffer)] = replica.block
             if position in self._changed:
                 written += storage.written(replica, version)
-        return seen, written
+        return seen, written, replaced
 
     def _prepare(self, control: Control, versions: Sequence[int]) -> None:
         """Do the work that depends on Variables only, if they have changed."""

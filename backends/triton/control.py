@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from graphc.dataclass import dataclass, replace
-from graphc.device import Block, Device
+from graphc.devices import Block, Device
 from graphc.storage import Action, Storage, in_one_step
 from graphc.types import DType
 

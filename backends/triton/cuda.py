@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphc.dataclass import dataclass
-from graphc.device import Block, note_opened
+from graphc.devices import Block, note_opened
 from graphc.errors import CompileError, UnsupportedError
 from graphc.storage import Action
 

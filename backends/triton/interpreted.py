@@ -13,7 +13,7 @@ import numpy as np
 from graphc.backends.backend import Level
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, replace
-from graphc.device import Block, memory_at, note_opened
+from graphc.devices import Block, memory_at, note_opened
 from graphc.ir import Graph
 from graphc.kernel import Kernel
 from graphc.schedule import Schedule

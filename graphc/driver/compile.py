@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import hook
 from ..brief import brief
+from ..devices import Device
 from ..errors import OptionError, TraceError, option
 from ..frontend import pytree
 from ..frontend.location import with_user_line
@@ -129,6 +130,11 @@ class _Driver:
         from ..passes.differentiate import differentiate
 
         return differentiate(outputs, wrt, cotangents, wide=wide)
+
+    def gpu(self) -> Device:
+        from ..backends.triton.cuda import first_device
+
+        return first_device()
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = compile(function)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from numpy import asarray, generic, ndarray
 
 from ..cached import cached_property
-from ..frontend.arguments import Arguments, is_same_static
-from ..frontend.device_tensor import DeviceTensor, given
+from ..errors import GraphcError
+from ..frontend.arguments import Arguments, held, is_same_static
+from ..frontend.device_tensor import given
 from ..frontend.guards import Guard, Guards
-from ..frontend.tensor import Tensor, concrete
+from ..frontend.tensor import Adopted, Tensor, concrete
 from ..frontend.trace import Result
 from ..frontend.variable import Variable
 from ..hook import call_lock
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MISS: Final = object()  # a call that is not for the one who was asked
 
 FastCall: TypeAlias = Callable[[tuple[Any, ...]], Any]
+AT_HAND: Final = frozenset({Tensor, Adopted})  # with elements that one need not wait for
 ALIGNED_CONTIGUOUS: Final = 0x0101  # NumPy's flags: C-contiguous, aligned
 
 
@@ -98,7 +100,7 @@ class Specialization:
         run = self.run
         attempt = run.try_call if isinstance(run, ObjectCalls) else self._checked_call(run)
         leaves = self.arguments.leaves
-        count, restore = len(leaves), self.restore
+        count, restore, takes_storages = len(leaves), self.restore, self._is_on_device
         hold = self.guards.hold if self.guards.all else None
         statics = [(i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, TensorType)]
         dynamic = [i for i, leaf in enumerate(leaves) if isinstance(leaf, TensorType)]
@@ -113,12 +115,15 @@ class Specialization:
             if hold is not None and not hold():
                 return MISS
             given = [args[i] for i in dynamic] if statics else args
-            objects = [x._array if type(x) is Tensor else x for x in given]
+            objects = [x._array if type(x) in AT_HAND else x for x in given]
             for k in scalars:
                 if isinstance(objects[k], generic):
                     objects[k] = asarray(objects[k])
             with call_lock:
                 outputs = attempt(objects)
+            if outputs is None and (found := _held_by(objects, takes_storages)) is not None:
+                with call_lock:
+                    outputs = attempt(found)
             return MISS if outputs is None else restore(outputs)
 
         return call
@@ -132,8 +137,8 @@ class Specialization:
         def attempt(objects: Sequence[Any]) -> Sequence[Any] | None:
             found: list[Any] = []
             for x, (wanted, dtype, shape) in zip(objects, expected):  # noqa: B905 - lengths are equal
-                if takes_storages and type(x) is DeviceTensor and x.type == wanted:
-                    found.append(x._held())
+                if takes_storages and type(x) is Storage and x.type == wanted:
+                    found.append(x)
                     continue
                 if type(x) is not ndarray or x.dtype is not dtype or x.shape != shape:
                     return None
@@ -157,3 +162,17 @@ class Traceable(Compiled, Protocol):
 
     function: Callable[..., Any]
     inputs: tuple[Any, ...] | None
+
+
+def _held_by(objects: Sequence[Any], takes_storages: bool) -> list[Any] | None:
+    """The elements of arrays that are not NumPy's, where a program takes them from; None if there are none, or the slow
+    way has to tell."""
+    if all(type(x) is ndarray for x in objects):
+        return None
+    try:
+        found = [x if type(x) is ndarray else held(x) for x in objects]
+    except (GraphcError, BufferError):
+        return None
+    if any(x is None for x in found):
+        return None
+    return found if takes_storages else [x if type(x) is ndarray else asarray(x) for x in found]

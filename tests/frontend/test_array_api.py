@@ -55,7 +55,7 @@ def test_devices_and_default_dtypes(make: Any) -> None:
     assert made.device == "cpu" and made.to_device("cpu") is made
     assert made.dtype == make().dtype == make(device=made.device).dtype
     gx.trace(lambda: make(device="cpu") + 1)
-    with pytest.raises(ValueError, match="CPU's memory") as error:
+    with pytest.raises(ValueError, match="CPU's memory or on a GPU") as error:
         make(device="cuda")
     assert error.value.where.file == __file__  # type: ignore[attr-defined]
 
@@ -74,9 +74,8 @@ def test_copies() -> None:
     for copy in (None, True, False):
         assert gx.asarray(x, copy=copy).tolist() == X.tolist()
     assert gx.asarray(x, dtype=gx.float32, copy=True).dtype is gx.float32
-    for wrong in (lambda: gx.asarray(x, dtype="int8", copy=False), lambda: gx.asarray(X, copy=False)):
-        with pytest.raises(ValueError, match="copies"):
-            wrong()
+    with pytest.raises(ValueError, match="copies"):
+        gx.asarray(x, dtype="int8", copy=False)
 
 
 def test_repeat_by_an_array() -> None:

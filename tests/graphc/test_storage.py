@@ -11,7 +11,7 @@ import pytest
 
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import InterpretedDevice
-from graphc.device import opened
+from graphc.devices import opened
 from graphc.storage import WRITE, Replica, Storage, in_one_step, write_all
 from graphc.types import TensorType, float32
 

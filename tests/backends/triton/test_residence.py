@@ -15,8 +15,11 @@ from graphc.backends.triton import cuda
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import InterpretedDevice
 from graphc.dataclass import replace
+from graphc.devices import memory_at
 from graphc.frontend import context
 from graphc.frontend.context import untraced
+from graphc.frontend.dlpack import _inside, exported
+from graphc.storage import Storage
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((8, 4)).astype(np.float32), RNG.standard_normal((8, 2)).astype(np.float32)
@@ -168,6 +171,116 @@ def test_loops_that_write_variables_write_them_once(device: InterpretedDevice) -
 
     for limit, wanted in ((5, 8), (5, 8), (100, 128)):
         assert grow(np.float32(limit)).item() == total.item() == wanted
+
+
+def test_tensors_go_where_they_are_sent(device: InterpretedDevice) -> None:
+    x = gx.asarray(X)
+    there = x.to_device("interpreted")
+    assert moved(device) == ([X.nbytes], [], []) and there.device == "interpreted"
+    assert there.to_device("interpreted") is there and there.to_device("cpu").device == "cpu" == x.device
+    moved(device)
+    double = gx.compile(lambda x: x * 2)
+    np.testing.assert_array_equal(double(there).numpy(), X * 2)
+    assert moved(device) == ([], [X.nbytes], [])
+    for made in (
+        gx.zeros((2, 3), device=there.device), gx.arange(6, device=there.device), gx.eye(2, device=there.device),
+        gx.linspace(0, 1, 5, device=there.device), gx.asarray([1, 2], device=there.device),
+        gx.ones_like(there, device=there.device), gx.astype(x, "float64", device=there.device),
+    ):  # fmt: skip
+        assert made.device == "interpreted"
+    assert gx.asarray(X).device == gx.zeros(3).device == "cpu" and (there + 1).device == "cpu"
+    assert "interpreted" in gx.__array_namespace_info__().devices()
+    with pytest.raises(ValueError, match="no streams"):
+        there.to_device("cpu", stream=1)
+
+
+def address_of(x: gx.Tensor, device: InterpretedDevice) -> int:
+    held = x._held()
+    assert isinstance(held, Storage)
+    return held.on(device).block.address
+
+
+class Capsule:
+    """What someone has been given who reads on this device."""
+
+    def __init__(self, x: gx.Tensor, device: InterpretedDevice, **options: Any) -> None:
+        self.device = device
+        self.capsule = x.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device.code
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.capsule
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "bool", "int64"])
+def test_device_memory_is_handed_over_where_it_is(device: InterpretedDevice, dtype: str) -> None:
+    double = gx.compile(lambda x: x | x if dtype == "bool" else x + x)
+    x = double(gx.asarray(X > 0, dtype=dtype))
+    assert x.__dlpack_device__() == device.code == (12, 0)
+    address = address_of(x, device)
+    moved(device)
+
+    back = gx.from_dlpack(Capsule(x, device, max_version=(1, 0)))
+    assert back.device == x.device and back.dtype is x.dtype and back.shape == x.shape
+    assert address_of(back, device) == address and moved(device) == ([], [], [])
+    y = double(Capsule(x, device, max_version=(1, 0), dl_device=device.code))  # an argument, taken as it is
+    assert moved(device) == ([], [], [])
+    np.testing.assert_array_equal(y.numpy(), double(x).numpy())
+    moved(device)
+
+    own = gx.from_dlpack(Capsule(x, device, copy=True))
+    old = gx.from_dlpack(Capsule(x, device))  # whom nobody told that it must not write
+    assert moved(device) == ([], [], [x.nbytes] * 2)
+    assert {address_of(t, device) for t in (own, old)}.isdisjoint({address})
+    for copied in (own, old, gx.from_dlpack(Capsule(x, device, copy=False), copy=True), back.to_device("cpu")):
+        np.testing.assert_array_equal(copied.numpy(), x.numpy())
+    assert gx.from_dlpack(Capsule(x, device, max_version=(1, 0)), device="cpu").device == "cpu"
+
+
+def test_others_get_at_device_memory_by_the_rules(device: InterpretedDevice) -> None:
+    w = gx.Variable(X)
+    gx.compile(lambda: w.assign(w * 2))()
+    x = w.value
+    for wrong in (
+        lambda: np.from_dlpack(x),  # which reads in the CPU's memory only
+        lambda: x.__dlpack__(dl_device=(2, 0)),
+        lambda: x.__dlpack__(dl_device=(1, 0), copy=False),
+        lambda: gx.from_dlpack(Capsule(x, device, copy=False), device="cpu", copy=False),
+    ):
+        with pytest.raises((BufferError, RuntimeError)):
+            wrong()
+    np.testing.assert_array_equal(np.asarray(x), X * 2)
+    if np.lib.NumpyVersion(np.__version__) >= "2.2.0":
+        np.testing.assert_array_equal(np.from_dlpack(x, device="cpu"), X * 2)
+
+
+def test_memory_that_someone_else_holds_is_not_written_to(device: InterpretedDevice) -> None:
+    w = gx.Variable(X)
+    gx.compile(lambda: w.assign(w * 2))()
+    given = gx.from_dlpack(Capsule(w.value, device, max_version=(1, 0)))
+    gx.compile(lambda: w.assign(w * 2))()
+    np.testing.assert_array_equal(given.numpy(), X * 2)
+    np.testing.assert_array_equal(w.numpy(), X * 4)
+
+
+def test_memory_that_is_not_aligned_is_copied_there(device: InterpretedDevice) -> None:
+    whole = gx.compile(lambda x: x * 1)(np.arange(20, dtype=np.float32))
+    part = memory_at(address_of(whole, device) + 4, 64, whole).view(np.float32)
+    capsule = exported(part, versioned=True)
+    _inside(capsule).device_type = device.code[0]
+
+    class Part:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return device.code
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return capsule
+
+    moved(device)
+    np.testing.assert_array_equal(gx.compile(lambda x: x * 2)(Part()).numpy(), np.arange(1, 17) * 2)
+    assert moved(device) == ([], [64], [64])
 
 
 def test_numbers_that_are_not_finite_are_found_there_too(device: InterpretedDevice) -> None:

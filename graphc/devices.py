@@ -65,6 +65,11 @@ def opened(name: str) -> Device | None:
     return _opened.get(name)
 
 
+def with_code(code: tuple[int, int]) -> Device | None:
+    """The device that DLPack knows by this number, if this process has it open."""
+    return next((d for d in _opened.values() if d.code == code), None)
+
+
 def note_opened(device: Device) -> None:
     """Called by each device when it has been opened."""
     _opened[device.name] = device
