@@ -13,7 +13,6 @@ from graphc.costs import Costs
 from graphc.decision import Decision, Decisions, Origin, Verdict
 from graphc.ir import Node
 
-from .cut_scores import ScoreDecision
 from .groups import Group
 
 
@@ -54,7 +53,7 @@ def _all(of: Touched) -> set[Node]:
     return {*members[:count], *(nodes[n] for n in slots)}
 
 
-Note: TypeAlias = Joined | Met | ScoreDecision
+Note: TypeAlias = Joined | Met
 
 
 def decisions(notes: Iterable[Note], costs: Costs) -> Decisions:

@@ -25,7 +25,15 @@ def conditions(kernel: Kernel) -> tuple[Index, ...]:
     """Affine expressions, all of which must be ≥ 0 somewhere in a tile, or there is nothing in it."""
     found = _Knowledge(kernel, None)
     found.run()
-    return tuple(a for a in dict.fromkeys(found.atoms) if _nothing_without(kernel, a))
+    atoms = dict.fromkeys(x for a in found.atoms for x in (a, a * -1 - 1))  # and that it fails
+    needed = [a for a in atoms if _nothing_without(kernel, a)]
+    return tuple(a for a in needed if not any(_is_weaker(a, b) for b in needed))
+
+
+def _is_weaker(a: Index, b: Index) -> bool:
+    """Whether a ≥ 0 wherever b ≥ 0, and elsewhere."""
+    difference = a - b
+    return not difference.terms and difference.constant > 0
 
 
 def _nothing_without(kernel: Kernel, atom: Index) -> bool:

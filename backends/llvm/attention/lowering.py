@@ -74,7 +74,8 @@ class _Unit:
         walked = [self._source(i.walked, i.depth, False) for i in plan.inners]
         others = [self._source(o.other, o.columns, True) for o in plan.outers]
         leaves = [(p, write_panel(self.parts, p, f"scores{n}")) for n, p in self.scores.panels.items()]
-        begin, passes, settle = self.scores.write_begin(), self.scores.write_passes(), self.scores.write_settle()
+        begin, passes = self.scores.write_begin(), self.scores.write_passes()
+        settle = self.scores.write_settle() if plan.reductions else None
         results = write_results(self.parts)
         memory = code.alloca("i8", self.parts.layout.size)
         code.allocas[-1] = code.allocas[-1].replace(memory, "%memory")
@@ -95,7 +96,8 @@ class _Unit:
                 with code.loop(*tiles, plan.block_tiles) as at:
                     rows = at.index, code.minimum(code.add(at.index, plan.block_tiles), tiles[1])
                     self._block(frame, start, rows, (walked, others, leaves, passes))
-            settle.call(code, frame, start)
+            if settle:
+                settle.call(code, frame, start)
             for part in results:
                 part.call(code, frame, start)
         return code

@@ -28,6 +28,7 @@ from ..products.microkernel import MOST_ROWS, Tile, register_tile
 from ..target import Target
 
 WALKED = 128  # scores of a column of a block: with what they are multiplied by, they stay in the first two caches
+MOST_MEMORY = 1 << 20  # bytes of a thread's stack that a unit works in
 LEAST_HELD = 4  # of fewer rows, most lanes would be empty
 GRAIN_WORK = UNIT_WORK  # multiply-adds: the least that is worth handing out
 
@@ -208,6 +209,14 @@ class Plan:
         return ()
 
     @property
+    def memory(self) -> int:
+        """About so many bytes a unit works in."""
+        depths, columns = (i.depth.size for i in self.inners), (o.columns.size for o in self.outers)
+        buffers = len(self.inners) + len(self.outers) + len(self.leaves)
+        sizes = (sum(depths) + sum(columns) + self.lanes) * (self.width + self.block_rows), buffers * self.block_rows
+        return self.dtype.itemsize * (sizes[0] + sizes[1] * self.width)
+
+    @property
     def work(self) -> int:
         """Multiply-adds, were nothing masked."""
         points = axes_size((*self.outer, self.block, self.walk, *self.around))
@@ -302,6 +311,7 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
         _refuse(bool(used & walked), "a store of scores")
         _refuse(len(used & own) > 1 or bool(used - axes - own - {block}), "a store along axes that are no result's")
     _refuse(block.size < LEAST_HELD, f"scores of {block.size} rows, which leave most lanes empty")
+    _refuse(plan.memory > MOST_MEMORY, "products so wide that they leave the caches")
     return plan
 
 

@@ -356,6 +356,5 @@ def _started(s: Builder, x: Scalar) -> Scalar:
 
 
 def _follow(s: Builder, old: Scalar, new: Scalar, factor: float) -> tuple[Scalar, Scalar]:
-    """exp(factor·(new - old)), and whether it is not 1."""
-    same = s.eq(old, new)
-    return s.select(same, 1, s.exp((new - old) * factor)), ~same
+    """exp(factor·(new - old)), and whether that may be another number than 1."""
+    return s.exp((new - old) * factor), s.ne(old, new)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm.attention.plan import Plan, plan_attention
-from graphc.backends.llvm.target import host_target
+from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.errors import UnsupportedError
-from graphc.kernel import Kernel
-from graphc.types import DType, bfloat16, float16, float32
+from graphc.kernel import Kernel, Slot
+from graphc.types import DType, bfloat16, bool_, float16, float32
 from tests.attention_kernels import CASES, FORMS, Attention, memory
+from tests.backends.llvm.attention_forms import MORE_FORMS
 from tests.backends.llvm.native import compile_kernel
 from tests.kernel_interpreter import run_kernel
 
@@ -23,10 +24,13 @@ ODD = Attention(batch=1, heads=2, queries=83, keys=149, depth=19, width=70, caus
 def check(kernel: Kernel, case: Attention, tolerance: float = 2e-5) -> None:
     """Native code, in both orders of units, against the interpreter."""
     made = memory(case, kernel, np.random.default_rng(0))
-    arrays = [made[s.name] for s in kernel.slots]
+    compare(kernel, [made[s.name] for s in kernel.slots], tolerance)
+
+
+def compare(kernel: Kernel, arrays: list[np.ndarray], tolerance: float, target: Target | None = None) -> None:
     expected = [a.copy() for a in arrays]
     run_kernel(kernel, expected)
-    compiled = compile_kernel(kernel)
+    compiled = compile_kernel(kernel, target)
     results = []
     for reverse in (False, True):
         actual = [a.copy() for a in arrays]
@@ -54,6 +58,58 @@ def test_dtypes_and_tails(dtype: DType, form: str) -> None:
     check(FORMS[form](case), case, 2e-5 if dtype is float32 else 2e-2)
 
 
+MORE_CASES = {
+    "groups": Attention(heads=6, group=3, queries=37, keys=53, causal=True),
+    "several blocks": Attention(batch=1, heads=4, group=2, queries=130, keys=217, depth=33, width=80),
+    "window": Attention(batch=1, queries=200, keys=200, causal=True, window=40, safe=True, bias=True),
+    "few": Attention(queries=5, keys=3, depth=2, width=2),
+}
+
+
+@pytest.mark.parametrize("form", MORE_FORMS)
+@pytest.mark.parametrize("case", MORE_CASES)
+def test_more_forms(case: str, form: str) -> None:
+    kernel, rng = MORE_FORMS[form](MORE_CASES[case]), np.random.default_rng(0)
+
+    def content(slot: Slot) -> np.ndarray:
+        if slot.dtype is bool_:
+            return rng.random(slot.size) < 0.7
+        return rng.integers(0, 16, slot.size) if slot.dtype.is_integer else rng.standard_normal(slot.size)
+
+    compare(kernel, [content(s).astype(s.dtype.numpy) for s in kernel.slots], 2e-5)
+
+
+NARROW = {
+    "avx2": ("haswell", "+avx,+avx2,+fma,+f16c,+sse4.2"),
+    "sse": ("x86-64", ""),
+}
+
+
+@pytest.mark.skipif(not host_target().is_x86, reason="runs code for x86")
+@pytest.mark.parametrize("machine", NARROW)
+@pytest.mark.parametrize("form", FORMS)
+def test_other_machines(form: str, machine: str) -> None:
+    kernel = FORMS[form](ODD)
+    made = memory(ODD, kernel, np.random.default_rng(0))
+    target = describe("x86_64-unknown-linux-gnu", *NARROW[machine])
+    compare(kernel, [made[s.name] for s in kernel.slots], 2e-5, target)
+
+
+def test_growing_maxima_and_rows_of_nothing() -> None:
+    """Maxima that grow from block to block by far, from the lowest scores on, and rows where all that is -inf."""
+    case = Attention(batch=1, heads=1, queries=70, keys=600, depth=2, width=3, bias=True)
+    for safe in (False, True):
+        kernel = FORMS["forward"](replace(case, safe=safe))
+        made = memory(case, kernel, np.random.default_rng(0))
+        bias = made["bias"].reshape(70, 600)
+        bias += np.linspace(-3000, 3000, 600, dtype=np.float32)
+        bias[3] = -np.inf
+        bias[4, :500] = -np.inf
+        bias[5] = np.finfo(np.float32).min
+        bias[6, 17] = np.inf
+        compare(kernel, [made[s.name] for s in kernel.slots], 1e-4)
+
+
 @pytest.mark.parametrize("case", sorted(FEW))
 def test_scores_of_one_row_are_refused(case: str) -> None:
     reason = plan_attention(FORMS["forward"](CASES[case]), host_target())
@@ -77,3 +133,8 @@ def test_a_window_bounds_the_walk() -> None:
     plan = plan_attention(FORMS["forward"](Attention(queries=512, keys=512, causal=True, window=30)), host_target())
     assert isinstance(plan, Plan)
     assert max(plan.live(n * plan.width) for n in range(plan.blocks)) <= plan.width + 30
+
+
+def test_products_too_wide_are_refused() -> None:
+    reason = plan_attention(FORMS["forward"](Attention(queries=64, keys=64, depth=4000)), host_target())
+    assert reason == "products so wide that they leave the caches"

@@ -1,0 +1,98 @@
+"""More kernels that sum over scores than fusion cuts today, built by hand for the lowering's tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from graphc.index import Gathered, Index
+from graphc.kernel import Kernel
+from graphc.types import bool_, float32, int32
+from tests.attention_kernels import Attention, Scores
+
+
+def grouped_sums(case: Attention) -> Kernel:
+    """Maximum, sum and weighted values over the keys and all heads of a group: two axes are summed over."""
+    s = Scores(case)
+    return _softmax(s, s.b.max_or_infinity(s.t, s.over("y", "j")), ("y", "j"), s.shared * case.queries + s.i)
+
+
+def several_statistics(case: Attention) -> Kernel:
+    """Maximum, minimum and sum of squares of scores that nothing depends on, and a product with the scores."""
+    s = Scores(case)
+    b, over = s.b, s.over("j")
+    for name, value in {
+        "most": b.max(s.t, over),
+        "least": b.reduce(lambda s, x, y: s.min(x, y), [math.inf], [s.t], over, name="min"),
+        "squares": b.sum(b.apply(lambda s, x: x * x, s.t), over),
+    }.items():
+        b.store(s.rows(name), s.row, value)
+    b.store(s.slot("o", _results(case)), s.result(s.c), b.dot(s.t, _values(s), over))
+    return s.kernel()
+
+
+def sigmoid(case: Attention) -> Kernel:
+    """Weights that are relative to nothing."""
+    s = Scores(case)
+    w = s.b.apply(lambda s, x: 1 / (1 + s.exp(-x)), s.t, name="sigmoid")
+    s.b.store(s.slot("o", _results(case)), s.result(s.c), s.b.dot(w, _values(s), s.over("j")))
+    return s.kernel()
+
+
+def chosen(case: Attention) -> Kernel:
+    """A bool mask for each score."""
+    s = Scores(case)
+    mask = s.b.load(s.slot("allowed", case.queries * case.keys, bool_, False), s.i * case.keys + s.j)
+    s.t = s.b.apply(_select, mask, s.t, s.b.const(-math.inf))
+    return _softmax(s, s.b.max_or_infinity(s.t, s.over("j")), ("j",), s.row)
+
+
+def gathered(case: Attention) -> Kernel:
+    """A bias that is looked up by a number for each score."""
+    s = Scores(case)
+    n = s.b.load(s.slot("buckets", case.queries * case.keys, int32, False), s.i * case.keys + s.j)
+    place = Index(((Gathered(n, 16, frozenset(s.i.axes | s.j.axes)), 1),))
+    s.t = s.b.apply(lambda s, x, y: x + y, s.t, s.b.load(s.slot("table", 16, float32, False), place))
+    return _softmax(s, s.b.max_or_infinity(s.t, s.over("j")), ("j",), s.row)
+
+
+def dropped(case: Attention) -> Kernel:
+    """Weights of which some, chosen by integers of their positions, are 0."""
+    s = Scores(case)
+    keep = s.b.apply(lambda s, i, j: s.cast(i * 7919 + j * 104729, int32) & 7, s.b.position(s.i), s.b.position(s.j))
+
+    def thinned(s: Any, k: Any, x: Any) -> Any:
+        return s.select(k < s.const(6, int32), x * 1.25, s.const(0, float32))
+
+    def weights(e: int) -> int:
+        return s.b.apply(thinned, keep, e)
+
+    return _softmax(s, s.b.max_or_infinity(s.t, s.over("j")), ("j",), s.row, weights)
+
+
+def _softmax(
+    s: Scores, m: int, over: tuple[str, ...], row: Index, weights: Callable[[int], int] = lambda e: e
+) -> Kernel:
+    e = s.weights(m)
+    u = s.b.dot(weights(e), _values(s), s.over(*over))
+    o = s.b.apply(lambda s, x, y: x * y, u, s.inverse(s.b.sum(e, s.over(*over))))
+    s.b.store(s.slot("o", _results(s.case)), row * s.case.width + s.c, o)
+    return s.kernel()
+
+
+def _values(s: Scores) -> int:
+    return s.b.load(s.slot("v", s.case.heads // s.case.group * s.case.keys * s.case.width), s.value(s.c))
+
+
+def _results(case: Attention) -> int:
+    return case.heads * case.queries * case.width
+
+
+def _select(s: Any, mask: Any, a: Any, b: Any) -> Any:
+    return s.select(mask, a, b)
+
+
+MORE_FORMS: dict[str, Callable[[Attention], Kernel]] = {
+    f.__name__: f for f in (grouped_sums, several_statistics, sigmoid, chosen, gathered, dropped)
+}
