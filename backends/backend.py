@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.devices import Device
 from graphc.ir import Graph
+from graphc.kernel import Kernel
 from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
@@ -174,4 +175,9 @@ class Backend(Protocol):
 
     def build(self, lowered: Graph | Schedule, settings: Settings) -> Program:
         """Raises UnsupportedError, which names what, the backend and the reason, for what it can't do."""
+        ...
+
+    def refuses(self, kernel: Kernel) -> str:
+        """Why it has no lowering of a kernel of kind ATTENTION; empty where it has one. Asked while kernels are cut:
+        what is refused is cut into several kernels, or scores are stored."""
         ...

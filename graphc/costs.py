@@ -16,10 +16,11 @@ FLOAT = 4  # bytes of the usual element
 
 @dataclass(frozen=True)
 class Costs:
-    """What work costs on a kind of machine. `byte`, `instruction`, `launch` and `meeting` are nanoseconds.
+    """What work costs on a kind of machine. `byte`, `instruction`, `product`, `launch` and `meeting` are nanoseconds.
 
-    byte: to read one, beside others. instruction: a simple one for one element, in vectors. launch: to begin with one
-    kernel more. meeting: until all threads know that all of them have finished, where that is not part of the launch.
+    byte: to read one, beside others. instruction: a simple one for one element, in vectors. product: to multiply two
+    numbers and add them, in a product of matrices. launch: to begin with one kernel more. meeting: until all threads
+    know that all of them have finished, where that is not part of the launch.
 
     lone_sum: elements up to which a sum is best left to one thread or block. buffers: that one loop nest may touch.
     values and instructions: of one kernel, beyond which it takes longer to compile than as two, which are then long
@@ -30,6 +31,7 @@ class Costs:
 
     byte: float
     instruction: float
+    product: float
     launch: float
     meeting: float
     lone_sum: int
@@ -80,6 +82,7 @@ def _power_of_two(value: float) -> int:
 CPU = Costs(
     byte=0.02,
     instruction=0.014,
+    product=0.02,
     launch=19,
     meeting=80,
     lone_sum=1 << 14,
@@ -97,6 +100,7 @@ CPU = Costs(
 GPU = Costs(
     byte=0.00036,
     instruction=0.000034,
+    product=0.000004,
     launch=2500,
     meeting=0,
     lone_sum=1 << 14,

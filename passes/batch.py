@@ -1,12 +1,15 @@
 """Products of slices with what does not change are one product of all slices, before the loop.
 
 A small product in each iteration reads the whole matrix for a few rows; one product of all rows reads it a few times.
+A product of what a slice and something else are joined to, as recurrent cells have it, is first made one of each.
 Graph in, graph out. It takes memory for the results of all iterations.
 """
 
 from __future__ import annotations
 
 import math
+from functools import reduce
+from itertools import groupby
 from typing import Any
 
 from graphc import ops
@@ -36,6 +39,7 @@ def _batched(node: Node, inputs: tuple[Node, ...]) -> Node:
     attrs = node.attrs
     body: Graph = attrs["body"]
     inner: LoopInputs[Node] = LoopInputs.of(body.inputs, attrs["consts"], attrs["carries"])
+    body = _with_parts(body, inner, attrs["length"])
     outer = LoopInputs.of(inputs, attrs["consts"], attrs["carries"], attrs["counted"])
     known = dict(zip((*inner.consts, *inner.slices), (*outer.consts, *outer.slices), strict=True))
     found = [n for n in body.nodes if _is_small_product(n, inner, attrs["length"])]
@@ -48,9 +52,46 @@ def _batched(node: Node, inputs: tuple[Node, ...]) -> Node:
     return make_node(node.op, [*inputs, *products], changed, node.loc)
 
 
+def _with_parts(body: Graph, inner: LoopInputs[Node], length: int) -> Graph:
+    """The body with products of joined inputs, of which one is a slice, as sums of products.
+
+    dot(concat(x, h), w)   →   dot(x, w[:n]) + dot(h, w[n:])
+    """
+    made: dict[Node, Node] = {}
+    for node in body.nodes:
+        if node.op is ops.dot_general and node.inputs[0].op is ops.concat and node.dtype.is_float:
+            parts = _parts(node, inner)
+            if any(_is_small_product(p, inner, length) for p in parts):
+                made[node] = reduce(ops.add, parts)
+    return Graph(body.inputs, (), (), substitute(body.outputs, made)) if made else body
+
+
+def _parts(node: Node, inner: LoopInputs[Node]) -> list[Node]:
+    """Products that a product of a concat is the sum of: one for each slice, and one for what is joined between two."""
+    joined, w = node.inputs
+    axis = joined.attrs["axis"]
+    left, right = node.attrs["contract"]
+    if axis not in left:
+        return []
+    rows = right[left.index(axis)]
+    at, found = 0, []
+    for _, group in groupby(joined.inputs, lambda x: x if x in inner.slices else None):
+        some = list(group)
+        x = some[0] if len(some) == 1 else ops.concat(*some, axis=axis)
+        end = at + x.shape[axis]
+        start = tuple(at * (a == rows) for a in range(len(w.shape)))
+        stop = tuple(end if a == rows else n for a, n in enumerate(w.shape))
+        part = ops.slice(w, start=start, stop=stop, step=(1,) * len(w.shape))
+        found.append(make_node(node.op, [x, part], node.attrs, node.loc))
+        at = end
+    return found
+
+
 def _is_small_product(node: Node, inner: LoopInputs[Node], length: int) -> bool:
     """Whether it is a product of few rows, the free axes of a slice, with a const."""
-    if node.op is not ops.dot_general or node.inputs[0] not in inner.slices or node.inputs[1] not in inner.consts:
+    if node.op is not ops.dot_general or node.inputs[0] not in inner.slices:
+        return False
+    if _of_const(node.inputs[1]) not in inner.consts:
         return False
     contract, shared = node.attrs["contract"][0], node.attrs["batch"][0]
     x = node.inputs[0]
@@ -58,9 +99,15 @@ def _is_small_product(node: Node, inner: LoopInputs[Node], length: int) -> bool:
     return not shared and length > 1 and rows < FEW and node.tensor_type.nbytes * length <= MOST
 
 
+def _of_const(node: Node) -> Node:
+    """What rows are taken of."""
+    return node.inputs[0] if node.op is ops.slice else node
+
+
 def _of_all(node: Node, known: dict[Node, Node]) -> Node:
     """The product of all slices: their first axis is the first of the result."""
     attrs: dict[str, Any] = dict(node.attrs)
     left, right = attrs["contract"]
     attrs["contract"] = tuple(axis + 1 for axis in left), right
-    return make_node(node.op, [known[i] for i in node.inputs], attrs, node.loc)
+    x, w = node.inputs
+    return make_node(node.op, [known[x], substitute([w], known)[0]], attrs, node.loc)

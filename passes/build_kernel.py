@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from graphc.index import Axis, Floor, Index, Mod, flatten
 from graphc.ir import Node
-from graphc.kernel import Accumulate, Kernel, Load, Reduce, Scan, Slot, Store
+from graphc.kernel import Accumulate, Dot, Kernel, Load, Reduce, Scan, Slot, Store
 from graphc.op import Kind
 from graphc.value import Mapper, closure
 
@@ -120,13 +120,9 @@ def finish_kernel(
     for node, place, value in stores:
         finished.append(Store(len(nodes), to.index(place), to.number(value), scatter))
         nodes.append(node)
-    row = tracer.row
-    parallel = tracer.parallel
-    if not any(isinstance(v, Reduce | Scan) for v in values):   # nothing needs a row: it is like other axes
-        used = set().union(*(s.index.axes for s in finished))
-        parallel, row = (*parallel, *(a for a in row if a in used)), ()
+    groups = tracer.groups(values, frozenset[Axis]().union(*(s.index.axes for s in finished)))
     described = tuple(Slot(n.dtype, n.tensor_type.size, slot_name(n)) for n in nodes)
-    kernel = Kernel(described, parallel, row, tracer.contracted, values, tuple(finished))
+    kernel = Kernel(described, *groups, values, tuple(finished))
     return canonical(kernel), tuple(nodes)
 
 
@@ -146,7 +142,7 @@ def canonical(kernel: Kernel) -> Kernel:
     contracted = [a for a in kernel.contracted if a.size != 1] or list(kernel.contracted[:1])
     table: dict[Axis, Index] = {}
     all_indices = kernel.indices
-    over = [set(v.axes) for v in kernel.values if isinstance(v, Accumulate)]
+    over = [set(v.axes) for v in kernel.values if isinstance(v, Accumulate | Reduce | Scan | Dot)]
     for group in (parallel, row, contracted):
         in_order = kernel.in_order and group is row
         _merge(group, all_indices, over, table, in_order)

@@ -13,6 +13,7 @@ from graphc.costs import Costs
 from graphc.decision import Decision, Decisions, Origin, Verdict
 from graphc.ir import Node
 
+from .cut_scores import ScoreDecision
 from .groups import Group
 
 
@@ -53,7 +54,7 @@ def _all(of: Touched) -> set[Node]:
     return {*members[:count], *(nodes[n] for n in slots)}
 
 
-Note: TypeAlias = Joined | Met
+Note: TypeAlias = Joined | Met | ScoreDecision
 
 
 def decisions(notes: Iterable[Note], costs: Costs) -> Decisions:

@@ -7,7 +7,7 @@ absorbed by every reader. Then groups that read the same large buffer, and small
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from graphc.types import TensorType, TupleType
 from .absorb import absorbed, stored_behind
 from .aliases import STEERS, Aliases
 from .build_kernel import find_split, store_of, trace_members
+from .cut_scores import Cuts, Part, Refuses, cut_scores, in_order_with, no_backend
 from .decided import Joined, Met, decisions, touched
 from .fusion_order import Order
 from .groups import Group, in_order
@@ -62,36 +63,46 @@ class FusedControl:
 Fused: TypeAlias = FusedKernel | FusedControl
 
 
-def fuse(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> tuple[FusedKernel, ...]:
+def fuse(
+    graph: Graph, costs: Costs = CPU, order: Order | None = None, refuses: Refuses = no_backend
+) -> tuple[FusedKernel, ...]:
     """All kernels that compute the results of a graph without loops and branches, in a runnable order.
 
     Results that are inputs, variables or constants need no kernel here; the schedule copies them.
     """
-    return tuple(f for f in fuse_steps(graph, costs, order) if isinstance(f, FusedKernel))
+    return tuple(f for f in fuse_steps(graph, costs, order, refuses) if isinstance(f, FusedKernel))
 
 
-def fuse_steps(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> tuple[Fused, ...]:
-    """The same for any graph, with its loops and branches. `order`: in which it tries what it may."""
-    fusion = _Fusion(graph, costs, order or Order())
+def fuse_steps(
+    graph: Graph, costs: Costs = CPU, order: Order | None = None, refuses: Refuses = no_backend
+) -> tuple[Fused, ...]:
+    """The same for any graph, with its loops and branches. `order`: in which it tries what it may. `refuses`: why the
+    backend has no lowering for a kernel of kind ATTENTION, or nothing; it is asked where there might be one."""
+    fusion = _Fusion(graph, costs, order or Order(), refuses)
     fusion.place_all()
     fusion.merge_all()
     return fusion.finish()
 
 
+def stored_anyway(graph: Graph, aliases: Aliases) -> set[Node]:
+    """What is stored whoever reads it: results, and what loops, branches and calls take."""
+    given = (i for n in graph.nodes if n.op.kind in STEERS for i in aliases.read(n))
+    return {*map(aliases.base, graph.results), *given}
+
+
 class _Fusion:
-    def __init__(self, graph: Graph, costs: Costs, order: Order) -> None:
+    def __init__(self, graph: Graph, costs: Costs, order: Order, refuses: Refuses) -> None:
         self.graph = graph
         self.costs = costs
         self.order = order
-        # What is stored whoever reads it: results, and what loops, branches and calls take.
         self.aliases = aliases = Aliases(graph)
-        given = (i for n in graph.nodes if n.op.kind in STEERS for i in aliases.read(n))
-        self.results = {*map(aliases.base, graph.results), *given}
+        self.results = stored_anyway(graph, aliases)
         self.number = {n: i for i, n in enumerate(graph.nodes)}
         self.owner: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self._largest_readers: dict[int, dict[Node, int]] = {}
         self._behind = absorbed(graph, self.results, costs, aliases)
+        self.cuts = cut_scores(graph, self.results, self._behind, costs, refuses)
         self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
         self._likeness = Likeness()
         self._patterns: dict[Domain, Pattern] = {}  # of groups without members
@@ -99,7 +110,11 @@ class _Fusion:
     # Placing nodes
 
     def place_all(self) -> None:
-        for node in self.graph.nodes:
+        for node in self._nodes():
+            match node:
+                case Part():
+                    self.place_part(node)
+                    continue
             match node.op.kind:
                 case Kind.SOURCE:
                     pass
@@ -114,6 +129,37 @@ class _Fusion:
                     self.owner[node].members.append(node)
                 case _ if node not in self._behind and node.tensor_type.size:
                     self.place(node)
+        self._tell_of_scores()
+
+    def _nodes(self) -> Iterable[Node | Part]:
+        """What has to be placed, in an order in which that can be."""
+        if not self.cuts.parts:
+            return self.graph.nodes
+        try:
+            order = list(in_order_with(self.graph, self.cuts.parts))
+        except Cut as cut:
+            self.cuts = Cuts(decided=tuple(d._replace(reason=d.reason or str(cut)) for d in self.cuts.decided))
+            return self.graph.nodes
+        return [item for item in order if isinstance(item, Part) or item in self.cuts.wanted]
+
+    def _tell_of_scores(self) -> None:
+        """Note why scores are stored, at their product's group; or that they are not, at the first kernel's."""
+        for note in self.cuts.decided:
+            if note.reason:
+                group = self.owner[note.region.seed]
+                group.reasons.append(f"scores are stored: {note.reason}")
+            else:
+                group = next(g for g in self.groups if g.part is not None and g.part.region is note.region)
+            group.decided.append(note)
+
+    def place_part(self, part: Part) -> None:
+        """A group that is a kernel already."""
+        group = self._group(Domain.over(()), len(self.groups))
+        group.part = part
+        group.members += part.stores
+        group.require({self.owner[n]: n for n in part.loads if n in self.owner})
+        self.owner.update(dict.fromkeys(part.stores, group))
+        self.groups.append(group)
 
     def place_control(self, node: Node) -> None:
         """A group for a loop, branch or call alone."""
@@ -192,6 +238,8 @@ class _Fusion:
         """Make the node a member, or raise Cut and leave the group as it was."""
         if group.steers:
             raise Cut(f"{describe(node)} reads what a {group.members[0].op.name} makes")
+        if group.part is not None:
+            raise Cut(f"{describe(node)} reads sums of scores, whose kernel is complete")
         if group.scatters or (node.op.push is not None and group.members):
             raise Cut("a scatter is a kernel of its own")
         if node.op.kind is Kind.CONTRACTION and group.members:
@@ -366,6 +414,11 @@ class _Fusion:
                 node, *items = group.members
                 lowered.append((group, [self._control(node, items)]))
                 continue
+            if (part := group.part) is not None:
+                assert part.kernel is not None
+                about = decisions(group.decided, self.costs)
+                lowered.append((group, [FusedKernel(part.kernel, part.slots, self._inside(part), (), about)]))
+                continue
             reasons = tuple(dict.fromkeys(group.reasons))
             members = sorted(group.members, key=self._place)
             stored = [n for n in members if n in self.results or n in loaded]
@@ -379,8 +432,14 @@ class _Fusion:
     def _control(self, node: Node, items: Sequence[Node]) -> FusedControl:
         return FusedControl(node, tuple(items) if is_tuple(node) else (node,), self.aliases.read(node))
 
+    def _inside(self, part: Part) -> tuple[Node, ...]:
+        """The nodes that a kernel of scores computes."""
+        return tuple(sorted({*part.region.nodes, *part.made, *part.between}, key=self.number.__getitem__))
+
     def _reads(self, group: Group) -> set[Node]:
         """The nodes that a group loads."""
+        if group.part is not None:
+            return set(group.part.loads)
         if group.steers:
             return set(self.aliases.read(group.members[0]))
         if not group.scatters:

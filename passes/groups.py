@@ -19,6 +19,7 @@ from .kernel_tracer import Domain, KernelTracer
 from .pattern import Pattern
 
 if TYPE_CHECKING:
+    from .cut_scores import Part
     from .decided import Note
 
 Mark: TypeAlias = tuple[int, int, set[Node], Pattern]
@@ -34,8 +35,8 @@ class Group:
 
     `needs` are the groups that must run before it, `users` those that need it; both directly. `before` has the bit
     of every group that must run before it, while nodes are placed; `number` is that of its own bit. `steers`: it is a
-    loop, branch or call, whose members are that node and the items of its results. `decided` are notes of what fusion
-    decided about its members.
+    loop, branch or call, whose members are that node and the items of its results; or `part` is the kernel that makes
+    its members. Nothing joins these. `decided` are notes of what fusion decided about its members.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Group:
     users: set[Group] = field(default_factory=set)
     before: int = 0
     steers: bool = False
+    part: Part | None = None
     reasons: list[str] = field(default_factory=list)
     decided: list[Note] = field(default_factory=list)
     kept: KernelTracer | None = None

@@ -7,7 +7,7 @@ same memory, and the kernel with one slot for both.
 from __future__ import annotations
 
 from graphc.dataclass import replace
-from graphc.kernel import Kernel, Load
+from graphc.kernel import Kernel, KernelKind, Load
 from graphc.value import Mapper, closure
 
 
@@ -19,7 +19,7 @@ def can_update_in_place(kernel: Kernel, loaded: int, stored: int) -> bool:
     only when the kernel has ended, may start in its destination, so it never shares.
     """
     (store,) = (s for s in kernel.stores if s.slot == stored)
-    if kernel.accumulated(store) or store.scatter:
+    if kernel.accumulated(store) or store.scatter or kernel.kind is KernelKind.ATTENTION:  # with passes of many kinds
         return False
     loads = {n for n, v in enumerate(kernel.values) if isinstance(v, Load) and v.slot == loaded}
     same_index = all(kernel.values[n].index == store.index for n in loads)  # type: ignore[union-attr]

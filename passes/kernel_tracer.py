@@ -218,9 +218,9 @@ class KernelTracer:
             case Kind.ELEMENTWISE:
                 return self._elementwise(node, index, bounds)
             case Kind.VIEW:
-                return self._pieces(node, op.pull(index, *_types(node), **node.attrs), bounds)  # type: ignore[misc]
+                return self._pieces(node, op.pull(index, *types_of(node), **node.attrs), bounds)  # type: ignore[misc]
             case Kind.INDEXED:
-                pieces = op.pull(index, self._reader(node, bounds), *_types(node), **node.attrs)  # type: ignore[misc]
+                pieces = op.pull(index, self._reader(node, bounds), *types_of(node), **node.attrs)  # type: ignore[misc]
                 return self._pieces(node, pieces, bounds)
             case Kind.REDUCTION:
                 return self._reduction(node, index, bounds)
@@ -253,6 +253,15 @@ class KernelTracer:
             self._levels.append(level)
             self._efforts.append(effort)
         return number
+
+    def groups(
+        self, values: tuple[Value, ...], used: frozenset[Axis]
+    ) -> tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axis, ...]]:
+        """The parallel, row and contracted axes of a kernel of these values, whose stores are at the axes `used`."""
+        if any(isinstance(v, Reduce | Scan) for v in values):
+            return self.parallel, self.row, self.contracted
+        # nothing needs a row: it is like other axes
+        return (*self.parallel, *(a for a in self.row if a in used)), (), self.contracted
 
     @property
     def effort(self) -> Effort:
@@ -345,10 +354,14 @@ class KernelTracer:
 
     def reduce(self, node: Node, over_row: bool = True) -> int:
         """The value of a reduction over the row axes; or over nothing but axes of size 1, which just passes on."""
+        return self.reduced(node, self.row if over_row else ())
+
+    def reduced(self, node: Node, over: tuple[Axis, ...]) -> int:
+        """The value of a reduction over these axes; over none, it just passes on."""
         parts, lifted = self._lifted(node)
-        if not over_row:
+        if not over:
             return self.apply(parts.finish, *lifted)
-        return self.add(Reduce(parts.combine, parts.init, parts.finish, lifted, self.row))
+        return self.add(Reduce(parts.combine, parts.init, parts.finish, lifted, over))
 
     def accumulate(self, node: Node, axes: tuple[Axis, ...], rows: bool) -> int:
         """The value of a reduction over parallel axes, of states that are elements or whole `rows` each."""
@@ -431,14 +444,19 @@ class KernelTracer:
         lowering = node.op.contraction
         assert lowering is not None
         contracted = tuple(Index.of(a) for a in self.contracted) or (Index(),) * len(contracted_sizes(node))
-        pieces = lowering.operands(index, contracted, *_types(node), **node.attrs)
+        pieces = lowering.operands(index, contracted, *types_of(node), **node.attrs)
+        return self.product(node, pieces, self.contracted)
+
+    def product(self, node: Node, pieces: Sequence[Piece], over: tuple[Axis, ...]) -> int:
+        """The value of a contraction whose operands are these pieces, summed over these axes; over none, it is an outer
+        product."""
         a, b = (self._operand(node.inputs[p.input], p) for p in pieces)
         dtype = node.dtype.computes_as
-        if not self.contracted:  # an outer product
+        if not over:
             a, b = self.converted(a, dtype), self.converted(b, dtype)
             return self.apply(record("multiply", _multiply, (dtype, dtype)), a, b)
         a, b = (self.converted(x, node.inputs[p.input].dtype) for x, p in zip((a, b), pieces, strict=True))
-        return self.add(Dot((a, b), self.contracted, dtype))
+        return self.add(Dot((a, b), over, dtype))
 
     def _operand(self, node: Node, piece: Piece) -> int:
         """What a contraction multiplies: 0 where a bound fails. A load is so by itself; what is computed of one, or
@@ -470,7 +488,8 @@ class KernelTracer:
                 table.popitem()
 
 
-def _types(node: Node) -> tuple[Any, ...]:
+def types_of(node: Node) -> tuple[Any, ...]:
+    """The types of its inputs, as the functions of an op's declaration take them."""
     return tuple(i.type for i in node.inputs)
 
 
@@ -482,7 +501,7 @@ def describe(node: Node) -> str:
 def contracted_sizes(node: Node) -> tuple[int, ...]:
     """The sizes of the axes that a contraction sums over."""
     assert node.op.contraction is not None
-    return node.op.contraction.sizes(*_types(node), **node.attrs)
+    return node.op.contraction.sizes(*types_of(node), **node.attrs)
 
 
 def _multiply(s: Builder, a: Scalar, b: Scalar) -> Scalar:

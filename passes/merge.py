@@ -85,7 +85,7 @@ class _Window:
         return [self.positions[g] for g in groups if g in self.positions]
 
     def _traits_of(self, group: Group) -> _Traits:
-        if group.steers:
+        if group.steers or group.part is not None:
             return _Traits((), False)
         large = self._large.get(group.pattern)
         if large is None:

@@ -15,6 +15,7 @@ from graphc.op import Kind
 from graphc.schedule import BranchStep, Buffer, CallStep, KernelStep, LoopStep, Schedule, Space, Step, Window
 
 from .build_kernel import slot_name
+from .cut_scores import Refuses, no_backend
 from .fusion_order import Order
 from .panels import in_panels
 from .plan_memory import Life, plan_memory, rounded
@@ -30,16 +31,21 @@ from .planned import (
     copy_task,
     places_of,
 )
+from .rearrange_scores import rearrange_scores
 from .scatter import wide_scatters
 from .scope import Program, Scope
 from .split_prepare import split_prepare
 
 
-def schedule(graph: Graph, costs: Costs = CPU, order: Order | None = None) -> Schedule:
-    """Plan a whole graph, for a kind of machine. `order`: in which fusion tries what it may, if not the usual one."""
-    graph, panels = in_panels(map_graphs(graph, wide_scatters), costs)
+def schedule(
+    graph: Graph, costs: Costs = CPU, order: Order | None = None, refuses: Refuses = no_backend
+) -> Schedule:
+    """Plan a whole graph, for a kind of machine. `order`: in which fusion tries what it may, if not the usual one.
+    `refuses`: why a backend has no lowering for a kernel of kind ATTENTION, or nothing."""
+    graph = map_graphs(graph, lambda body: rearrange_scores(wide_scatters(body), costs, refuses))
+    graph, panels = in_panels(graph, costs)
     prepare, main = split_prepare(graph, costs, panels)
-    planner = _Planner(graph, Program(costs, order or Order()))
+    planner = _Planner(graph, Program(costs, order or Order(), refuses))
     planner.plan_prepare(prepare, main)
     planner.plan_main(main)
     return planner.finish()

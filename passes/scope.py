@@ -21,6 +21,7 @@ from graphc.schedule import Space
 
 from .aliases import Aliases
 from .build_kernel import slot_name
+from .cut_scores import Refuses
 from .fuse import Fused, FusedControl, FusedKernel, fuse_steps
 from .fusion_order import Order
 from .in_place import share_slot
@@ -29,11 +30,13 @@ from .uses import Inside, Uses, copied
 
 
 class Program:
-    """What all graphs of a program share: its constants, what work costs, and the order of fusion."""
+    """What all graphs of a program share: its constants, what work costs, the order of fusion, what the backend
+    refuses."""
 
-    def __init__(self, costs: Costs, order: Order) -> None:
+    def __init__(self, costs: Costs, order: Order, refuses: Refuses) -> None:
         self.costs = costs
         self.order = order
+        self.refuses = refuses
         self.constants: list[Place] = []
         self.literals: list[Literal] = []
         self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
@@ -73,7 +76,7 @@ class Scope:
         self.loop = loop
         self.aliases = Aliases(graph)
         self.key = self.aliases.key
-        self.fused = fuse_steps(graph, program.costs, program.order)
+        self.fused = fuse_steps(graph, program.costs, program.order, program.refuses)
         controls = [f for f in self.fused if isinstance(f, FusedControl)]
         self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
         self.uses = Uses(self.fused, graph.updates, self.plans, self.aliases)

@@ -14,11 +14,13 @@ from graphc.backends.backend import Level, Lowering, Parts, Program, Signature
 from graphc.dataclass import dataclass
 from graphc.errors import CompileError, GraphcIndexError
 from graphc.ir import Graph
+from graphc.kernel import Kernel
 from graphc.schedule import Buffer, Schedule, Space
 from graphc.settings import Settings
 from graphc.storage import Storage
 from graphc.types import type_of
 
+from .attention.plan import plan_attention
 from .link.build import Work, compile_kernels
 from .link.tables import BuiltProgram, Origin, build_program
 from .link.views import with_views
@@ -49,6 +51,10 @@ class LLVMBackend:
         notes |= {k: notes[new] for k, new in viewed.kernels.items()}
         built = build_program(viewed.schedule, kernels, viewed.windows)
         return LLVMProgram(built, notes, target, cache, settings)
+
+    def refuses(self, kernel: Kernel) -> str:
+        plan = plan_attention(kernel, host_target())
+        return plan if isinstance(plan, str) else ""
 
     def begin(self, settings: Settings) -> None:
         """See `Beginner`."""

@@ -32,6 +32,9 @@ class ReferenceBackend:
             raise CompileError("the reference backend takes a graph", got=type(lowered).__name__)
         return ReferenceProgram(lowered)
 
+    def refuses(self, kernel: Kernel) -> str:
+        return "the reference backend runs graphs, and no kernels"
+
 
 @dataclass(frozen=True)
 class ReferenceProgram:

@@ -21,6 +21,7 @@ from graphc.schedule import Buffer, Schedule, Space, leaves
 from graphc.settings import Settings
 from graphc.storage import ALIGNMENT, Action, Replica, Storage
 
+from .attention_roles import why_refused
 from .control import Code, Control, Memory
 from .program import Program, bind, check_status
 
@@ -45,6 +46,9 @@ class TritonBackend:
         from .cuda import first_device
 
         return program_on(first_device(), expect_schedule(lowered))
+
+    def refuses(self, kernel: Kernel) -> str:
+        return why_refused(kernel) or ""
 
 
 def expect_schedule(lowered: Graph | Schedule) -> Schedule:

@@ -21,7 +21,7 @@ from graphc.settings import Settings
 from graphc.storage import Action, aligned_empty
 from graphc.types import TensorType, uint8
 
-from .backend import TritonProgram, expect_schedule, program_on
+from .backend import TritonBackend, TritonProgram, expect_schedule, program_on
 from .control import BoundLaunch, Place
 from .interpret import Interpreter
 from .launches import KernelSource, Memory, Parameter
@@ -114,6 +114,9 @@ class InterpretedBackend:
 
     def build(self, lowered: Graph | Schedule, settings: Settings) -> TritonProgram:
         return program_on(self.device, expect_schedule(lowered))
+
+    def refuses(self, kernel: Kernel) -> str:
+        return TritonBackend().refuses(kernel)
 
 
 def interpreted_program(schedule: Schedule, interpreter: Interpreter) -> TritonProgram:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from .. import hook, ops
@@ -27,6 +27,7 @@ from ..text import traced_hash
 
 if TYPE_CHECKING:
     from ..backends.backend import Backend, Program
+    from ..kernel import Kernel
     from ..schedule import Schedule
     from .report import Report
 
@@ -107,16 +108,17 @@ class Compilation:
         """The kernels and the memory plan, for the kind of machine that the backend runs on."""
         from ..passes.schedule import schedule
 
-        graph, costs = self.graph, costs_of(self.settings.backend)
+        graph, backend = self.graph, self.settings.backend
         with self._timed("schedule"):
-            return schedule(graph, costs)
+            return schedule(graph, costs_of(backend), refuses=partial(refusal, backend))
 
     def _schedule_for(self, backend: str) -> Schedule:
         """As it would be for another backend."""
         from ..passes.schedule import schedule
 
-        costs = costs_of(backend)
-        return self.schedule if costs == costs_of(self.settings.backend) else schedule(self.graph, costs)
+        if backend == self.settings.backend:
+            return self.schedule
+        return schedule(self.graph, costs_of(backend), refuses=partial(refusal, backend))
 
     @cached_property
     @alone
@@ -236,6 +238,11 @@ def why_not_kept(traced: Graph, settings: Settings) -> str | None:
 def costs_of(backend: str) -> Costs:
     """What work costs where a backend runs; a CPU's where there is no such backend, which is told later."""
     return BACKENDS[backend].costs if backend in BACKENDS else CPU
+
+
+def refusal(backend: str, kernel: Kernel) -> str:
+    """Why a backend has no lowering of a kernel of kind ATTENTION; empty where it has one."""
+    return find_backend(backend).refuses(kernel)
 
 
 @cache

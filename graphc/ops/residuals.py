@@ -12,6 +12,7 @@ from .. import ops
 from ..ir import Graph, Node, is_tuple, topological_order
 from ..op import Kind
 from . import rules
+from .scores import scores
 
 DEPTH = 3  # steps that may be computed again rather than saved
 
@@ -37,7 +38,7 @@ def residuals(
 
     at_hand: inputs that the backward run has anyway. invariant: those of them that are the same in each iteration;
     what depends on nothing else is computed again, outside of the loop. So is what is cheap: views that make nothing
-    smaller, and elementwise work on what is saved anyway.
+    smaller, and elementwise work on what is saved anyway. So are scores, which would need the most memory of all.
     """
     order = topological_order(results)
     late: set[Node] = set(cotangents)  # what the cotangents decide about
@@ -49,11 +50,11 @@ def residuals(
             fixed.add(node)
     needed = {i for node in order if node in late for i in node.inputs if i not in late}
     needed |= {r for r in results if r not in late}
-    saved = []
+    saved, large = [], scores(order)
     for node in reversed(order):
         if node not in needed or node in fixed or node in at_hand:
             continue
-        if _is_cheap(node, lambda i: i in needed or i in fixed or i in at_hand):
+        if node in large or _is_cheap(node, lambda i: i in needed or i in fixed or i in at_hand):
             needed.update(node.inputs)
         else:
             saved.append(node)

@@ -30,12 +30,12 @@ def only(graph: Graph, op: Op = ops.scan) -> Node:
     return node
 
 
-def changed(change: Callable[[Graph], Graph], function: Callable[..., Any], *args: Any) -> Graph:
+def changed(change: Callable[[Graph], Graph], function: Callable[..., Any], *args: Any, rtol: float = 1e-6) -> Graph:
     """The traced graph after a pass, which computes the same, and which the pass does not change again."""
     graph = gx.trace(function, *args)
     after = change(graph)
     verify(after)
     for a, b in zip(evaluate_graph(graph, args)[0], evaluate_graph(after, args)[0], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=rtol)
     assert str(change(after)) == str(after)
     return after

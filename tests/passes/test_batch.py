@@ -50,11 +50,35 @@ def test_gradients_too() -> None:
             np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
+def joined(w: Any, xs: Any, order: int = 1, **options: Any) -> Any:
+    """A cell as recurrent networks have it: one product of what is new and what is carried."""
+
+    def step(h: Any, x: Any) -> Any:
+        h = gx.tanh(gx.concat([x, h, x * 2][::order], axis=-1) @ w)
+        return h, h
+
+    return gx.scan(step, xs[0] * 0, xs, **options)[1]
+
+
+@pytest.mark.parametrize("xs", [X, np.stack([X, X + 1, X - 1])], ids=["vectors", "matrices"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_products_of_what_slices_are_joined_to_are_one_of_each(xs: np.ndarray, order: int) -> None:
+    w = np.concatenate([W, W.T, W * 2])
+    graph = changed(batched, lambda w, xs: joined(w, xs, order), w, xs, rtol=1e-4)
+    assert products(graph) == [1, 1]  # x · 2 is no slice, and joined to what is carried
+    for backend in ("reference", "llvm"):
+        found = gx.compile(gx.grad(lambda w, xs: gx.sum(joined(w, xs) ** 2), (0, 1)), backend=backend)(w, xs)
+        for a, b in zip(found, gx.grad(lambda w, xs: gx.sum(joined(w, xs) ** 2), (0, 1))(w, xs), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 STAYS: list[Callable[..., Any]] = [
     lambda w, xs: gx.scan(lambda h, x: (h + w @ x, None), H, xs)[0],  # the slice's axes come last
     lambda w, xs: gx.scan(lambda h, x: (h + (x + h) @ w, None), H, xs)[0],  # no slice
     lambda w, xs: gx.scan(lambda h, x: (h + x @ w, None), H, xs[:1])[0],  # one is no loop
     lambda w, xs: gx.scan(lambda h, x: (h @ w + x, None), H, xs)[0],
+    lambda w, xs: gx.scan(lambda h, x: (gx.concat([h[:1], h[1:]]) @ w + x, None), H, xs)[0],
+    lambda w, xs: gx.scan(lambda h, x: ((gx.concat([x[None], h[None]]) @ w)[1], None), H, xs)[0],  # joined rows
 ]
 
 

@@ -1,0 +1,57 @@
+"""Scores: products of matrices with more elements than both, whose exponentials are then summed, as in attention.
+
+In: nodes. Out: which of them are of scores. They are as large as the square of what they are made of, so they are
+better computed again than kept: loops' gradients don't save them, and fusion keeps them out of memory where a backend
+can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Node, is_tuple
+from ..op import Kind
+from .transcendental import exp, exp2
+from .views import permute, reshape
+
+
+def is_large(node: Node) -> bool:
+    """Whether it is a product of matrices with more elements than both of them."""
+    return node.op.kind is Kind.CONTRACTION and node.tensor_type.size > sum([i.tensor_type.size for i in node.inputs])
+
+
+def large_products(nodes: Sequence[Node]) -> set[Node]:
+    """Those of the nodes that are large; mostly none, which is to cost nothing."""
+    return {n for n in nodes if n.op.kind is Kind.CONTRACTION and is_large(n)}
+
+
+def goes_on(node: Node) -> bool:
+    """Whether its elements are those of its inputs, or made of one of each."""
+    return node.op.kind is Kind.ELEMENTWISE or node.op is permute or node.op is reshape
+
+
+def alike(a: Node, b: Node) -> bool:
+    """Whether two nodes have as many elements."""
+    return not is_tuple(a) and not is_tuple(b) and a.tensor_type.size == b.tensor_type.size
+
+
+def is_weight(node: Node) -> bool:
+    """Whether it is what scores are exponentiated for."""
+    return node.op is exp or node.op is exp2
+
+
+def scores(nodes: Sequence[Node]) -> set[Node]:
+    """Large products, and what of their size is made of them element by element. `nodes`: inputs before their users.
+    Without an exponential in between they are no scores: a hidden layer is better a product by itself."""
+    found = large_products(nodes)
+    if not found:
+        return found
+    weighted: set[int] = set()  # sizes
+    for node in nodes:
+        if found.isdisjoint(node.inputs) or not goes_on(node):  # mostly so
+            continue
+        if any(i in found and alike(i, node) for i in node.inputs):
+            found.add(node)
+            if is_weight(node):
+                weighted.add(node.tensor_type.size)
+    return {n for n in found if n.tensor_type.size in weighted}

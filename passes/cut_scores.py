@@ -1,0 +1,326 @@
+"""Cuts regions of scores into kernels that sum them and hold none of them in memory.
+
+In: a graph and what a backend refuses. Out: kernels, each with the nodes of its slots and those that it computes.
+A kernel takes as many of a region's sums as run over the same axes, as none has to wait for another but through what
+is computed in the kernel itself, and as the backend has a lowering for. Each computes the scores anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from graphc.costs import Costs
+from graphc.dataclass import dataclass, field
+from graphc.decision import Decision, Origin, Verdict
+from graphc.index import Axis, flatten
+from graphc.ir import Graph, Node
+from graphc.kernel import Kernel
+from graphc.op import Kind
+
+from .build_kernel import MOST_SPLITS, PlannedStore, find_split, finish_kernel
+from .kernel_tracer import Cut, Domain
+from .score_tracer import ScoreTracer
+from .scores import Region, find_regions
+
+Refuses: TypeAlias = Callable[[Kernel], str]  # why a backend has no lowering of a kernel of attention; empty if it has
+Behind: TypeAlias = Mapping[Node, frozenset[Node]]
+
+MOST_FINISHING = 8  # elementwise nodes after a sum that its kernel computes
+
+
+def no_backend(kernel: Kernel) -> str:
+    """Refuses all."""
+    return "no backend was asked"
+
+
+class ScoreDecision(NamedTuple):
+    """A region that became kernels, or did not. A note of fusion's."""
+
+    region: Region
+    saved: float
+    reason: str
+
+    def record(self, costs: Costs) -> Decision:
+        last = next(n for n in reversed(self.region.sums) if n.op.kind is Kind.CONTRACTION)
+        verdict = Verdict.APART if self.reason else Verdict.FUSED
+        return Decision(Origin.of(self.region.seed), Origin.of(last), self.saved, verdict, self.reason)
+
+
+@dataclass(eq=False)
+class Part:
+    """Sums of a region that one kernel makes. `between`: nodes between two of them that it computes as well; `after`:
+    what it computes of them, instead of which it stores that. `kernel` and `slots`, once it is built."""
+
+    region: Region
+    sums: list[Node]
+    between: set[Node] = field(default_factory=set)
+    after: list[Node] = field(default_factory=list)
+    kernel: Kernel | None = None
+    slots: tuple[Node, ...] = ()
+
+    @property
+    def made(self) -> list[Node]:
+        """All that it could store."""
+        return [*self.sums, *self.after]
+
+    @property
+    def loads(self) -> list[Node]:
+        assert self.kernel is not None
+        return [self.slots[s] for s in self.kernel.loaded]
+
+    @property
+    def stores(self) -> list[Node]:
+        assert self.kernel is not None
+        return [self.slots[s] for s in self.kernel.written]
+
+    def build(self, behind: Behind, stored: Sequence[Node]) -> None:
+        """Make the kernel that stores these. Raises Cut where it can't be one."""
+        domain = Domain.over(self.region.seed.shape)
+        for _ in range(MOST_SPLITS):
+            tracer = ScoreTracer(domain, self.region, {*self.sums, *self.between, *self.after}, behind)
+            for node in self.made:
+                tracer.place(node)
+            stores = [_store(tracer, node) for node in stored]
+            split = find_split(tracer, [*tracer.indices(), *(s.position for s in stores)])
+            if split is None:
+                break
+            domain = domain.split(*split)
+        self.kernel, self.slots = finish_kernel(tracer, stores)
+
+
+def _store(tracer: ScoreTracer, node: Node) -> PlannedStore:
+    place = tracer.place(node)
+    return PlannedStore(node, flatten(place, node.shape), tracer.value(node, place))
+
+
+class Cuts(NamedTuple):
+    """The kernels of a graph's scores, what was decided, and the nodes that somebody needs beside them."""
+
+    parts: tuple[Part, ...] = ()
+    decided: tuple[ScoreDecision, ...] = ()
+    wanted: frozenset[Node] = frozenset()
+
+
+def cut_scores(graph: Graph, results: Collection[Node], behind: Behind, costs: Costs, refuses: Refuses) -> Cuts:
+    """The kernels of all regions that can be kernels and gain by it. `results` are stored in any case."""
+    regions = list(find_regions(graph, results))
+    if not regions:
+        return Cuts()
+    return _Cutting(graph, results, behind, costs, refuses).made(regions)
+
+
+class _Cutting:
+    def __init__(
+        self, graph: Graph, results: Collection[Node], behind: Behind, costs: Costs, refuses: Refuses
+    ) -> None:
+        self.graph = graph
+        self.results = results
+        self.behind = behind
+        self.costs = costs
+        self.refuses = refuses
+        self.bit: dict[Node, int] = {}  # of each sum
+        self.reach: dict[Node, int] = {}  # of each node, the bits of the sums that it depends on
+
+    def made(self, regions: Sequence[Region]) -> Cuts:
+        self.bit = {n: 1 << i for i, n in enumerate(dict.fromkeys(n for r in regions for n in r.sums))}
+        for node in self.graph.nodes:
+            mask = self.bit.get(node, 0)
+            for i in node.inputs:
+                mask |= self.reach.get(i, 0)
+            if mask:
+                self.reach[node] = mask
+        parts, decided = [], []
+        for region in regions:
+            found, decision = self._cut(region)
+            parts += found
+            decided.append(decision)
+        return self._finished(parts, decided)
+
+    def _cut(self, region: Region) -> tuple[list[Part], ScoreDecision]:
+        parts: list[Part] = []
+        reason, saved = region.reason, 0.0
+        if not reason:
+            try:
+                parts = self._parts(region)
+                saved = self._saved(region, parts)
+                if saved < 0 and region.seed.tensor_type.nbytes <= self.costs.cache:
+                    reason = "to compute the scores anew takes longer than to store them"
+            except Cut as cut:
+                reason = str(cut)
+        return [] if reason else parts, ScoreDecision(region, saved, reason)
+
+    def _saved(self, region: Region, parts: Sequence[Part]) -> float:
+        """Nanoseconds: scores that are stored, read by a softmax and by products, against products computed anew."""
+        nbytes, sums = region.seed.tensor_type.nbytes, sum(n.op.kind is Kind.CONTRACTION for n in region.sums)
+        moved = nbytes * (2 * len(region.products) + 2 + sums)
+        again = sum(_products(part) for part in parts) - sum(_multiplications(n) for n in region.products)
+        return self.costs.byte * moved - self.costs.product * max(again, 0)
+
+    # Which sums share a kernel
+
+    def _parts(self, region: Region) -> list[Part]:
+        """The region's sums by kernels. Raises Cut where the backend refuses one."""
+        tracer = ScoreTracer(Domain.over(region.seed.shape), region, region.sums, self.behind)
+        over = {node: tracer.over(node) for node in region.sums}
+        parts: list[Part] = []
+        for together in self._gathered(region, region.sums, over, lambda part: True):
+            self._finish_after(together)
+            if self._try(together):
+                parts.append(together)
+                continue
+            if len(together.sums) == 1:
+                raise Cut(self._why_not(together))
+            for part in self._gathered(region, together.sums, over, self._try):
+                self._finish_after(part)
+                if not self._try(part):
+                    part.after.clear()
+                    if not self._try(part):
+                        raise Cut(self._why_not(part))
+                parts.append(part)
+        return parts
+
+    def _gathered(
+        self, region: Region, sums: Sequence[Node], over: Mapping[Node, frozenset[Axis]], fits: Callable[[Part], bool]
+    ) -> list[Part]:
+        """Sums of a region, each with the latest part that it can join."""
+        parts: list[Part] = []
+        for node in sums:
+            for part in reversed(parts):
+                if over[part.sums[0]] != over[node] or (between := self._between(part, node)) is None:
+                    continue
+                more = Part(part.region, [*part.sums, node], part.between | between)
+                if fits(more):
+                    parts[parts.index(part)] = more
+                    break
+            else:
+                parts.append(Part(region, [node]))
+        return parts
+
+    def _between(self, part: Part, node: Node) -> set[Node] | None:
+        """The nodes on the ways from the part's sums to another node that are not the region's: None where the kernel
+        can't compute one of them, since it is a sum of its own."""
+        mask, sums = self._mask(part.sums), {*part.sums}
+        found: set[Node] = set()
+        seen: set[Node] = set()
+        pending = list(node.inputs)
+        while pending:
+            n = pending.pop()
+            if n in seen or n in sums or not self.reach.get(n, 0) & mask:
+                continue
+            seen.add(n)
+            if n not in part.region.nodes:
+                if n.op.kind not in (Kind.ELEMENTWISE, Kind.VIEW):
+                    return None
+                found.add(n)
+            pending.extend(n.inputs)
+        return found
+
+    def _mask(self, nodes: Iterable[Node]) -> int:
+        mask = 0
+        for n in nodes:
+            mask |= self.bit[n]
+        return mask
+
+    def _finish_after(self, part: Part) -> None:
+        """Let the kernel compute what is elementwise of its products' sums."""
+        for node in part.sums:
+            last = node
+            while node.op.kind is Kind.CONTRACTION and len(part.after) < MOST_FINISHING:
+                users = [u for u in dict.fromkeys(self.graph.users[last]) if self._can_finish(part, last, u)]
+                if len(users) != 1:
+                    break
+                last = users[0]
+                between = self._between(part, last)
+                assert between is not None
+                part.between |= between - {*part.after}
+                part.after.append(last)
+
+    def _can_finish(self, part: Part, node: Node, user: Node) -> bool:
+        if user.op.kind is not Kind.ELEMENTWISE or user.shape != node.shape or user in part.after:
+            return False
+        own, region = self._mask(part.sums), self._mask(part.region.sums)
+        for i in user.inputs:
+            depends = self.reach.get(i, 0) & region
+            if i is not node and depends and (depends & ~own or self._between(part, user) is None):
+                return False
+        return True
+
+    # Asking the backend
+
+    def _try(self, part: Part) -> bool:
+        return not self._why_not(part)
+
+    def _why_not(self, part: Part) -> str:
+        try:
+            part.build(self.behind, part.made)
+        except Cut as cut:
+            return str(cut)
+        assert part.kernel is not None
+        return self.refuses(part.kernel)
+
+    # What has to be stored
+
+    def _finished(self, parts: list[Part], decided: list[ScoreDecision]) -> Cuts:
+        """The parts with what is wanted of them, in an order in which they can run."""
+        makes = {n for part in parts for n in part.made}
+        scores = {n for part in parts for n in part.region.nodes}
+        wanted = {*self.results, *(n for part in parts for n in part.loads)}
+        for node in reversed(self.graph.nodes):
+            if node in wanted and node not in makes and node not in scores:
+                wanted.update(node.inputs)
+        parts = [part for part in parts if any(n in wanted for n in part.made)]
+        for part in parts:
+            part.build(self.behind, [n for n in part.made if n in wanted])
+        return Cuts(tuple(parts), tuple(decided), frozenset(wanted))
+
+
+def _multiplications(node: Node) -> int:
+    """How many numbers a contraction multiplies."""
+    assert node.op.contraction is not None
+    sizes = node.op.contraction.sizes(*(i.type for i in node.inputs), **node.attrs)
+    count = node.tensor_type.size
+    for size in sizes:
+        count *= size
+    return count
+
+
+def _products(part: Part) -> int:
+    """How many numbers a kernel multiplies for the scores."""
+    assert part.kernel is not None
+    found: set[Node] = set()
+    pending: list[Node] = list(part.sums)
+    while pending:
+        node = pending.pop()
+        for i in node.inputs:
+            if i in part.region.nodes and i not in found:
+                found.add(i)
+                pending.append(i)
+    return sum(_multiplications(n) for n in found if n.op.kind is Kind.CONTRACTION)
+
+
+def in_order_with(graph: Graph, parts: Iterable[Part]) -> Iterator[Node | Part]:
+    """A graph's nodes, inputs first, with parts in place of what they store. Raises Cut where that can't be, since
+    parts wait for each other."""
+    by_node = {n: part for part in parts for n in part.stores}
+    done: set[Node | Part] = set()
+    begun: set[Part] = set()
+    for root in graph.nodes:
+        stack: list[Node | Part] = [by_node.get(root, root)]
+        while stack:
+            item = stack[-1]
+            if item in done:
+                stack.pop()
+                continue
+            needs = item.loads if isinstance(item, Part) else item.inputs
+            waiting = [w for n in needs if (w := by_node.get(n, n)) not in done]
+            if not waiting:
+                done.add(item)
+                stack.pop()
+                yield item
+                continue
+            if isinstance(item, Part):
+                if item in begun:
+                    raise Cut("kernels of scores would wait for each other")
+                begun.add(item)
+            stack.extend(reversed(waiting))
