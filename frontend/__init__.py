@@ -1,5 +1,14 @@
 """What makes graphs: tracer, tensors, variables, array functions, nn, optim, random, control flow."""
 
-from . import (
-    operators as operators,
-)  # before all others: the functions and the classes they make need each other
+from . import binary, creation, devices, emit, indexing, interop, linalg, shapes, unary
+from .operators import functions
+
+functions.binary = binary
+functions.creation = creation
+functions.devices = devices
+functions.emit = emit
+functions.indexing = indexing
+functions.interop = interop
+functions.linalg = linalg
+functions.shapes = shapes
+functions.unary = unary

@@ -1,6 +1,7 @@
 """The operators of Tensor and Variable: each is an array function.
 
-The functions are imported below the class, since they need it; `frontend/__init__.py` imports this module first.
+Array functions make tensors, so they are above this module, which does not know them: `frontend/__init__.py` puts them
+into `functions`, once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 from graphc.brief import brief
 from graphc.errors import OptionError, ShapeError
@@ -22,6 +24,25 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .tensor import Tensor
+
+
+class Functions:
+    """The modules of array functions that operators call."""
+
+    __slots__ = ("binary", "creation", "devices", "emit", "indexing", "interop", "linalg", "shapes", "unary")
+
+    binary: ModuleType
+    creation: ModuleType
+    devices: ModuleType
+    emit: ModuleType
+    indexing: ModuleType
+    interop: ModuleType
+    linalg: ModuleType
+    shapes: ModuleType
+    unary: ModuleType
+
+
+functions: Final = Functions()
 
 
 class Operators:
@@ -64,12 +85,12 @@ class Operators:
             raise ShapeError(
                 ".T is for matrices", got=str(self.type), hint="gx.matrix_transpose or gx.permute_dims"
             )
-        return shapes.matrix_transpose(self)
+        return functions.shapes.matrix_transpose(self)
 
     @property
     def mT(self) -> Tensor:
         """The last two axes exchanged."""
-        return shapes.matrix_transpose(self)
+        return functions.shapes.matrix_transpose(self)
 
     @property
     def device(self) -> str:
@@ -82,7 +103,7 @@ class Operators:
         without a copy. Raises OptionError for other devices, UnsupportedError where there is no GPU."""
         if stream is not None:
             raise OptionError("there are no streams to choose from", got=brief(stream), hint="leave `stream` out")
-        return devices.placed(emit.as_tensor(self), device)
+        return functions.devices.placed(functions.emit.as_tensor(self), device)
 
     @with_user_line
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
@@ -99,12 +120,12 @@ class Operators:
         return graphc
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        return interop.call_ufunc(ufunc, method, inputs, options)
+        return functions.interop.call_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
-        return interop.call_function(function, args, options)
+        return functions.interop.call_function(function, args, options)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -119,119 +140,117 @@ class Operators:
         raise TypeError("`in` is not defined for tensors: use gx.any(x == value)")
 
     def __getitem__(self, key: Any) -> Tensor:
-        return indexing.index(self, key)
+        return functions.indexing.index(self, key)
 
     @with_user_line
     def __setitem__(self, key: Any, value: Any) -> None:
-        indexing.reject_assignment(self, key, value)
+        functions.indexing.reject_assignment(self, key, value)
 
     def __pos__(self) -> Tensor:
-        return unary.positive(self)
+        return functions.unary.positive(self)
 
     def __neg__(self) -> Tensor:
-        return unary.negative(self)
+        return functions.unary.negative(self)
 
     def __abs__(self) -> Tensor:
-        return unary.abs(self)
+        return functions.unary.abs(self)
 
     def __invert__(self) -> Tensor:
-        return binary.bitwise_invert(self)
+        return functions.binary.bitwise_invert(self)
 
     def __add__(self, other: Any) -> Tensor:
-        return binary.add(self, other)
+        return functions.binary.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return binary.add(other, self)
+        return functions.binary.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return binary.subtract(self, other)
+        return functions.binary.subtract(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return binary.subtract(other, self)
+        return functions.binary.subtract(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return binary.multiply(self, other)
+        return functions.binary.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return binary.multiply(other, self)
+        return functions.binary.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return binary.divide(self, other)
+        return functions.binary.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return binary.divide(other, self)
+        return functions.binary.divide(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return binary.floor_divide(self, other)
+        return functions.binary.floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return binary.floor_divide(other, self)
+        return functions.binary.floor_divide(other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return binary.remainder(self, other)
+        return functions.binary.remainder(self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return binary.remainder(other, self)
+        return functions.binary.remainder(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return binary.pow(self, other)
+        return functions.binary.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return binary.pow(other, self)
+        return functions.binary.pow(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return linalg.matmul(self, other)
+        return functions.linalg.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return linalg.matmul(other, self)
+        return functions.linalg.matmul(other, self)
 
     def __and__(self, other: Any) -> Tensor:
-        return binary.bitwise_and(self, other)
+        return functions.binary.bitwise_and(self, other)
 
     def __rand__(self, other: Any) -> Tensor:
-        return binary.bitwise_and(other, self)
+        return functions.binary.bitwise_and(other, self)
 
     def __or__(self, other: Any) -> Tensor:
-        return binary.bitwise_or(self, other)
+        return functions.binary.bitwise_or(self, other)
 
     def __ror__(self, other: Any) -> Tensor:
-        return binary.bitwise_or(other, self)
+        return functions.binary.bitwise_or(other, self)
 
     def __xor__(self, other: Any) -> Tensor:
-        return binary.bitwise_xor(self, other)
+        return functions.binary.bitwise_xor(self, other)
 
     def __rxor__(self, other: Any) -> Tensor:
-        return binary.bitwise_xor(other, self)
+        return functions.binary.bitwise_xor(other, self)
 
     def __lshift__(self, other: Any) -> Tensor:
-        return binary.bitwise_left_shift(self, other)
+        return functions.binary.bitwise_left_shift(self, other)
 
     def __rlshift__(self, other: Any) -> Tensor:
-        return binary.bitwise_left_shift(other, self)
+        return functions.binary.bitwise_left_shift(other, self)
 
     def __rshift__(self, other: Any) -> Tensor:
-        return binary.bitwise_right_shift(self, other)
+        return functions.binary.bitwise_right_shift(self, other)
 
     def __rrshift__(self, other: Any) -> Tensor:
-        return binary.bitwise_right_shift(other, self)
+        return functions.binary.bitwise_right_shift(other, self)
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return binary.equal(self, other)
+        return functions.binary.equal(self, other)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return binary.not_equal(self, other)
+        return functions.binary.not_equal(self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return binary.less(self, other)
+        return functions.binary.less(self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return binary.less_equal(self, other)
+        return functions.binary.less_equal(self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return binary.greater(self, other)
+        return functions.binary.greater(self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return binary.greater_equal(self, other)
+        return functions.binary.greater_equal(self, other)
 
-
-from . import binary, devices, emit, indexing, interop, linalg, shapes, unary  # noqa: E402 - see above

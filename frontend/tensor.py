@@ -19,7 +19,7 @@ from graphc.types import DType, DTypeLike, TensorType, dtype_of, type_of
 from .context import current_frame
 from .dlpack import exported
 from .location import user_location, with_user_line
-from .operators import Operators
+from .operators import Operators, functions
 from .tracer import Frame, leaked
 
 
@@ -38,9 +38,8 @@ class Tensor(Operators):
     _frame: Frame | None
 
     def __new__(cls, value: Any, dtype: DTypeLike | None = None) -> Tensor:
-        from .creation import asarray
-
-        return asarray(value, dtype=dtype)
+        made: Tensor = functions.creation.asarray(value, dtype=dtype)
+        return made
 
     @property
     def type(self) -> TensorType:

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import graphc
@@ -52,10 +53,12 @@ def layer_of(path: Path, layers: tuple[str, ...]) -> str:
     return next(("" if name == "." else name for name in names if name in layers), "")
 
 
-def imports(inside: Path, source: str) -> Iterator[tuple[int, Path]]:
-    """The line and the file, or folder, of each import of a module of graphc, wherever in the file it stands."""
+def imports(inside: Path, source: str, everywhere: bool = True) -> Iterator[tuple[int, Path]]:
+    """The line and the file, or folder, of each import of a module of graphc, wherever in the file it is; or only of
+    those that are carried out when the file is imported."""
     package = ["graphc", *inside.parent.parts]
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -91,6 +94,18 @@ def test_no_layer_knows_what_is_above_it() -> None:
     listed = [f for f in files() if not layer_of(f, FREE)]
     assert not [t for f in listed for t in trespasses(f, (ROOT / f).read_text())]
     assert {layer_of(f, tuple(LAYERS)) for f in listed} == set(LAYERS), "a layer without files"
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    """As far as what is imported when a module is; gradient rules in `ops` speak of ops from everywhere."""
+    found = nx.DiGraph()
+    for file in files():
+        source = (ROOT / file).read_text()
+        for _, imported in imports(file, source, everywhere=False):
+            target = imported / "__init__.py" if (ROOT / imported).is_dir() else imported
+            if target != file and file.parts[0] != "ops":
+                found.add_edge(str(file), str(target))
+    assert not [c for c in nx.strongly_connected_components(found) if len(c) > 1]
 
 
 WRONG = {
