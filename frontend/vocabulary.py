@@ -14,7 +14,7 @@ _MINIMIZE = "gradients and updates are one call inside a compiled function: opti
 IMMUTABLE = "tensors are immutable: compute a new one, and keep state in a gx.Variable, which has assign(new)"
 _NO_CONVOLUTION = "this version has no convolutions and no pooling windows; gx.mean(x, axis=(2, 3)) pools a whole image"
 _NO_RECURRENCE = "write one step with nn.Linear, and gx.scan(step, h, xs) takes it along the sequence"
-_ATTENTION = "write it out: nn.softmax(q @ gx.matrix_transpose(k) * scale) @ v, with nn.Linear before and after"
+_ATTENTION = "nn.scaled_dot_product_attention(q, k, v), with nn.Linear before and after"
 _NO_BATCH_NORM = "this version has no batch norm; nn.LayerNorm normalizes each row"
 _CUMULATIVE_SUM, _CUMULATIVE_PROD = "gx.cumulative_sum(x, axis=0)", "gx.cumulative_prod(x, axis=0)"
 _NO_COUNT = "this version does not count; gx.sum(gx.one_hot(x, n), axis=0) does, and NumPy does outside"
@@ -107,7 +107,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "RMSNorm": "x * gx.rsqrt(gx.mean(x * x, axis=-1, keepdims=True) + 1e-6) * weight, which is one kernel",
         "LSTM": _NO_RECURRENCE, "GRU": _NO_RECURRENCE, "RNN": _NO_RECURRENCE, "LSTMCell": _NO_RECURRENCE,
         "GRUCell": _NO_RECURRENCE, "MultiheadAttention": _ATTENTION, "Transformer": _ATTENTION,
-        "TransformerEncoderLayer": _ATTENTION, "scaled_dot_product_attention": _ATTENTION,
+        "TransformerEncoderLayer": _ATTENTION,
         "Parameter": "gx.Variable(x)", "Buffer": _TRAINABLE, "ModuleList": _MODES, "ModuleDict": _MODES,
         "ParameterList": _MODES, "Dense": "nn.Linear(inputs, outputs)", "Swish": "nn.SiLU", "swish": "nn.silu",
         "logsigmoid": "nn.log_sigmoid", "Dropout1d": "nn.Dropout", "Dropout2d": "nn.Dropout",

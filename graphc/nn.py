@@ -24,6 +24,7 @@ from .frontend.nn.activations import (
     Softsign,
     Tanh,
 )
+from .frontend.nn.attention import scaled_dot_product_attention
 from .frontend.nn.functional import (
     dropout,
     elu,
@@ -70,7 +71,8 @@ __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "glu", "hard_sigmoid",
     "hard_swish", "hard_tanh", "huber_loss", "init", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
     "load_parameters", "log_sigmoid", "log_softmax", "mish", "mse_loss", "nll_loss", "parameter", "relu", "relu6",
-    "save_parameters", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "static", "tanh",
+    "save_parameters", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax",
+    "softplus", "softsign", "static", "tanh",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # for which every name would be there

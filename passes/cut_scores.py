@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from graphc import ops
 from graphc.costs import Costs
 from graphc.dataclass import dataclass, field
 from graphc.decision import Decision, Origin, Verdict
@@ -165,18 +166,14 @@ class _Cutting:
         over = {node: tracer.over(node) for node in region.sums}
         parts: list[Part] = []
         for together in self._gathered(region, region.sums, over, lambda part: True):
-            self._finish_after(together)
-            if self._try(together):
+            if self._try_finished(together):
                 parts.append(together)
                 continue
             if len(together.sums) == 1:
                 raise Cut(self._why_not(together))
             for part in self._gathered(region, together.sums, over, self._try):
-                self._finish_after(part)
-                if not self._try(part):
-                    part.after.clear()
-                    if not self._try(part):
-                        raise Cut(self._why_not(part))
+                if not self._try_finished(part):
+                    raise Cut(self._why_not(part))
                 parts.append(part)
         return parts
 
@@ -237,6 +234,8 @@ class _Cutting:
                 part.after.append(last)
 
     def _can_finish(self, part: Part, node: Node, user: Node) -> bool:
+        if user.op is ops.permute or user.op is ops.reshape:
+            return user in self.results and user not in self.behind
         if user.op.kind is not Kind.ELEMENTWISE or user.shape != node.shape or user in part.after:
             return False
         own, region = self._mask(part.sums), self._mask(part.region.sums)
@@ -250,6 +249,14 @@ class _Cutting:
 
     def _try(self, part: Part) -> bool:
         return not self._why_not(part)
+
+    def _try_finished(self, part: Part) -> bool:
+        """Also without what comes after its sums, which is then a kernel of its own."""
+        self._finish_after(part)
+        if self._try(part):
+            return True
+        part.after.clear()
+        return self._try(part)
 
     def _why_not(self, part: Part) -> str:
         try:

@@ -14,7 +14,7 @@ from graphc.kernel import Dot, Reduce, Value, sorted_axes
 from graphc.op import Kind, Piece
 
 from .kernel_tracer import Cut, Domain, Indices, KernelTracer, contracted_sizes, describe, types_of
-from .scores import Region
+from .scores import Region, forwards
 
 
 class ScoreTracer(KernelTracer):
@@ -63,6 +63,8 @@ class ScoreTracer(KernelTracer):
                 found = tuple(index for d, index in enumerate(at) if d not in axes)
             elif node.op.kind is Kind.ELEMENTWISE:
                 found = next(self.homes[i] for i in node.inputs if i in self.homes)
+            elif node.op.kind is Kind.VIEW:
+                found = forwards(node, node.inputs[0], self.homes[node.inputs[0]])
             else:
                 found, _, _ = self._outer(node)
             self.homes[node] = found

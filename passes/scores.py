@@ -51,11 +51,11 @@ class Region:
         found = {self.seed: at}
         for node, of in self.links:
             where = found[of]
-            found[node] = _forwards(node, of, where) if of in node.inputs else _backwards(of, node, where)
+            found[node] = forwards(node, of, where) if of in node.inputs else backwards(of, node, where)
         return found
 
 
-def _forwards(view: Node, of: Node, at: Indices) -> Indices:
+def forwards(view: Node, of: Node, at: Indices) -> Indices:
     """Where a view's elements lie, or those of an elementwise node, from those of what it is of."""
     if view.op is ops.permute:
         return tuple(at[a] for a in view.attrs["axes"])
@@ -64,7 +64,7 @@ def _forwards(view: Node, of: Node, at: Indices) -> Indices:
     return at
 
 
-def _backwards(view: Node, of: Node, at: Indices) -> Indices:
+def backwards(view: Node, of: Node, at: Indices) -> Indices:
     """The other way round."""
     if view.op is ops.permute:
         result: list[Index] = [Index()] * len(at)

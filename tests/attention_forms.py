@@ -16,8 +16,8 @@ def refuses(kernel: Kernel) -> str:
     sums = {n: v for n, v in reducing.items() if n not in inner}
     if len({frozenset(v.axes) for v in sums.values()}) != 1:
         return "sums over different axes of the scores"
-    if any(len(v.axes) != 1 for v in reducing.values()):
-        return "a sum over several axes"
+    if any(len(reducing[n].axes) != 1 for n in inner):
+        return "a product for scores over several axes"
     before = {n: _before(kernel, n, sums.keys()) for n in sums}
     if any(before[m] for n in sums for m in before[n]):
         return "scores that depend on sums of scores"

@@ -276,31 +276,4 @@ def row_added_in_sum(node: Node) -> Node | None:
     return None
 
 
-@rule(
-    dot_general,
-    examples=[
-        lambda: dot_general(
-            _weights(2, 3, 5, 9), tensor(2, 3, 5, 4), contract=((1, 2), (1, 2)), batch=((0,), (0,))
-        ),
-    ],
-    exactness=Exactness.ROUNDING,
-)
-def product_by_groups(node: Node) -> Node | None:
-    """Σ_hi s_hij · q_hid → Σ_h Σ_i s_hij · q_hid: a walk goes along one axis of the scores, the longest."""
-    (first, second), (left, right) = node.attrs["contract"], node.attrs["batch"]
-    a = node.inputs[0]
-    if len(first) < 2 or not node.dtype.is_float or max(map(_elements, node.inputs)) <= _elements(node):
-        return None
-    longest = max(range(len(first)), key=lambda i: a.shape[first[i]])
-    groups = [i for i in range(len(first)) if i != longest]
-    batch = ((*left, *(first[i] for i in groups)), (*right, *(second[i] for i in groups)))
-    wide = node.dtype.computes_as
-    product = _product(a, node.inputs[1], ((first[longest],), (second[longest],)), batch, wide)
-    return _narrowed(sum(product, axes=tuple(range(len(left), len(left) + len(groups)))), node.dtype)
-
-
-def _elements(node: Node) -> int:
-    return node.tensor_type.size
-
-
 RULES = tuple(r for r in globals().values() if isinstance(r, Rule))

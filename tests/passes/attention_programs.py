@@ -125,6 +125,18 @@ def rematerialized(q: Any, k: Any, v: Any) -> Any:
     return gx.checkpoint(causal)(q, k, v)
 
 
+def function(**options: Any) -> Callable[..., Any]:
+    """The function that people find in nn, with a mask as its fourth argument if it has one."""
+    return lambda q, k, v, *mask: nn.scaled_dot_product_attention(q, k, v, *mask, **options)
+
+
+def masked(q: Any, k: Any, v: Any, keys: Any) -> Any:
+    """The first query of all sees nothing."""
+    i = gx.arange(q.shape[-2])[:, None]
+    seen = gx.logical_and((keys > -1)[:, None, None, :], i > 0)
+    return nn.scaled_dot_product_attention(q, k, v, seen)
+
+
 def layers(x: Any, ws: Any) -> Any:
     """A loop over layers."""
     return gx.scan(lambda x, w: (x + packed(x, w), None), x, ws)[0]
@@ -150,6 +162,14 @@ PROGRAMS = {
     "packed": Program(packed, (WIDE, (HEADS * D, 3 * HEADS * D)), 2),
     "rematerialized": Program(rematerialized, (ROWS, ROWS, ROWS)),
     "layers": Program(layers, (WIDE, (3, HEADS * D, 3 * HEADS * D)), 2),
+    "function": Program(function(), (ROWS, ROWS, ROWS)),
+    "function, causal": Program(function(is_causal=True), (ROWS, ROWS, ROWS)),
+    "function, window": Program(function(window=7), (ROWS, ROWS, ROWS)),
+    "function, causal window": Program(function(is_causal=True, window=7), (ROWS, ROWS, ROWS)),
+    "function, groups": Program(function(is_causal=True, enable_gqa=True), (ROWS, FEW, FEW)),
+    "function, bias": Program(function(), (ROWS, ROWS, ROWS, (HEADS, T, T))),
+    "function, mask": Program(masked, (ROWS, ROWS, ROWS, (BATCH, T))),
+    "function, float16": Program(function(is_causal=True), (ROWS, ROWS, ROWS), dtype="float16"),
     "float16": Program(causal, (ROWS, ROWS, ROWS), dtype="float16"),
     "float64": Program(causal, (ROWS, ROWS, ROWS), dtype="float64"),
 }
