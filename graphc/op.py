@@ -116,6 +116,9 @@ class Op:
     pull        VIEW: (index, *types, **attrs) → pieces; the first whose bounds hold counts, else the last, whose bounds
                 only guard against reading outside;
                 INDEXED: (index, read, *types, **attrs) → pieces.
+    inverse     VIEW that only puts its input's elements elsewhere, each in one place: (index, *types, **attrs) → the
+                output index at which element `index` of input 0 is.
+    in_order    VIEW whose elements are those of input 0, one after the other as there.
     push        INDEXED: (index, read, *types, **attrs) → output index that element `index` of input 1 is added to,
                 on top of input 0.
     contraction CONTRACTION.
@@ -134,6 +137,8 @@ class Op:
     monoid: Monoid | None = None
     running: Running | None = None
     pull: Callable[..., tuple[Piece, ...]] | None = None
+    inverse: Callable[..., tuple[Index, ...]] | None = None
+    in_order: bool = False
     push: Callable[..., tuple[Index, ...]] | None = None
     contraction: Contraction | None = None
     call: Callable[..., Call] | None = None

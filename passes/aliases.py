@@ -14,6 +14,7 @@ from graphc.op import Kind
 from graphc.ops.bodies import LoopInputs
 
 from .planned import Key, key
+from .pulled import first_element
 
 STEERS = frozenset({Kind.CONTROL, Kind.CALL})  # kinds that are steps of their own, and no kernels
 
@@ -82,16 +83,9 @@ def _behind(node: Node, rows: bool) -> tuple[Node, int]:
     the other."""
     offset = 0
     while node.tensor_type.size:
-        if node.op is ops.slice and rows and _is_of_rows(node):
-            offset += node.attrs["start"][0] * (node.tensor_type.nbytes // node.shape[0])
-        elif node.op is not ops.reshape and node.op is not ops.delay:
+        first = 0 if node.op.in_order else first_element(node) if rows else None
+        if first is None:
             break
+        offset += first * node.dtype.itemsize
         node = node.inputs[0]
     return node, offset
-
-
-def _is_of_rows(node: Node) -> bool:
-    """Whether a slice is of neighbours along the first axis."""
-    start, stop, step = (node.attrs[name] for name in ("start", "stop", "step"))
-    whole = zip(start[1:], stop[1:], node.inputs[0].shape[1:], strict=True)
-    return bool(node.shape) and set(step) == {1} and all((a, b) == (0, n) for a, b, n in whole)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from graphc import ops
 from graphc.costs import Costs
 from graphc.dataclass import dataclass, field
 from graphc.decision import Decision, Origin, Verdict
@@ -234,7 +233,7 @@ class _Cutting:
                 part.after.append(last)
 
     def _can_finish(self, part: Part, node: Node, user: Node) -> bool:
-        if user.op is ops.permute or user.op is ops.reshape:
+        if user.op.inverse is not None:
             return user in self.results and user not in self.behind
         if user.op.kind is not Kind.ELEMENTWISE or user.shape != node.shape or user in part.after:
             return False

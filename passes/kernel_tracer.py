@@ -148,14 +148,10 @@ class KernelTracer:
         elif node.op.kind is Kind.REDUCTION and node in self.members:
             x = self.home(node.inputs[0])
             return tuple(index for d, index in enumerate(x) if d not in node.attrs["axes"])
-        elif node.op is ops.flip and self._goes_in_order(node.inputs[0]):
-            x, axes = self.home(node.inputs[0]), node.attrs["axes"]
-            return tuple(index * -1 + (shape[d] - 1) if d in axes else index for d, index in enumerate(x))
-        elif node.op in (ops.permute, ops.reshape) and self._is_inside(node.inputs[0]):
-            x, source = self.home(node.inputs[0]), node.inputs[0].shape
-            if node.op is ops.permute:
-                return tuple(x[a] for a in node.attrs["axes"])
-            return unflatten(flatten(x, source), shape)
+        elif node.op.inverse is not None and self._is_inside(node.inputs[0]):
+            found = node.op.inverse(self.home(node.inputs[0]), *types_of(node), **node.attrs)
+            if not _goes_back(found) or self._goes_in_order(node.inputs[0]):
+                return found
         if shape == self.domain.dims:
             return self.at
         size = node.tensor_type.size
@@ -166,7 +162,7 @@ class KernelTracer:
 
     def _is_inside(self, node: Node) -> bool:
         """Whether the node is a member, or a rearrangement of one, with a home of its own."""
-        while node.op in (ops.permute, ops.reshape, ops.flip) and node not in self.homes:
+        while node.op.inverse is not None and node not in self.homes:
             node = node.inputs[0]
         return node in self.homes and node in self.members
 
@@ -491,6 +487,11 @@ class KernelTracer:
 def types_of(node: Node) -> tuple[Any, ...]:
     """The types of its inputs, as the functions of an op's declaration take them."""
     return tuple(i.type for i in node.inputs)
+
+
+def _goes_back(index: Indices) -> bool:
+    """Whether an axis is walked from its end."""
+    return any(c < 0 for i in index for _, c in i.terms)
 
 
 def describe(node: Node) -> str:

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from graphc import ops
 from graphc.dataclass import dataclass, field
-from graphc.index import Index, flatten, unflatten
 from graphc.ir import Graph, Node, is_tuple
 from graphc.op import Kind
 from graphc.ops.scores import alike, goes_on, is_large, is_weight, scores
 
-from .kernel_tracer import Indices, describe
+from .kernel_tracer import Indices, describe, types_of
 
 
 class Link(NamedTuple):
@@ -57,23 +55,15 @@ class Region:
 
 def forwards(view: Node, of: Node, at: Indices) -> Indices:
     """Where a view's elements lie, or those of an elementwise node, from those of what it is of."""
-    if view.op is ops.permute:
-        return tuple(at[a] for a in view.attrs["axes"])
-    if view.op is ops.reshape:
-        return unflatten(flatten(at, of.shape), view.shape)
-    return at
+    return at if view.op.inverse is None else view.op.inverse(at, *types_of(view), **view.attrs)
 
 
 def backwards(view: Node, of: Node, at: Indices) -> Indices:
     """The other way round."""
-    if view.op is ops.permute:
-        result: list[Index] = [Index()] * len(at)
-        for index, axis in zip(at, view.attrs["axes"], strict=True):
-            result[axis] = index
-        return tuple(result)
-    if view.op is ops.reshape:
-        return unflatten(flatten(at, view.shape), of.shape)
-    return at
+    if view.op.pull is None:
+        return at
+    (piece,) = view.op.pull(at, *types_of(view), **view.attrs)
+    return piece.index
 
 
 def find_regions(graph: Graph, results: Collection[Node]) -> Iterator[Region]:

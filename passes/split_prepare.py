@@ -11,13 +11,13 @@ from graphc.dataclass import dataclass
 from graphc.ir import Graph, Node, is_tuple, with_inputs
 from graphc.op import Kind
 
+from .pulled import is_copying
 from .recipes import scalar_recipe
 
 WORTH = 1 << 10  # simple instructions, below which a buffer more is not worth it
 HEAVY = frozenset({
     Kind.REDUCTION, Kind.CUMULATIVE, Kind.CONTRACTION, Kind.INDEXED, Kind.CALL, Kind.CONTROL, Kind.ITEM,
 })  # fmt: skip
-COPIES = frozenset({ops.concat, ops.pad})
 
 
 def split_prepare(
@@ -160,10 +160,5 @@ def _own_cost(node: Node) -> int:
         case Kind.ELEMENTWISE:
             return scalar_recipe(node).cost
         case Kind.VIEW:
-            return int(node.op in COPIES or _is_transposition(node))
+            return int(is_copying(node))
     return 0
-
-
-def _is_transposition(node: Node) -> bool:
-    """Whether neighbours in memory do not stay neighbours."""
-    return node.op is ops.permute and node.attrs["axes"][-1:] != tuple(range(len(node.shape)))[-1:]

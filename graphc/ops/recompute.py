@@ -29,6 +29,8 @@ def _delay_type(x: TensorType, token: TensorType) -> TensorType:
     _delay_type,
     vjp=lambda g, y, x, token: (g, None),
     pull=lambda index, x, token: (Piece(0, index),),
+    inverse=lambda index, x, token: index,
+    in_order=True,
 )
 def delay(x: np.ndarray, token: np.ndarray) -> np.ndarray:
     return x

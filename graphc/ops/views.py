@@ -30,7 +30,14 @@ def _reshape_pull(index: Indices, x: TensorType, shape: Shape) -> tuple[Piece, .
     return (Piece(0, unflatten(flatten(index, shape), x.shape)),)
 
 
-@op(Kind.VIEW, _reshape_type, vjp=lambda g, y, x, shape: (reshaped(g, x.shape),), pull=_reshape_pull)
+@op(
+    Kind.VIEW,
+    _reshape_type,
+    vjp=lambda g, y, x, shape: (reshaped(g, x.shape),),
+    pull=_reshape_pull,
+    inverse=lambda index, x, shape: unflatten(flatten(index, x.shape), shape),
+    in_order=True,
+)
 def reshape(x: np.ndarray, shape: Shape) -> np.ndarray:
     return x.reshape(shape)
 
@@ -53,6 +60,7 @@ def _inverse(axes: Shape) -> Shape:
     _permute_type,
     vjp=lambda g, y, x, axes: (permute(g, axes=_inverse(axes)),),
     pull=lambda index, x, axes: (Piece(0, tuple(index[a] for a in _inverse(axes))),),
+    inverse=lambda index, x, axes: tuple(index[a] for a in axes),
 )
 def permute(x: np.ndarray, axes: Shape) -> np.ndarray:
     return x.transpose(axes)
@@ -137,11 +145,17 @@ def _flip_type(x: TensorType, axes: Shape) -> TensorType:
     return x
 
 
-def _flip_pull(index: Indices, x: TensorType, axes: Shape) -> tuple[Piece, ...]:
-    return (Piece(0, tuple(i * -1 + (x.shape[a] - 1) if a in axes else i for a, i in enumerate(index))),)
+def _flipped(index: Indices, x: TensorType, axes: Shape) -> Indices:
+    return tuple(i * -1 + (x.shape[a] - 1) if a in axes else i for a, i in enumerate(index))
 
 
-@op(Kind.VIEW, _flip_type, vjp=lambda g, y, x, axes: (flip(g, axes=axes),), pull=_flip_pull)
+@op(
+    Kind.VIEW,
+    _flip_type,
+    vjp=lambda g, y, x, axes: (flip(g, axes=axes),),
+    pull=lambda index, x, axes: (Piece(0, _flipped(index, x, axes)),),
+    inverse=_flipped,
+)
 def flip(x: np.ndarray, axes: Shape) -> np.ndarray:
     return np.flip(x, axes)
 
