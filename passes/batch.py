@@ -8,6 +8,7 @@ Graph in, graph out. It takes memory for the results of all iterations.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from functools import reduce
 from itertools import groupby
 from typing import Any
@@ -47,7 +48,7 @@ def _batched(node: Node, inputs: tuple[Node, ...]) -> Node:
         return with_inputs(node, inputs)
     rows = [ops.input(type=n.tensor_type, name=f"product{i}") for i, n in enumerate(found)]
     outputs = substitute(body.outputs, dict(zip(found, rows, strict=True)))
-    products = [_of_all(n, known) for n in found]
+    products = [of_all(n, known) for n in found]
     changed = {**attrs, "body": Graph((*body.inputs, *rows), (), (), outputs)}
     return make_node(node.op, [*inputs, *products], changed, node.loc)
 
@@ -88,24 +89,30 @@ def _parts(node: Node, inner: LoopInputs[Node]) -> list[Node]:
 
 
 def _is_small_product(node: Node, inner: LoopInputs[Node], length: int) -> bool:
-    """Whether it is a product of few rows, the free axes of a slice, with a const."""
-    if node.op is not ops.dot_general or node.inputs[0] not in inner.slices:
-        return False
-    if _of_const(node.inputs[1]) not in inner.consts:
+    """Whether it is a product of few rows of a slice with a const."""
+    return node.inputs[:1] != () and node.inputs[0] in inner.slices and is_product_of_few(node, inner.consts, length)
+
+
+def is_product_of_few(node: Node, consts: Collection[Node], length: int) -> bool:
+    """Whether it is a product of few rows, the free axes of its first input, with a const, or part of one; such that
+    one product of all takes a bearable amount of memory."""
+    if node.op is not ops.dot_general or of_const(node.inputs[1]) not in consts:
         return False
     contract, shared = node.attrs["contract"][0], node.attrs["batch"][0]
-    x = node.inputs[0]
-    rows = math.prod(n for axis, n in enumerate(x.shape) if axis not in contract)
+    rows = math.prod(n for axis, n in enumerate(node.inputs[0].shape) if axis not in contract)
     return not shared and length > 1 and rows < FEW and node.tensor_type.nbytes * length <= MOST
 
 
-def _of_const(node: Node) -> Node:
-    """What rows are taken of."""
-    return node.inputs[0] if node.op is ops.slice else node
+def of_const(node: Node) -> Node:
+    """What a part is taken of."""
+    while node.op is ops.slice:
+        node = node.inputs[0]
+    return node
 
 
-def _of_all(node: Node, known: dict[Node, Node]) -> Node:
-    """The product of all slices: their first axis is the first of the result."""
+def of_all(node: Node, known: Mapping[Node, Node]) -> Node:
+    """The product of all rows that there are of its first input: their axis is the first of the result. `known`: what
+    its inputs are outside of the loop, of the first one as a stack."""
     attrs: dict[str, Any] = dict(node.attrs)
     left, right = attrs["contract"]
     attrs["contract"] = tuple(axis + 1 for axis in left), right

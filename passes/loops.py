@@ -7,6 +7,7 @@ from graphc.ir import Graph, Node, map_graphs, with_inputs
 from graphc.ops.bodies import substitute
 
 from .batch import batch
+from .batch_after import batch_after
 from .hoist import hoist
 from .join import join
 from .narrow import narrow
@@ -15,10 +16,11 @@ from .narrow import narrow
 def loops(graph: Graph) -> Graph:
     """Put bodies of checkpoints in their places (`without_checkpoints`), and make one loop of several that do the same
     (`join`). Then give bodies less (`narrow`), so that numbers that are known do not count as work for one, and move
-    work out that is the same each time (`hoist`), from inner loops to outer ones, and products of slices (`batch`).
+    work out that is the same each time (`hoist`), from inner loops to outer ones, and products of slices
+    (`batch`), and of what is stacked (`batch_after`).
     """
     graph = narrow(join(map_graphs(graph, without_checkpoints)))
-    return map_graphs(graph, lambda g: batch(hoist(g)))
+    return map_graphs(graph, lambda g: batch_after(batch(hoist(g))))
 
 
 def without_checkpoints(graph: Graph) -> Graph:
