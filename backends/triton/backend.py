@@ -7,6 +7,7 @@ Inputs that are there already stay where they are, and so do Variables and outpu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import RLock
 from typing import Protocol
 
 import numpy as np
@@ -103,7 +104,7 @@ class BoundTritonProgram:
         read = {b for s in leaves(schedule.prepare) for b in s.buffers}
         self._watched = frozenset(b.position for b in self._places if b.number in read)
         self._prepared_from: list[int] | None = None  # the versions of the watched Variables
-        self._is_running = False
+        self._turn = RLock()  # whose owner is running it; given back whatever interrupts that
         self._own = self._allocated(schedule)
 
     def _allocated(self, schedule: Schedule) -> list[Block | None]:
@@ -125,18 +126,15 @@ class BoundTritonProgram:
     def __call__(self, arrays: Sequence[np.ndarray | Storage]) -> list[Storage]:
         """Run once; see `OnDevice`. Again if a signal handler has changed a variable meanwhile; a handler that
         calls the program in the middle of its run gets a TraceError."""
-        if self._is_running:
+        if self._turn._is_owned():  # type: ignore[attr-defined]
             raise TraceError(
                 "a signal handler or finalizer can't run a program in the middle of its own run on the triton backend",
                 hint="let the handler set a flag that the program looks at",
             )
-        self._is_running = True
-        try:
+        with self._turn:
             while (outputs := self._run(arrays)) is None:
                 pass
             return outputs
-        finally:
-            self._is_running = False
 
     def _run(self, arrays: Sequence[np.ndarray | Storage]) -> list[Storage] | None:
         """None if a variable has changed since its replica was asked for; then nothing has happened."""

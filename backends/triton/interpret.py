@@ -34,10 +34,11 @@ class Request:
 
 
 class Interpreter:
-    """A child process that interprets. Starts at the first request; `close`, or leaving a `with`, ends it."""
+    """Child processes that interpret, one for each request that is under way: a signal handler may come in the middle
+    of one. The first starts with the first request; `close`, or leaving a `with`, ends all."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._idle: list[subprocess.Popen[bytes]] = []
 
     def run(
         self, modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]
@@ -52,38 +53,28 @@ class Interpreter:
         self, modules: Sequence[str], launches: Sequence[BoundLaunch], regions: Sequence[np.ndarray]
     ) -> Sequence[np.ndarray]:
         """What `run` would leave in the regions."""
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = _start()
         answer: Any = None
         try:
-            answer = self._ask(Request(tuple(modules), tuple(launches), tuple(regions)))
+            answer = _ask(process, Request(tuple(modules), tuple(launches), tuple(regions)))
         except (EOFError, BrokenPipeError) as error:
             raise CompileError("Triton's interpreter ended before it answered") from error
         finally:
-            if answer is None:  # interrupted, or at its end: the next request must not read this one's answer
-                self.close()
+            if answer is None:  # interrupted, or at its end: nobody else must be given this answer
+                _end(process)
+            else:
+                self._idle.append(process)
         if isinstance(answer, str):
             raise CompileError("Triton's interpreter refused a source", got=answer)
         found: Sequence[np.ndarray] = answer
         return found
 
-    def _ask(self, request: Request) -> Any:
-        if self._process is None:
-            command = [sys.executable, "-m", "graphc.backends.triton.interpret"]
-            environment = {**os.environ, "TRITON_INTERPRET": "1"}
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-            )
-        assert self._process.stdin and self._process.stdout
-        _send(self._process.stdin, request)
-        return _receive(self._process.stdout)
-
     def close(self) -> None:
-        if self._process is not None:
-            assert self._process.stdin and self._process.stdout
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-            self._process.stdout.close()
-            self._process.wait()
-            self._process = None
+        while self._idle:
+            _end(self._idle.pop())
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +83,26 @@ class Interpreter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "graphc.backends.triton.interpret"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+
+def _ask(process: subprocess.Popen[bytes], request: Request) -> Any:
+    assert process.stdin and process.stdout
+    _send(process.stdin, request)
+    return _receive(process.stdout)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin and process.stdout
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()
 
 
 def _send(pipe: IO[bytes], message: object) -> None:
