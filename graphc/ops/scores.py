@@ -7,6 +7,7 @@ can.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..ir import Node, is_tuple
@@ -16,8 +17,11 @@ from .views import permute, reshape
 
 
 def is_large(node: Node) -> bool:
-    """Whether it is a product of matrices with more elements than both of them."""
-    return node.op.kind is Kind.CONTRACTION and node.tensor_type.size > sum([i.tensor_type.size for i in node.inputs])
+    """Whether it is a product of matrices with more elements than both of them, and sums something."""
+    if node.op.kind is not Kind.CONTRACTION or node.tensor_type.size <= sum([i.tensor_type.size for i in node.inputs]):
+        return False
+    assert node.op.contraction is not None
+    return math.prod(node.op.contraction.sizes(*[i.type for i in node.inputs], **node.attrs)) > 1
 
 
 def large_products(nodes: Sequence[Node]) -> set[Node]:

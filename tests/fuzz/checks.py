@@ -16,6 +16,7 @@ import numpy as np
 from graphc.backends.backend import Backend
 from graphc.costs import CPU, Costs
 from graphc.ir import Graph, everywhere, map_graphs
+from graphc.passes.cut_scores import Refuses, no_backend
 from graphc.passes.loops import without_checkpoints
 from graphc.passes.pipeline import optimize
 from graphc.passes.schedule import schedule
@@ -100,8 +101,10 @@ def check_on(
     plain: bool = True,
     make: Callable[[int], Case] = random_case,
     costs: Costs = CPU,
+    refuses: Refuses = no_backend,
 ) -> None:
-    """A seed's graphs on a backend against the reference; `plain`: also as they are, not optimized."""
+    """A seed's graphs on a backend against the reference; `plain`: also as they are, not optimized. `refuses`: which
+    kernels of scores are not to be cut."""
     for case in cases(seed, make):
         graph = case.graph
         summary.ops |= {n.op.name for n in everywhere(graph)}
@@ -111,12 +114,14 @@ def check_on(
             expected.compare(run(optimized, case.inputs, case.variables))
         as_it_is = map_graphs(graph, without_checkpoints)
         for lowered in (optimized, as_it_is) if plain else (optimized,):
-            summary.coverage += _compare(execute, lowered, case, expected, costs)
+            summary.coverage += _compare(execute, lowered, case, expected, costs, refuses)
 
 
-def _compare(execute: Run, graph: Graph, case: Case, expected: Expected, costs: Costs) -> Coverage:
+def _compare(
+    execute: Run, graph: Graph, case: Case, expected: Expected, costs: Costs, refuses: Refuses
+) -> Coverage:
     with stage("schedule", graph):
-        planned = schedule(graph, costs)
+        planned = schedule(graph, costs, refuses=refuses)
     try:
         return expected.compare(visible(execute, planned, graph, case))
     except Exception:

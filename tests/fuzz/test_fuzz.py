@@ -6,25 +6,35 @@ FUZZ_COUNT and FUZZ_SEED choose other seeds than the default ones; `-m long` tri
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
 import pytest
 
-from graphc.costs import GPU
+from graphc.costs import CPU, GPU
+from graphc.dataclass import replace
+from graphc.driver.compilation import find_backend
+from graphc.kernel import Kernel
 from graphc.op import Kind
 from graphc.ops.rules import no_gradient
+from graphc.passes.cut_scores import Refuses
 from graphc.settings import Settings
+from graphc.verify_kernel import verify_kernel
+from tests.attention_forms import refuses as forms
+from tests.schedule_interpreter import run_schedule
 
 from .checks import FIRST, Run, Summary, check_on, check_seeds, on
 from .control import random_control_case
 from .random_graphs import Case, drawable, random_case
+from .scores import random_scores_case
 from .slopes import check_slopes
 
 COUNT = int(os.environ.get("FUZZ_COUNT", "0")) or len(drawable())
 MANY = int(os.environ.get("FUZZ_COUNT", "0")) or 3000
 SLOPES = 5  # times as many graphs: slopes need no compiler
 CONTROL = 24  # graphs with loops and branches
+SCORES = int(os.environ.get("FUZZ_COUNT", "0")) or 16  # graphs with scores in them
 PLAIN = 4  # every so many graphs also run as they are, not optimized
 
 
@@ -87,6 +97,46 @@ def test_loops_and_branches_compute_what_the_reference_does(llvm, report):
     report("loops and branches", summary)
     assert summary.coverage.compared >= 0.7 * summary.coverage.total
     assert {"scan", "while_loop", "switch", "checkpoint"} <= summary.ops
+
+
+@pytest.mark.parametrize("which", ["as one", "by forms"])
+def test_scores_are_cut_into_kernels_that_mean_the_same(which: str, report) -> None:
+    """Whatever kernels a backend takes."""
+    refuses = forms if which == "by forms" else lambda kernel: ""
+    cut = Counter[bool]()
+
+    def checked(kernel: Kernel) -> str:
+        verify_kernel(kernel)
+        reason = refuses(kernel)
+        cut[not reason] += 1
+        return reason
+
+    summary = check_seeds(range(FIRST, FIRST + SCORES), _check_scores(run_schedule, checked))
+    report(f"scores, {which}", summary)
+    if SCORES >= 16:
+        assert cut[True] > SCORES
+        assert summary.coverage.compared >= 0.8 * summary.coverage.total
+
+
+def test_llvm_computes_scores_as_the_reference_does(llvm, report) -> None:
+    backend = find_backend("llvm")
+    seeds = range(FIRST, FIRST + (SCORES + 1) // 2)
+    report("scores", check_seeds(seeds, _check_scores(llvm, backend.refuses)))
+
+
+def test_triton_computes_scores_as_the_reference_does(report) -> None:
+    from graphc.backends.triton.interpreted import InterpretedBackend
+
+    backend = InterpretedBackend()
+    with backend.interpreter:
+        check = _check_scores(on(backend, Settings()), backend.refuses)
+        report("scores on triton", check_seeds(range(FIRST, FIRST + (SCORES + 3) // 4), check))
+
+
+def _check_scores(run: Run, refuses: Refuses) -> Callable[[int, Summary], None]:
+    """As if memory were dearer than time."""
+    costs = replace(CPU, cache=0)
+    return lambda seed, summary: check_on(run, seed, summary, False, random_scores_case, costs, refuses)
 
 
 def test_gradients_of_loops_and_branches_are_slopes(report):

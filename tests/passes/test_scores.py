@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc.costs import CPU
+from graphc import nn
+from graphc.costs import CPU, Costs
 from graphc.dataclass import replace
+from graphc.decision import Verdict
 from graphc.evaluate import evaluate_graph
-from graphc.kernel import KernelKind
+from graphc.kernel import Kernel, KernelKind, Reduce
 from graphc.passes.schedule import schedule
 from graphc.schedule import Schedule, Space, leaves
 from graphc.verify_kernel import verify_kernel
@@ -64,3 +67,88 @@ def test_no_scores_are_in_memory(name: str, way: str) -> None:
     for got, want in zip(run_schedule(plan, args), expected, strict=True):
         scale = np.abs(want.astype(np.float64)).max() + 1
         np.testing.assert_allclose(got.astype(np.float64) / scale, want.astype(np.float64) / scale, atol=tolerance)
+
+
+def _reasons(plan: Schedule) -> str:
+    return "\n".join(r for s in leaves(plan.steps) for r in getattr(s, "reasons", ()))
+
+
+def _planned(function: Callable[..., Any], *args: Any, costs: Costs = MEMORY, why: str = "") -> Schedule:
+    return schedule(gx.compile(function).graph(*args), costs, refuses=lambda kernel: why or refuses(kernel))
+
+
+def test_scores_that_somebody_takes_whole_are_stored() -> None:
+    def shown(q: Any, k: Any, v: Any) -> Any:
+        weights = nn.softmax(q @ gx.matrix_transpose(k), axis=-1)
+        return weights @ v, weights
+
+    def sorted_too(q: Any, k: Any, v: Any) -> Any:
+        weights = nn.softmax(q @ gx.matrix_transpose(k), axis=-1)
+        return weights @ v, gx.sort(weights, axis=-1)[..., 0]
+
+    args = PROGRAMS["plain"].arguments()
+    for function, what in ((shown, "is a result"), (sorted_too, "is a result|whole")):
+        plan = _planned(function, *args)
+        assert not _attentions(plan)
+        assert re.search(f"scores are stored: .*({what})", _reasons(plan))
+
+
+def test_what_a_backend_refuses_is_as_it_was() -> None:
+    args = PROGRAMS["causal"].arguments()
+    plan = _planned(PROGRAMS["causal"].function, *args, why="it has no tiles for that")
+    assert not _attentions(plan) and "scores are stored: it has no tiles for that" in _reasons(plan)
+    usual = schedule(gx.compile(PROGRAMS["causal"].function).graph(*args), MEMORY)
+    assert [s.kernel for s in leaves(plan.steps)] == [s.kernel for s in leaves(usual.steps)]  # type: ignore[union-attr]
+
+
+def test_what_is_refused_as_one_is_cut_into_more() -> None:
+    def one_at_a_time(kernel: Kernel) -> str:
+        reduces = [v for v in kernel.values if isinstance(v, Reduce)]
+        return "maxima and sums at once" if len(reduces) > 1 else ""
+
+    program = PROGRAMS["causal"]
+    graph = gx.compile(program.function).graph(*program.arguments())
+    plan = schedule(graph, MEMORY, refuses=one_at_a_time)
+    assert len(_attentions(plan)) == 2 and _scores(plan, BATCH * HEADS) == []
+    (expected,), _ = evaluate_graph(graph, program.arguments(), [])
+    (got,) = run_schedule(plan, program.arguments())
+    np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_small_scores_are_stored_where_that_is_faster() -> None:
+    """What a gradient takes longer to compute anew than to load, in a cache, and what is no larger than the factors."""
+    function, args = _backward(PROGRAMS["plain"])
+    plan = schedule(gx.compile(function).graph(*args), replace(CPU, product=1.0), refuses=refuses)
+    assert not _attentions(plan) and "to compute the scores anew takes longer" in _reasons(plan)
+    one = Program(PROGRAMS["plain"].function, ((BATCH, HEADS, 1, 64), (BATCH, HEADS, T, 64), (BATCH, HEADS, T, 64)))
+    assert not _attentions(_planned(one.function, *one.arguments()))
+
+
+def test_a_hidden_layer_is_no_attention() -> None:
+    """It is larger than what it is made of, too, but better a product by itself."""
+
+    def mlp(x: Any, w: Any, v: Any) -> Any:
+        return nn.gelu(x @ w) @ v
+
+    args = [np.ones(s, np.float32) for s in ((300, 20), (20, 300), (300, 20))]
+    assert not _attentions(_planned(mlp, *args))
+
+
+def test_decisions_say_what_became_of_scores() -> None:
+    plan = _planned(PROGRAMS["causal"].function, *PROGRAMS["causal"].arguments())
+    (decision,) = (d for s in leaves(plan.steps) for d in getattr(s, "decisions", ()))
+    assert decision.verdict is Verdict.FUSED and decision.saved > 0
+    assert str(decision).startswith(f"fused: dot_general[{BATCH}, {HEADS}, {T}, 8]")
+
+
+def test_dropout_is_drawn_again() -> None:
+    """Its numbers are as many as scores, so that they are nowhere in memory either."""
+    generator = gx.random.Generator(3)
+    function = gx.compile(
+        lambda q, k, v: nn.scaled_dot_product_attention(q, k, v, dropout_p=0.4, generator=generator)
+    )
+    args = PROGRAMS["plain"].arguments()
+    both = gx.compile(lambda *x: gx.grad(lambda *y: gx.sum(function(*y)), argnums=(0, 1, 2))(*x))
+    for compiled in (function, both):
+        plan = schedule(compiled.graph(*args), MEMORY, refuses=refuses)
+        assert _attentions(plan) and _scores(plan, BATCH * HEADS) == []
