@@ -10,6 +10,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from graphc.dataclass import dataclass, field
 from graphc.scalar import from_bits
@@ -68,7 +69,8 @@ class Loop:
 
 @dataclass
 class Cycle:
-    """A loop without an end of its own that is being written. Inside, read `carried`, set `next`, and leave it."""
+    """A loop without an end of its own that is being written. Inside, read `carried`, set `next`, and leave it. After
+    it, `carried` is what it was in the round that was left."""
 
     carried: list[str]
     end: str
@@ -208,7 +210,7 @@ class Code:
 
     @contextmanager
     def cycle(self, *carried: tuple[str, str]) -> Iterator[Cycle]:
-        """A loop that ends where `leave` says so; no values leave it. `carried` are (type, first value)."""
+        """A loop that ends where `leave` says so, or when the function returns. `carried` are (type, first value)."""
         before, head, end = self.block, self.label("cycle"), self.label("end")
         self.do(f"br label %{head}")
         self.start(head)
@@ -229,19 +231,37 @@ class Code:
         self.start(go_on)
 
     @contextmanager
+    def each(self, first: str | int, last: str | int) -> Iterator[str]:
+        """The code for each number, an i64, from `first` on and below `last`; there may be none."""
+        with self.cycle(("i64", str(first))) as cycle:
+            (number,) = cycle.carried
+            self.leave(cycle, self.let(f"icmp uge i64 {number}, {last}"))
+            yield number
+            cycle.next = [self.let(f"add i64 {number}, 1")]
+
+    @contextmanager
     def when(self, condition: str) -> Iterator[None]:
         """A block that is entered where `condition` (i1) holds; no values leave it."""
         then, end = self.label("then"), self.label("end")
         self.do(f"br i1 {condition}, label %{then}, label %{end}")
         self.start(then)
         yield
-        self.do(f"br label %{end}")
+        if self.block:
+            self.do(f"br label %{end}")
         self.start(end)
 
     def give_back(self, what: str) -> None:
-        """Return from the function here, inside of `when`: "void", or a type and a value."""
+        """Return from the function here, as the last that `when` does: "void", or a type and a value."""
         self.do(f"ret {what}")
-        self.start(self.label("after"))  # what is written next is never reached
+        self.block = ""
+
+    def give_back_unless(self, condition: str, what: str) -> None:
+        """Return from the function here unless `condition` (i1) holds."""
+        go_on, back = self.label("go"), self.label("back")
+        self.do(f"br i1 {condition}, label %{go_on}, label %{back}")
+        self.start(back)
+        self.do(f"ret {what}")
+        self.start(go_on)
 
     def choose(self, condition: str, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
         """One of two blocks; no values leave them."""
@@ -272,15 +292,16 @@ class Code:
 
     def field(self, record: type[ctypes.Structure], pointer: str, name: str) -> str:
         """The address of a record's field."""
-        return self.let(f"getelementptr i8, ptr {pointer}, i64 {getattr(record, name).offset}")
+        return self.element(pointer, "i8", _field(record, name)[1])
 
     def get(self, record: type[ctypes.Structure], pointer: str, name: str) -> str:
         """The value of a record's field."""
-        type_ = _field_type(record, name)
-        return self.let(f"load {type_}, ptr {self.field(record, pointer, name)}")
+        type_, offset = _field(record, name)
+        return self.let(f"load {type_}, ptr {self.element(pointer, 'i8', offset)}")
 
     def put(self, record: type[ctypes.Structure], pointer: str, name: str, value: str | int) -> None:
-        self.do(f"store {_field_type(record, name)} {value}, ptr {self.field(record, pointer, name)}")
+        type_, offset = _field(record, name)
+        self.do(f"store {type_} {value}, ptr {self.element(pointer, 'i8', offset)}")
 
     def row(self, record: type[ctypes.Structure], table: str, number: str) -> str:
         """The address of a record in a table of such."""
@@ -292,6 +313,16 @@ class Code:
     def store_atomic(self, type_: str, value: str | int, pointer: str, order: str) -> None:
         self.do(f"store atomic {type_} {value}, ptr {pointer} {order}, align {_ATOMIC[type_]}")
 
+    def change_atomic(self, operation: str, type_: str, pointer: str, by: str | int, order: str) -> str:
+        """Add to a word in memory, or whatever operation; what it was before."""
+        return self.let(f"atomicrmw {operation} ptr {pointer}, {type_} {by} {order}")
+
+    def exchange_atomic(self, type_: str, pointer: str, old: str | int, new: str | int) -> tuple[str, str]:
+        """Put `new` in the place of `old`, if that is there: what was there, and whether it was `old` (i1)."""
+        pair = self.let(f"cmpxchg ptr {pointer}, {type_} {old}, {type_} {new} monotonic monotonic")
+        found, done = (self.let(f"extractvalue {{ {type_}, i1 }} {pair}, {place}") for place in range(2))
+        return found, done
+
     def function(self, signature: str, attributes: str = "#0") -> str:
         """The finished function; `signature` is everything between `define` and the attributes."""
         body = "\n".join([*self.allocas, *self.lines])
@@ -302,8 +333,11 @@ _ATOMIC = {"i32": 4, "i64": 8, "ptr": 8}  # natural alignment
 _FIELDS = {ctypes.c_int32: "i32", ctypes.c_int64: "i64", ctypes.c_void_p: "ptr"}
 
 
-def _field_type(record: type[ctypes.Structure], name: str) -> str:
-    return next(_FIELDS[kind] for field_, kind, *_ in record._fields_ if field_ == name)
+@lru_cache(maxsize=256)
+def _field(record: type[ctypes.Structure], name: str) -> tuple[str, int]:
+    """The LLVM type of a record's field, and where it is."""
+    kind = next(kind for field_, kind, *_ in record._fields_ if field_ == name)
+    return _FIELDS[kind], getattr(record, name).offset
 
 
 def module(functions: Sequence[str], declarations: set[str], *more: str) -> str:

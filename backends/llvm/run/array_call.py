@@ -14,14 +14,14 @@ import ctypes
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from ctypes import c_char_p, c_int64, c_void_p
-from functools import lru_cache
-from string import Template
+from functools import lru_cache, reduce
 
 import numpy as np
 
 from graphc.errors import CompileError
 from graphc.types import TensorType
 
+from ..emit.text import Code
 from ..target import Target
 from . import jit
 from .cache import ObjectCache, cache_key
@@ -75,6 +75,7 @@ class ArrayLayout(ctypes.Structure):
 
 
 HEADER = object.__basicsize__
+TYPE = HEADER - ctypes.sizeof(c_void_p)  # where an object's type is: `ob_type` ends the header
 CARRAY = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
 
 
@@ -155,220 +156,104 @@ def array_call_object(target: Target, cache: ObjectCache) -> bytes:
     return cache.fetch(key, lambda: jit.compile_object(text, target, level=jit.QUICK))
 
 
-def array_call_ir() -> str:
-    """The module that defines `graphc_call_arrays` and `graphc_call_addresses`."""
-    places = {
-        f"{record.__name__.lower()}_{name}": getattr(record, name).offset
-        for record in (Call, Expected)
-        for name, *_ in record._fields_
-    }
-    places |= {f"array_{name}": HEADER + getattr(ArrayLayout, name).offset for name, *_ in ArrayLayout._fields_}
-    type_offset = HEADER - ctypes.sizeof(c_void_p)  # ob_type ends the header
-    return Template(_IR).substitute(
-        places, size=ctypes.sizeof(Expected), type=type_offset, carray=CARRAY, no_match=NO_MATCH, stale=STALE,
-        away=AWAY,
-    )
-
-
-# @graphc_poll: whether Ctrl-C was pressed. Python's own handler then runs where it always does, after native code.
-# @begin: run, unless what a Variable holds is elsewhere, or the prepared work is out of date; the versions of what the
-# program writes rise first.
-_IR = """
+DECLARATIONS = """
 declare i32 @PyGILState_Ensure()
 declare void @PyGILState_Release(i32)
 declare i32 @PyOS_InterruptOccurred()
 declare void @PyErr_SetInterrupt()
-
-define i32 @graphc_poll() {
-entry:
-  %state = call i32 @PyGILState_Ensure()
-  %occurred = call i32 @PyOS_InterruptOccurred()
-  %any = icmp ne i32 %occurred, 0
-  br i1 %any, label %again, label %done
-again:
-  call void @PyErr_SetInterrupt()
-  br label %done
-done:
-  call void @PyGILState_Release(i32 %state)
-  ret i32 %occurred
-}
-
-define internal i64 @begin(ptr %call) {
-entry:
-  %variables.at = getelementptr i8, ptr %call, i64 $call_variables
-  %variables = load i64, ptr %variables.at
-  %away.at = getelementptr i8, ptr %call, i64 $call_away
-  %away = load ptr, ptr %away.at
-  %watched.at = getelementptr i8, ptr %call, i64 $call_watched
-  %watched = load i64, ptr %watched.at
-  %versions.at = getelementptr i8, ptr %call, i64 $call_versions
-  %versions = load ptr, ptr %versions.at
-  %seen.at = getelementptr i8, ptr %call, i64 $call_seen
-  %seen = load ptr, ptr %seen.at
-  %changed.at = getelementptr i8, ptr %call, i64 $call_changed
-  %changed = load i64, ptr %changed.at
-  %raised.at = getelementptr i8, ptr %call, i64 $call_raised
-  %raised = load ptr, ptr %raised.at
-  br label %find
-find:
-  %v = phi i64 [ 0, %entry ], [ %v.next, %look ]
-  %unseen = icmp ult i64 %v, %variables
-  br i1 %unseen, label %look, label %watch
-look:
-  %flag.at = getelementptr ptr, ptr %away, i64 %v
-  %flag.place = load ptr, ptr %flag.at
-  %flag = load i64, ptr %flag.place
-  %is.home = icmp eq i64 %flag, 0
-  %v.next = add i64 %v, 1
-  br i1 %is.home, label %find, label %away.from.here
-watch:
-  %i = phi i64 [ 0, %find ], [ %i.next, %compare ]
-  %more = icmp ult i64 %i, %watched
-  br i1 %more, label %compare, label %next
-compare:
-  %version.at = getelementptr ptr, ptr %versions, i64 %i
-  %version.place = load ptr, ptr %version.at
-  %version = load i64, ptr %version.place
-  %old.at = getelementptr i64, ptr %seen, i64 %i
-  %old = load i64, ptr %old.at
-  %same = icmp eq i64 %version, %old
-  %i.next = add i64 %i, 1
-  br i1 %same, label %watch, label %stale
-next:
-  %k = phi i64 [ 0, %watch ], [ %k.next, %raise ]
-  %writes = icmp ult i64 %k, %changed
-  br i1 %writes, label %raise, label %run
-raise:
-  %cell.at = getelementptr ptr, ptr %raised, i64 %k
-  %cell = load ptr, ptr %cell.at
-  %before = load i64, ptr %cell
-  %after = add i64 %before, 1
-  store i64 %after, ptr %cell
-  %k.next = add i64 %k, 1
-  br label %next
-run:
-  %run.at = getelementptr i8, ptr %call, i64 $call_run
-  %function = load ptr, ptr %run.at
-  %context.at = getelementptr i8, ptr %call, i64 $call_context
-  %context = load ptr, ptr %context.at
-  %team.at = getelementptr i8, ptr %call, i64 $call_team
-  %team = load ptr, ptr %team.at
-  %status = call i64 %function(ptr %context, ptr %team)
-  ret i64 %status
-stale:
-  ret i64 $stale
-away.from.here:
-  ret i64 $away
-}
-
-define i64 @graphc_call_addresses(ptr %call, ptr %addresses) {
-entry:
-  %arrays.at = getelementptr i8, ptr %call, i64 $call_arrays
-  %arrays = load i64, ptr %arrays.at
-  %expected.at = getelementptr i8, ptr %call, i64 $call_expected
-  %expected = load ptr, ptr %expected.at
-  %buffers.at = getelementptr i8, ptr %call, i64 $call_buffers
-  %buffers = load ptr, ptr %buffers.at
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %place ]
-  %more = icmp ult i64 %i, %arrays
-  br i1 %more, label %place, label %run
-place:
-  %address.at = getelementptr ptr, ptr %addresses, i64 %i
-  %address = load ptr, ptr %address.at
-  %offset = mul i64 %i, $size
-  %want = getelementptr i8, ptr %expected, i64 %offset
-  %number.at = getelementptr i8, ptr %want, i64 $expected_number
-  %number = load i64, ptr %number.at
-  %buffer = getelementptr ptr, ptr %buffers, i64 %number
-  store ptr %address, ptr %buffer
-  %i.next = add i64 %i, 1
-  br label %next
-run:
-  %status = call i64 @begin(ptr %call)
-  ret i64 %status
-}
-
-define i64 @graphc_call_arrays(ptr %call, ptr %objects) {
-entry:
-  %inputs.at = getelementptr i8, ptr %call, i64 $call_inputs
-  %inputs = load i64, ptr %inputs.at
-  %arrays.at = getelementptr i8, ptr %call, i64 $call_arrays
-  %arrays = load i64, ptr %arrays.at
-  %expected.at = getelementptr i8, ptr %call, i64 $call_expected
-  %expected = load ptr, ptr %expected.at
-  %buffers.at = getelementptr i8, ptr %call, i64 $call_buffers
-  %buffers = load ptr, ptr %buffers.at
-  %array.type.at = getelementptr i8, ptr %call, i64 $call_array_type
-  %array.type = load ptr, ptr %array.type.at
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %place ]
-  %more = icmp ult i64 %i, %arrays
-  br i1 %more, label %look, label %run
-look:
-  %object.at = getelementptr ptr, ptr %objects, i64 %i
-  %object = load ptr, ptr %object.at
-  %offset = mul i64 %i, $size
-  %want = getelementptr i8, ptr %expected, i64 %offset
-  %is.input = icmp ult i64 %i, %inputs
-  br i1 %is.input, label %check.type, label %place
-check.type:
-  %type.at = getelementptr i8, ptr %object, i64 $type
-  %type = load ptr, ptr %type.at
-  %is.array = icmp eq ptr %type, %array.type
-  br i1 %is.array, label %check.header, label %no.match
-check.header:
-  %descr.at = getelementptr i8, ptr %object, i64 $array_descr
-  %descr = load ptr, ptr %descr.at
-  %want.descr.at = getelementptr i8, ptr %want, i64 $expected_descr
-  %want.descr = load ptr, ptr %want.descr.at
-  %same.descr = icmp eq ptr %descr, %want.descr
-  %flags.at = getelementptr i8, ptr %object, i64 $array_flags
-  %flags = load i32, ptr %flags.at
-  %flags.kept = and i32 %flags, $carray
-  %same.flags = icmp eq i32 %flags.kept, $carray
-  %ndim.at = getelementptr i8, ptr %object, i64 $array_ndim
-  %ndim.32 = load i32, ptr %ndim.at
-  %ndim = zext i32 %ndim.32 to i64
-  %want.ndim.at = getelementptr i8, ptr %want, i64 $expected_ndim
-  %want.ndim = load i64, ptr %want.ndim.at
-  %same.ndim = icmp eq i64 %ndim, %want.ndim
-  %same.two = and i1 %same.descr, %same.flags
-  %same = and i1 %same.two, %same.ndim
-  %shape.at = getelementptr i8, ptr %object, i64 $array_shape
-  %shape = load ptr, ptr %shape.at
-  %want.shape.at = getelementptr i8, ptr %want, i64 $expected_shape
-  %want.shape = load ptr, ptr %want.shape.at
-  br i1 %same, label %check.size, label %no.match
-check.size:
-  %k = phi i64 [ 0, %check.header ], [ %k.next, %same.size.so.far ]
-  %sizes.left = icmp ult i64 %k, %ndim
-  br i1 %sizes.left, label %compare.size, label %place
-compare.size:
-  %size.at = getelementptr i64, ptr %shape, i64 %k
-  %size = load i64, ptr %size.at
-  %want.size.at = getelementptr i64, ptr %want.shape, i64 %k
-  %want.size = load i64, ptr %want.size.at
-  %same.size = icmp eq i64 %size, %want.size
-  br i1 %same.size, label %same.size.so.far, label %no.match
-same.size.so.far:
-  %k.next = add i64 %k, 1
-  br label %check.size
-place:
-  %data.at = getelementptr i8, ptr %object, i64 $array_data
-  %data = load ptr, ptr %data.at
-  %number.at = getelementptr i8, ptr %want, i64 $expected_number
-  %number = load i64, ptr %number.at
-  %buffer = getelementptr ptr, ptr %buffers, i64 %number
-  store ptr %data, ptr %buffer
-  %i.next = add i64 %i, 1
-  br label %next
-run:
-  %status = call i64 @begin(ptr %call)
-  ret i64 %status
-no.match:
-  ret i64 $no_match
-}
 """
+
+
+def array_call_ir() -> str:
+    """The module that defines `graphc_call_arrays`, `graphc_call_addresses` and `graphc_poll`."""
+    return "\n".join([DECLARATIONS, _poll(), _begin(), _call_addresses(), _call_arrays()])
+
+
+def _poll() -> str:
+    """Whether Ctrl-C was pressed. Python's own handler then runs where it always does, after native code."""
+    code = Code()
+    state = code.let("call i32 @PyGILState_Ensure()")
+    occurred = code.let("call i32 @PyOS_InterruptOccurred()")
+    with code.when(code.let(f"icmp ne i32 {occurred}, 0")):
+        code.do("call void @PyErr_SetInterrupt()")
+    code.do(f"call void @PyGILState_Release(i32 {state})")
+    code.do(f"ret i32 {occurred}")
+    return code.function("i32 @graphc_poll()", "")
+
+
+def _begin() -> str:
+    """Run, unless what a Variable holds is elsewhere, or the prepared work is out of date; the versions of what the
+    program writes rise first."""
+    code = Code()
+    # All that is read of the call comes first, so that it does not wait for what is stored meanwhile.
+    names = ("variables", "away", "watched", "versions", "seen", "changed", "raised")
+    variables, away, watched, versions, seen, changed, raised = (code.get(Call, "%call", n) for n in names)
+
+    def pointed_to(table: str, number: str) -> tuple[str, str]:
+        """A pointer in a table, and the i64 there."""
+        place = code.let(f"load ptr, ptr {code.element(table, 'ptr', number)}")
+        return place, code.let(f"load i64, ptr {place}")
+
+    with code.each(0, variables) as number:
+        _, flag = pointed_to(away, number)
+        code.give_back_unless(code.let(f"icmp eq i64 {flag}, 0"), f"i64 {AWAY}")
+    with code.each(0, watched) as number:
+        _, version = pointed_to(versions, number)
+        old = code.let(f"load i64, ptr {code.element(seen, 'i64', number)}")
+        code.give_back_unless(code.let(f"icmp eq i64 {version}, {old}"), f"i64 {STALE}")
+    with code.each(0, changed) as number:
+        place, version = pointed_to(raised, number)
+        code.do(f"store i64 {code.let(f'add i64 {version}, 1')}, ptr {place}")
+    run, context, team = (code.get(Call, "%call", n) for n in ("run", "context", "team"))
+    code.do(f"ret i64 {code.let(f'call i64 {run}(ptr {context}, ptr {team})')}")
+    return code.function("internal i64 @begin(ptr %call)", "")
+
+
+def _call_addresses() -> str:
+    code = Code()
+    names = ("arrays", "expected", "buffers")
+    arrays, expected, buffers = (code.get(Call, "%call", name) for name in names)
+    with code.each(0, arrays) as number:
+        address = code.let(f"load ptr, ptr {code.element('%addresses', 'ptr', number)}")
+        _place(code, buffers, code.row(Expected, expected, number), address)
+    code.do(f"ret i64 {code.let('call i64 @begin(ptr %call)')}")
+    return code.function("i64 @graphc_call_addresses(ptr %call, ptr %addresses)", "")
+
+
+def _call_arrays() -> str:
+    code = Code()
+    names = ("inputs", "arrays", "expected", "buffers", "array_type")
+    inputs, arrays, expected, buffers, array_type = (code.get(Call, "%call", name) for name in names)
+    with code.each(0, arrays) as number:
+        array = code.let(f"load ptr, ptr {code.element('%objects', 'ptr', number)}")
+        wanted = code.row(Expected, expected, number)
+        layout = code.element(array, "i8", HEADER)
+        with code.when(code.let(f"icmp ult i64 {number}, {inputs}")):
+            type_ = code.let(f"load ptr, ptr {code.element(array, 'i8', TYPE)}")
+            code.give_back_unless(code.let(f"icmp eq ptr {type_}, {array_type}"), f"i64 {NO_MATCH}")
+            _check_array(code, layout, wanted)
+        _place(code, buffers, wanted, code.get(ArrayLayout, layout, "data"))
+    code.do(f"ret i64 {code.let('call i64 @begin(ptr %call)')}")
+    return code.function("i64 @graphc_call_arrays(ptr %call, ptr %objects)", "")
+
+
+def _check_array(code: Code, layout: str, wanted: str) -> None:
+    """Return NO_MATCH unless an array has the dtype and the shape that are wanted, and lies in order."""
+    flags = code.let(f"and i32 {code.get(ArrayLayout, layout, 'flags')}, {CARRAY}")
+    ndim = code.let(f"zext i32 {code.get(ArrayLayout, layout, 'ndim')} to i64")
+    same = [
+        code.let(f"icmp eq ptr {code.get(ArrayLayout, layout, 'descr')}, {code.get(Expected, wanted, 'descr')}"),
+        code.let(f"icmp eq i32 {flags}, {CARRAY}"),
+        code.let(f"icmp eq i64 {ndim}, {code.get(Expected, wanted, 'ndim')}"),
+    ]
+    code.give_back_unless(reduce(lambda a, b: code.let(f"and i1 {a}, {b}"), same), f"i64 {NO_MATCH}")
+    shapes = code.get(ArrayLayout, layout, "shape"), code.get(Expected, wanted, "shape")
+    with code.each(0, ndim) as axis:
+        size, other = (code.let(f"load i64, ptr {code.element(shape, 'i64', axis)}") for shape in shapes)
+        code.give_back_unless(code.let(f"icmp eq i64 {size}, {other}"), f"i64 {NO_MATCH}")
+
+
+def _place(code: Code, buffers: str, wanted: str, address: str) -> None:
+    """Put an address where the program finds the buffer."""
+    at = code.element(buffers, "ptr", code.get(Expected, wanted, "number"))
+    code.do(f"store ptr {address}, ptr {at}")

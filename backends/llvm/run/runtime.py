@@ -15,13 +15,29 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
-from string import Template
 
 from graphc.dataclass import dataclass
 from graphc.errors import UnsupportedError
 
+from ..emit.text import Code
 from ..native import Team
 from .walker import walker_ir
+
+FUTEX_WAIT, FUTEX_WAKE = 128, 129  # among threads of one process
+SIG_SETMASK = 2
+# Workers block every signal but those that report a fault of their own (ILL, TRAP, BUS, FPE, SEGV), so that Ctrl-C
+# reaches the main thread.
+BLOCKED = -1241
+MASK = 128  # bytes of a set of signals
+
+DECLARATIONS = """
+declare i64 @syscall(i64, ...)
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(i64)
+declare i32 @sched_yield()
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,18 @@ class Platform:
     futex: int  # system call number
     pause: str  # what a spinning thread does
     declaration: str
+
+    def wait(self, code: Code, word: str, old: str) -> None:
+        """Sleep until the word changes, unless it is no longer `old`."""
+        self._call(code, word, FUTEX_WAIT, old)
+
+    def wake(self, code: Code, word: str) -> None:
+        """Wake all who sleep on the word."""
+        self._call(code, word, FUTEX_WAKE, (1 << 31) - 1)
+
+    def _call(self, code: Code, word: str, operation: int, value: str | int) -> None:
+        given = f"i64 {self.futex}, ptr {word}, i32 {operation}, i32 {value}, ptr null, ptr null, i32 0"
+        code.let(f"call i64 (i64, ...) @syscall({given})")
 
 
 _X86 = Platform(202, "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()")
@@ -51,168 +79,100 @@ def platform(triple: str) -> Platform:
 def runtime_ir(triple: str) -> str:
     """The module that defines the runtime."""
     on = platform(triple)
-    team = Template(_TEAM).substitute(
-        _offsets(Team), futex=on.futex, pause=on.pause, declare_pause=on.declaration, team_size=ctypes.sizeof(Team)
-    )
-    return team + walker_ir()
+    functions = (_wait(on), _wake(on), _worker(), _start(), _stop())
+    return "\n".join([DECLARATIONS, on.declaration, *functions]) + walker_ir()
 
 
-def _offsets(record: type[ctypes.Structure]) -> dict[str, int]:
-    """Offsets by name: context_status, task_units, team_region."""
-    return {f"{record.__name__.lower()}_{name}": getattr(record, name).offset for name, *_ in record._fields_}
+def _wait(on: Platform) -> str:
+    """Return when the word is another than `old`."""
+    code = Code()
+
+    def compared(how: str, order: str) -> str:
+        return code.let(f"icmp {how} i32 {code.load_atomic('i32', '%word', order)}, %old")
+
+    with code.cycle(("i32", "0")) as looks:
+        (number,) = looks.carried
+        code.give_back_unless(compared("eq", "acquire"), "void")
+        code.leave(looks, code.let(f"icmp uge i32 {number}, %spin"))
+        code.do(on.pause)
+        looks.next = [code.let(f"add i32 {number}, 1")]
+    code.change_atomic("add", "i32", "%sleepers", 1, "seq_cst")
+    with code.cycle() as sleep:
+        code.leave(sleep, compared("ne", "seq_cst"))
+        on.wait(code, "%word", "%old")
+    code.change_atomic("sub", "i32", "%sleepers", 1, "seq_cst")
+    code.do("ret void")
+    return code.function("internal void @wait(ptr %word, i32 %old, ptr %sleepers, i32 %spin)", "noinline nounwind")
 
 
-# Workers block every signal but those that report a fault of their own (ILL, TRAP, BUS, FPE, SEGV), so that Ctrl-C
-# reaches the main thread.
-_TEAM = """
-declare i64 @syscall(i64, ...)
-declare i32 @pthread_create(ptr, ptr, ptr, ptr)
-declare i32 @pthread_detach(i64)
-declare i32 @sched_yield()
-declare i32 @pthread_sigmask(i32, ptr, ptr)
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-$declare_pause
+def _wake(on: Platform) -> str:
+    """Wake those who wait for the word to change, which it has."""
+    code = Code()
+    asleep = code.load_atomic("i32", "%sleepers", "seq_cst")
+    with code.when(code.let(f"icmp ne i32 {asleep}, 0")):
+        on.wake(code, "%word")
+    code.do("ret void")
+    return code.function("internal void @wake(ptr %word, ptr %sleepers)", "nounwind")
 
-define internal void @wait(ptr %word, i32 %old, ptr %sleepers, i32 %spin) noinline nounwind {
-entry:
-  br label %look
-look:
-  %i = phi i32 [ 0, %entry ], [ %i.next, %pause ]
-  %seen = load atomic i32, ptr %word acquire, align 4
-  %changed = icmp ne i32 %seen, %old
-  br i1 %changed, label %done, label %patience
-patience:
-  %more = icmp ult i32 %i, %spin
-  br i1 %more, label %pause, label %sleep
-pause:
-  $pause
-  %i.next = add i32 %i, 1
-  br label %look
-sleep:
-  %before = atomicrmw add ptr %sleepers, i32 1 seq_cst
-  br label %again
-again:
-  %seen.now = load atomic i32, ptr %word seq_cst, align 4
-  %changed.now = icmp ne i32 %seen.now, %old
-  br i1 %changed.now, label %awake, label %futex
-futex:
-  %ignored = call i64 (i64, ...) @syscall(i64 $futex, ptr %word, i32 128, i32 %old, ptr null, ptr null, i32 0)
-  br label %again
-awake:
-  %after = atomicrmw sub ptr %sleepers, i32 1 seq_cst
-  br label %done
-done:
-  ret void
-}
 
-define internal void @wake(ptr %word, ptr %sleepers) nounwind {
-  %asleep = load atomic i32, ptr %sleepers seq_cst, align 4
-  %any = icmp ne i32 %asleep, 0
-  br i1 %any, label %wake, label %done
-wake:
-  %ignored = call i64 (i64, ...) @syscall(i64 $futex, ptr %word, i32 129, i32 2147483647, ptr null, ptr null, i32 0)
-  br label %done
-done:
-  ret void
-}
+def _worker() -> str:
+    """What each thread of the team does but the calling one."""
+    code = Code()
+    region_at, sleepers = (code.field(Team, "%team", name) for name in ("region", "region_sleepers"))
+    active, stop, context_at = (code.field(Team, "%team", name) for name in ("active", "stop", "context"))
+    with code.cycle(("i32", "0")) as regions:
+        (seen,) = regions.carried
+        spin = code.get(Team, "%team", "spin")
+        code.do(f"call void @wait(ptr {region_at}, i32 {seen}, ptr {sleepers}, i32 {spin})")
+        code.leave(regions, code.let(f"icmp ne i32 {code.load_atomic('i32', stop, 'monotonic')}, 0"))
+        code.change_atomic("add", "i32", active, 1, "seq_cst")
+        region = code.load_atomic("i32", region_at, "seq_cst")
+        context = code.load_atomic("ptr", context_at, "seq_cst")
+        with code.when(code.let(f"icmp ne ptr {context}, null")):  # else it is over already
+            code.do(f"call void @work(ptr {context}, ptr %team, i32 {region}, i1 false)")
+        code.change_atomic("sub", "i32", active, 1, "seq_cst")
+        regions.next = [region]
+    code.change_atomic("add", "i32", code.field(Team, "%team", "left"), 1, "release")
+    code.do("ret ptr null")
+    return code.function("internal ptr @worker(ptr %team)", "nounwind")
 
-define internal ptr @worker(ptr %team) nounwind {
-entry:
-  %region.at = getelementptr i8, ptr %team, i64 $team_region
-  %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
-  %spin.at = getelementptr i8, ptr %team, i64 $team_spin
-  %active.at = getelementptr i8, ptr %team, i64 $team_active
-  %stop.at = getelementptr i8, ptr %team, i64 $team_stop
-  %context.at = getelementptr i8, ptr %team, i64 $team_context
-  br label %next
-next:
-  %seen = phi i32 [ 0, %entry ], [ %region, %rest ]
-  %spin = load i32, ptr %spin.at
-  call void @wait(ptr %region.at, i32 %seen, ptr %sleepers.at, i32 %spin)
-  %stop = load atomic i32, ptr %stop.at monotonic, align 4
-  %go.on = icmp eq i32 %stop, 0
-  br i1 %go.on, label %join, label %done
-join:
-  %before = atomicrmw add ptr %active.at, i32 1 seq_cst
-  %region = load atomic i32, ptr %region.at seq_cst, align 4
-  %context = load atomic ptr, ptr %context.at seq_cst, align 8
-  %over = icmp eq ptr %context, null
-  br i1 %over, label %rest, label %work
-work:
-  call void @work(ptr %context, ptr %team, i32 %region, i1 false)
-  br label %rest
-rest:
-  %after = atomicrmw sub ptr %active.at, i32 1 seq_cst
-  br label %next
-done:
-  %left.at = getelementptr i8, ptr %team, i64 $team_left
-  %gone = atomicrmw add ptr %left.at, i32 1 release
-  ret ptr null
-}
 
-define i32 @graphc_team_start(ptr %team, i32 %threads, i32 %spin) nounwind {
-entry:
-  %id = alloca i64
-  %mask = alloca [16 x i64], align 8
-  %old.mask = alloca [16 x i64], align 8
-  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
-  %running = load i32, ptr %threads.at
-  %is.running = icmp ne i32 %running, 0
-  br i1 %is.running, label %started, label %begin
-started:
-  ret i32 %running
-begin:
-  call void @llvm.memset.p0.i64(ptr %team, i8 0, i64 $team_size, i1 false)
-  call void @llvm.memset.p0.i64(ptr %mask, i8 -1, i64 128, i1 false)
-  store i64 -1241, ptr %mask
-  %spin.at = getelementptr i8, ptr %team, i64 $team_spin
-  store i32 %spin, ptr %spin.at
-  %masked = call i32 @pthread_sigmask(i32 2, ptr %mask, ptr %old.mask)
-  br label %head
-head:
-  %i = phi i32 [ 1, %begin ], [ %i.next, %made ]
-  %more = icmp ult i32 %i, %threads
-  br i1 %more, label %make, label %done
-make:
-  %failed = call i32 @pthread_create(ptr %id, ptr null, ptr @worker, ptr %team)
-  %ok = icmp eq i32 %failed, 0
-  br i1 %ok, label %made, label %done
-made:
-  %handle = load i64, ptr %id
-  %detached = call i32 @pthread_detach(i64 %handle)
-  %i.next = add i32 %i, 1
-  br label %head
-done:
-  %unmasked = call i32 @pthread_sigmask(i32 2, ptr %old.mask, ptr null)
-  store i32 %i, ptr %threads.at
-  ret i32 %i
-}
+def _start() -> str:
+    code = Code()
+    handle = code.alloca("i64", 1, 8)
+    mask, old_mask = (code.alloca("i8", MASK, 8) for _ in range(2))
+    running = code.get(Team, "%team", "threads")
+    code.give_back_unless(code.let(f"icmp eq i32 {running}, 0"), f"i32 {running}")
+    for memory, byte, size in (("%team", 0, ctypes.sizeof(Team)), (mask, -1, MASK)):
+        code.do(f"call void @llvm.memset.p0.i64(ptr {memory}, i8 {byte}, i64 {size}, i1 false)")
+    code.do(f"store i64 {BLOCKED}, ptr {mask}")
+    code.put(Team, "%team", "spin", "%spin")
+    code.let(f"call i32 @pthread_sigmask(i32 {SIG_SETMASK}, ptr {mask}, ptr {old_mask})")
+    with code.cycle(("i32", "1")) as threads:
+        (number,) = threads.carried
+        code.leave(threads, code.let(f"icmp uge i32 {number}, %threads"))
+        failed = code.let(f"call i32 @pthread_create(ptr {handle}, ptr null, ptr @worker, ptr %team)")
+        code.leave(threads, code.let(f"icmp ne i32 {failed}, 0"))
+        code.let(f"call i32 @pthread_detach(i64 {code.let(f'load i64, ptr {handle}')})")
+        threads.next = [code.let(f"add i32 {number}, 1")]
+    code.let(f"call i32 @pthread_sigmask(i32 {SIG_SETMASK}, ptr {old_mask}, ptr null)")
+    code.put(Team, "%team", "threads", number)
+    code.do(f"ret i32 {number}")
+    return code.function("i32 @graphc_team_start(ptr %team, i32 %threads, i32 %spin)", "nounwind")
 
-define void @graphc_team_stop(ptr %team) nounwind {
-entry:
-  %threads.at = getelementptr i8, ptr %team, i64 $team_threads
-  %threads = load i32, ptr %threads.at
-  %workers = sub i32 %threads, 1
-  %any = icmp sgt i32 %workers, 0
-  store i32 0, ptr %threads.at
-  br i1 %any, label %stop, label %done
-stop:
-  %stop.at = getelementptr i8, ptr %team, i64 $team_stop
-  store atomic i32 1, ptr %stop.at monotonic, align 4
-  %region.at = getelementptr i8, ptr %team, i64 $team_region
-  %sleepers.at = getelementptr i8, ptr %team, i64 $team_region_sleepers
-  %before = atomicrmw add ptr %region.at, i32 1 seq_cst
-  call void @wake(ptr %region.at, ptr %sleepers.at)
-  %left.at = getelementptr i8, ptr %team, i64 $team_left
-  br label %look
-look:
-  %left = load atomic i32, ptr %left.at acquire, align 4
-  %gone = icmp sge i32 %left, %workers
-  br i1 %gone, label %done, label %wait
-wait:
-  %yielded = call i32 @sched_yield()
-  br label %look
-done:
-  ret void
-}
-"""
+
+def _stop() -> str:
+    code = Code()
+    workers = code.let(f"sub i32 {code.get(Team, '%team', 'threads')}, 1")
+    code.put(Team, "%team", "threads", 0)
+    with code.when(code.let(f"icmp sgt i32 {workers}, 0")):
+        code.store_atomic("i32", 1, code.field(Team, "%team", "stop"), "monotonic")
+        region = code.field(Team, "%team", "region")
+        code.change_atomic("add", "i32", region, 1, "seq_cst")
+        code.do(f"call void @wake(ptr {region}, ptr {code.field(Team, '%team', 'region_sleepers')})")
+        left = code.field(Team, "%team", "left")
+        with code.cycle() as wait:
+            code.leave(wait, code.let(f"icmp sge i32 {code.load_atomic('i32', left, 'acquire')}, {workers}"))
+            code.let("call i32 @sched_yield()")
+    code.do("ret void")
+    return code.function("void @graphc_team_stop(ptr %team)", "nounwind")

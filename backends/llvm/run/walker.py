@@ -68,10 +68,8 @@ def _await() -> str:
         finished = code.load_atomic("i64", finished_at, "acquire")
         now = code.let(f"trunc i64 {code.let(f'lshr i64 {finished}, 32')} to i32")
         tiles = code.let(f"trunc i64 {finished} to i32")
-        with code.when(code.let(f"icmp ne i32 {now}, %region")):
-            code.give_back("i1 false")
-        with code.when(code.let(f"icmp uge i32 {tiles}, %goal")):
-            code.give_back("i1 true")
+        code.give_back_unless(code.let(f"icmp eq i32 {now}, %region"), "i1 false")
+        code.give_back_unless(code.let(f"icmp ult i32 {tiles}, %goal"), "i1 true")
         spin = code.get(Team, "%team", "spin")
         code.do(f"call void @wait(ptr {finished_at}, i32 {tiles}, ptr {sleepers}, i32 {spin})")
     code.do("unreachable")
@@ -91,8 +89,7 @@ def _ask() -> str:
         poll = code.get(Context, "%context", "poll")
         answer = code.let(f"call i32 {poll}()")
         with code.when(code.let(f"icmp ne i32 {answer}, 0")):
-            status = code.field(Context, "%context", "status")
-            code.do(f"cmpxchg ptr {status}, i64 0, i64 {INTERRUPTED} monotonic monotonic")
+            code.exchange_atomic("i64", code.field(Context, "%context", "status"), 0, INTERRUPTED)
     code.do("ret void")
     return _function(code, "internal void @ask(ptr %context)", "noinline nounwind")
 
@@ -152,17 +149,14 @@ def _work() -> str:
             code.leave(tiles, code.let(f"icmp uge i64 {tile}, {1 << 32}"))  # another region's: this one is over
             low = code.let(f"mul i64 {tile}, {grain}")
             code.leave(tiles, code.let(f"icmp uge i64 {low}, {units}"))
-            following = code.let(f"add i64 {seen}, 1")
-            pair = code.let(f"cmpxchg ptr {counter}, i64 {seen}, i64 {following} monotonic monotonic")
-            found = code.let(f"extractvalue {{ i64, i1 }} {pair}, 0")
-            mine = code.let(f"extractvalue {{ i64, i1 }} {pair}, 1")
+            found, mine = code.exchange_atomic("i64", counter, seen, code.let(f"add i64 {seen}, 1"))
 
             def carry_out() -> str:
                 with code.when(code.let(f"icmp ult i64 {number}, {asks}")):
                     code.do("call void @ask(ptr %context)")
                 with code.when(code.let(f"icmp eq i64 {_status(code)}, 0")):
                     run.call(task, number, units, low, grain)
-                before = code.let(f"atomicrmw add ptr {finished}, i64 1 seq_cst")
+                before = code.change_atomic("add", "i64", finished, 1, "seq_cst")
                 done = code.let(f"add i64 {code.let(f'sub i64 {before}, {tag}')}, 1")
                 with code.when(code.let(f"icmp eq i64 {done}, {code.get(Task, task, 'complete')}")):
                     code.do(f"call void @wake(ptr {finished}, ptr {sleepers})")
@@ -188,8 +182,7 @@ def _work_alone() -> str:
             (low,) = tiles.carried
             with code.when(looks):
                 code.do("call void @ask(ptr %context)")
-            with code.when(code.let(f"icmp ne i64 {_status(code)}, 0")):
-                code.give_back("void")
+            code.give_back_unless(code.let(f"icmp eq i64 {_status(code)}, 0"), "void")
             high = run.call(task, number, units, low, step)
             code.leave(tiles, code.let(f"icmp uge i64 {high}, {units}"))
             tiles.next = [high]
@@ -220,7 +213,7 @@ def _region() -> str:
     code.store_atomic("i64", tag, code.field(Team, "%team", "finished"), "release")
     context_at = code.field(Team, "%team", "context")
     code.store_atomic("ptr", "%context", context_at, "release")
-    code.do(f"atomicrmw add ptr {region_at}, i32 1 seq_cst")
+    code.change_atomic("add", "i32", region_at, 1, "seq_cst")
     code.do(f"call void @wake(ptr {region_at}, ptr {code.field(Team, '%team', 'region_sleepers')})")
     code.do(f"call void @work(ptr %context, ptr %team, i32 {region}, i1 true)")
     last = code.row(Task, run.tasks, code.let(f"sub i64 {run.last}, 1"))
@@ -235,12 +228,8 @@ def _region() -> str:
 def _each(code: Code, table: str, first: str, count: str) -> Iterator[str]:
     """The code for each record of a part of a table of the context, which may be empty: the number of the record."""
     first, count = code.get(Control, "%row", first), code.get(Control, "%row", count)
-    last = code.let(f"add i64 {first}, {count}")
-    with code.cycle(("i64", first)) as each:
-        (number,) = each.carried
-        code.leave(each, code.let(f"icmp uge i64 {number}, {last}"))
+    with code.each(first, code.let(f"add i64 {first}, {count}")) as number:
         yield number
-        each.next = [code.let(f"add i64 {number}, 1")]
 
 
 def _held(code: Code, buffers: str, type_: str, name: str) -> str:
@@ -293,8 +282,6 @@ def _loop() -> str:
     looks = code.let(
         f"icmp ult i64 {code.get(Control, '%row', 'task')}, {code.get(Context, '%context', 'polled')}"
     )
-    count = code.alloca("i64", 1, 8)
-    code.do(f"store i64 0, ptr {count}")
     with code.cycle(("i64", "0")) as loop:
         (done,) = loop.carried
         code.leave(loop, code.let(f"icmp sge i64 {done}, {length}"))
@@ -321,11 +308,10 @@ def _loop() -> str:
         turn = code.let(f"icmp eq i64 {code.let(f'and i64 {following}, {ASK_EVERY - 1}')}, 0")
         with code.when(code.let(f"and i1 {turn}, {looks}")):
             code.do("call void @ask(ptr %context)")
-        code.do(f"store i64 {following}, ptr {count}")
         loop.next = [following]
     with code.when(code.let(f"icmp sge i64 {counter}, 0")):
         memory = code.let(f"load ptr, ptr {code.element(buffers, 'ptr', counter)}")
-        code.do(f"store i64 {code.let(f'load i64, ptr {count}')}, ptr {memory}")
+        code.do(f"store i64 {done}, ptr {memory}")
     code.do("ret void")
     return _function(code, "internal void @loop(ptr %context, ptr %team, ptr %row, i64 %number)")
 
@@ -392,8 +378,7 @@ def _call() -> str:
 
     def team() -> str:
         threads = code.get(Team, "%team", "threads")
-        with code.when(code.let(f"icmp eq i32 {threads}, 0")):
-            code.give_back(f"i64 {NO_TEAM}")
+        code.give_back_unless(code.let(f"icmp ne i32 {threads}, 0"), f"i64 {NO_TEAM}")
         single = code.let(f"icmp eq i32 {threads}, 1")
         return code.let(f"select i1 {single}, ptr null, ptr %team")
 
