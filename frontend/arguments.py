@@ -25,8 +25,7 @@ from graphc.storage import Storage
 from graphc.types import TensorType, type_of
 
 from . import pytree
-from .dlpack import device_code, from_device
-from .exchange import is_foreign_array, native_array
+from .exchange import device_code, is_foreign_array, native_array
 from .signatures import own_signature
 from .spec import Spec
 from .tensor import Tensor
@@ -126,7 +125,11 @@ def held(leaf: Any) -> np.ndarray | Storage | None:
         return leaf._held()
     if isinstance(leaf, Variable) or not is_foreign_array(leaf):
         return None
-    return native_array(leaf) if device_code(leaf) == CPU_CODE else from_device(leaf)
+    if device_code(leaf) == CPU_CODE:
+        return native_array(leaf)
+    from .dlpack import from_device
+
+    return from_device(leaf)
 
 
 def static_key(value: Any) -> Hashable:

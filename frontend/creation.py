@@ -20,9 +20,8 @@ from .binary import add, less, less_equal, multiply
 from .context import current_frame
 from .device_tensor import on_device
 from .devices import anywhere, placed
-from .dlpack import device_code, from_device
 from .emit import ArrayLike, as_tensor, cast, emit, filled, is_number, operation, whole, wholes
-from .exchange import is_foreign_array, native_array, usable
+from .exchange import device_code, is_foreign_array, native_array, usable
 from .location import with_user_line
 from .promotion import Number, in_range, weak_dtype
 from .recorded import recorded
@@ -113,6 +112,8 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
 
 def _from_device(x: Any, device: str | None, copy: bool | None) -> Tensor:
     """A Tensor from an array on a GPU, there unless another device is asked for."""
+    from .dlpack import from_device
+
     storage = from_device(x)
     found, own = on_device(storage), storage.device
     assert own is not None

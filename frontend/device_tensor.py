@@ -11,7 +11,6 @@ from graphc.hook import call_lock
 from graphc.storage import Storage
 from graphc.types import DType, TensorType
 
-from .dlpack import exported_from
 from .tensor import Tensor, concrete
 
 
@@ -56,6 +55,8 @@ class DeviceTensor(Tensor):
         copy: bool | None = None,
     ) -> Any:
         """See `Tensor.__dlpack__`. On whatever `stream` the reader works, what makes the elements is done before."""
+        from .dlpack import exported_from
+
         with call_lock:
             device = self._storage.device
             assert device is not None

@@ -16,6 +16,8 @@ from graphc.errors import DTypeError
 from graphc.storage import Replica, Storage
 from graphc.types import TensorType, bfloat16, type_of, uint16
 
+from .exchange import device_code
+
 READ_ONLY = 1  # a flag of capsules from DLPack 1.0 on
 _VERSIONED, _UNVERSIONED = b"dltensor_versioned", b"dltensor"
 _UINT, _BFLOAT = 1, 4  # kinds of elements
@@ -63,15 +65,6 @@ class _Given:
 
 
 # In
-
-
-def device_code(x: Any) -> tuple[int, int]:
-    """DLPack's number of the device that an array says it is on; the CPU's where it does not say."""
-    ask = None if isinstance(x, np.ndarray) else getattr(x, "__dlpack_device__", None)
-    if ask is None:
-        return CPU_CODE
-    kind, number = ask()
-    return int(kind), int(number)
 
 
 def from_host(x: Any) -> np.ndarray:

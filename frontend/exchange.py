@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from graphc.brief import brief
+from graphc.devices import CPU_CODE
 from graphc.errors import DTypeError
 from graphc.ops.bits import convert
 from graphc.types import DType, as_dtype, bfloat16, float32, int64, type_of
-
-from .dlpack import from_host
 
 
 def is_foreign_array(x: object) -> bool:
@@ -19,6 +18,15 @@ def is_foreign_array(x: object) -> bool:
     if isinstance(x, np.ndarray | np.generic):
         return True
     return not isinstance(x, type) and (hasattr(x, "__dlpack__") or hasattr(x, "__array__"))
+
+
+def device_code(x: Any) -> tuple[int, int]:
+    """DLPack's number of the device that an array says it is on; the CPU's where it does not say."""
+    ask = None if isinstance(x, np.ndarray) else getattr(x, "__dlpack_device__", None)
+    if ask is None:
+        return CPU_CODE
+    kind, number = ask()
+    return int(kind), int(number)
 
 
 def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:
@@ -74,6 +82,8 @@ def _array(x: Any, dtype: DType | None) -> np.ndarray:
             got=f"{brief(x)} of type {type(x).__qualname__}",
         )
     if hasattr(x, "__dlpack__"):
+        from .dlpack import from_host
+
         return from_host(x)
     return np.asarray(x)
 

@@ -17,7 +17,6 @@ from graphc.storage import Storage, aligned_copy
 from graphc.types import DType, DTypeLike, TensorType, dtype_of, type_of
 
 from .context import current_frame
-from .dlpack import exported
 from .location import user_location, with_user_line
 from .operators import Operators, functions
 from .tracer import Frame, leaked
@@ -132,6 +131,8 @@ class Tensor(Operators):
             raise BufferError(f"this tensor is in the CPU's memory, {CPU_CODE}, not on device {tuple(dl_device)}")
         if stream is not None:
             raise BufferError(f"the CPU has no streams: pass stream=None, not {stream!r}")
+        from .dlpack import exported
+
         is_told = copy is False or (max_version or (0, 0)) >= (1, 0)
         return exported(array.copy() if copy or not is_told else self.numpy(), is_told)
 
