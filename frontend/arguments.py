@@ -20,7 +20,7 @@ from graphc.brief import brief
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, replace
 from graphc.devices import CPU_CODE
-from graphc.errors import ShapeError, TraceError
+from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.storage import Storage
 from graphc.types import TensorType, type_of
 
@@ -125,8 +125,11 @@ def held(leaf: Any) -> np.ndarray | Storage | None:
         return leaf._held()
     if isinstance(leaf, Variable) or not is_foreign_array(leaf):
         return None
-    if device_code(leaf) == CPU_CODE:
+    try:
         return native_array(leaf)
+    except DTypeError:
+        if device_code(leaf) == CPU_CODE:  # asked only now: to hand memory over takes others no longer than to answer
+            raise
     from .dlpack import from_device
 
     return from_device(leaf)

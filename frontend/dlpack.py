@@ -78,11 +78,12 @@ def from_host(x: Any) -> np.ndarray:
         except (BufferError, RuntimeError):  # perhaps only for its dtype, which NumPy does not know
             capsule = _exported(x)
             found = _inside(capsule)
-            if (found.kind, found.bits, found.lanes) != (_BFLOAT, 16, 1):
+            here = (found.device_type, found.device_id) == CPU_CODE
+            if not here or (found.kind, found.bits, found.lanes) != (_BFLOAT, 16, 1):
                 raise
             found.kind = _UINT
             return np.from_dlpack(_Given(capsule)).view(bfloat16.numpy)
-    except (BufferError, TypeError, RuntimeError) as error:
+    except (BufferError, TypeError, ValueError, RuntimeError) as error:
         raise DTypeError(
             "an array comes in through DLPack if it is in the host's memory and has numbers that graphc knows",
             got=f"{type(x).__module__}.{type(x).__qualname__}: {error}",

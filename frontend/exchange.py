@@ -21,11 +21,14 @@ def is_foreign_array(x: object) -> bool:
 
 
 def device_code(x: Any) -> tuple[int, int]:
-    """DLPack's number of the device that an array says it is on; the CPU's where it does not say."""
+    """DLPack's number of the device that an array says it is on; the CPU's where it does not say, or can't."""
     ask = None if isinstance(x, np.ndarray) else getattr(x, "__dlpack_device__", None)
     if ask is None:
         return CPU_CODE
-    kind, number = ask()
+    try:
+        kind, number = ask()
+    except (BufferError, RuntimeError, TypeError, ValueError):  # as for memory that there is none of
+        return CPU_CODE
     return int(kind), int(number)
 
 

@@ -167,6 +167,18 @@ def test_what_comes_in_is_of_numbers_that_graphc_knows() -> None:
         gx.from_dlpack(Producer(np.ones(2, np.float32), device=(2, 3)))
 
 
+    with pytest.raises(DTypeError, match="no such device"):
+        gx.from_dlpack(Nowhere())
+
+
+class Nowhere:
+    def __dlpack_device__(self) -> tuple[int, int]:
+        raise ValueError("there is no such device")
+
+    def __dlpack__(self, **options: Any) -> Any:
+        raise ValueError("there is no such device")
+
+
 class Refusing:
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0
