@@ -29,7 +29,10 @@ def device_code(x: Any) -> tuple[int, int]:
         kind, number = ask()
     except (BufferError, RuntimeError, TypeError, ValueError):  # as for memory that there is none of
         return CPU_CODE
-    return int(kind), int(number)
+    return CPU_CODE if int(kind) in _HOST_MEMORY else (int(kind), int(number))
+
+
+_HOST_MEMORY = (1, 3, 11, 13)  # DLPack's kinds: plain, pinned for CUDA or ROCm, managed by CUDA
 
 
 def native_array(x: Any, dtype: DType | None = None) -> np.ndarray:

@@ -158,6 +158,13 @@ def test_copy_says_whether_it_may_be_copied() -> None:
         gx.from_dlpack([1, 2])
 
 
+@pytest.mark.parametrize("kind", [3, 11, 13])
+def test_pinned_memory_is_the_hosts(kind: int) -> None:
+    array = np.arange(4, dtype=np.float32)
+    assert shares(gx.from_dlpack(Producer(array, device=(kind, 0))), array)
+    assert gx.compile(lambda x: gx.sum(x))(Producer(array, device=(kind, 0))).item() == 6
+
+
 def test_what_comes_in_is_of_numbers_that_graphc_knows() -> None:
     with pytest.raises(DTypeError, match="complex64"):
         gx.from_dlpack(Producer(np.ones(2, np.complex64)))
