@@ -13,7 +13,7 @@ import pytest
 from graphc.backends.triton.attention_roles import roles_of, why_refused
 from graphc.backends.triton.compile import compile_source
 from graphc.backends.triton.interpret import Interpreter
-from graphc.backends.triton.interpreted import run_kernel_interpreted
+from graphc.backends.triton.interpreted import InterpretedDevice, run_kernel_interpreted
 from graphc.backends.triton.plan import Plan
 from graphc.backends.triton.source import kernel_source
 from graphc.errors import UnsupportedError
@@ -21,6 +21,8 @@ from graphc.kernel import Dot, Kernel
 from graphc.types import bfloat16, float16, float32, float64
 from tests.attention_kernels import CASES, FORMS, Attention, Scores, forward, memory
 from tests.kernel_interpreter import run_kernel
+
+from .on_device import run_source
 
 SMALL = Plan(16, 16, 16)
 TOLERANCE = {"float32": 3e-5, "float16": 4e-3, "bfloat16": 4e-2}
@@ -30,12 +32,16 @@ def compare(
     case: Attention, kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None
 ) -> dict[str, np.ndarray]:
     """What the kernel stores is what it means; that, by the slots' names."""
+    return agrees(case, kernel, lambda arrays: run_kernel_interpreted(kernel, arrays, interpreter, plan))
+
+
+def agrees(case: Attention, kernel: Kernel, run: Callable[[list[np.ndarray]], object]) -> dict[str, np.ndarray]:
     arrays = list(memory(case, kernel, np.random.default_rng(0)).values())
     for number in kernel.written:
         arrays[number][:] = 77
     want = [a.copy() for a in arrays]
     run_kernel(kernel, want)
-    run_kernel_interpreted(kernel, arrays, interpreter, plan)
+    run(arrays)
     for number in sorted(kernel.written):
         slot, a, b = kernel.slots[number], arrays[number].astype("f8"), want[number].astype("f8")
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b), slot.name)
@@ -202,6 +208,28 @@ def test_no_size_spills(form: str, depth: int, dtype: Any) -> None:
     assert artifact.resources.stack == 0, "a tile spills"
     assert artifact.resources.shared <= 227 * 1024
     assert bool(re.search(r"wgmma|mma\.sync", artifact.ptx)) == (dtype is float16)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [float32, float16, bfloat16], ids=str)
+def test_on_a_gpu(form: str, dtype: Any) -> None:
+    """All cases, in the blocks that the backend chooses, and some sizes of which nothing fits."""
+    from graphc.backends.triton.cuda import first_device
+
+    odd = Attention(batch=2, heads=3, queries=333, keys=517, depth=72, width=40, causal=True, bias=True, window=99)
+    cases = [DEEP, odd, replace(odd, depth=130, width=256, heads=4, group=2), CASES["all masks"]]
+    for case in (*cases, *(CASES.values() if dtype is float32 else ())):
+        kernel = FORMS[form](replace(case, dtype=dtype))
+        if why_refused(kernel) is None:
+            source = kernel_source(kernel)
+            agrees(replace(case, dtype=dtype), kernel, lambda a, s=source: run_source(s, a, first_device()))  # type: ignore[misc]
+
+
+def test_any_device_runs_a_source(interpreter: Interpreter) -> None:
+    case = CASES["odd sizes"]
+    kernel = forward(case)
+    agrees(case, kernel, lambda a: run_source(kernel_source(kernel), a, InterpretedDevice(interpreter)))
 
 
 def test_source(golden: Callable[[str, str], None]) -> None:

@@ -27,6 +27,28 @@ def f32(*shape: int) -> np.ndarray:
 X, Y, BIG = f32(37, 53), f32(37, 53), f32(1000, 777)
 INDEX = RNG.integers(0, 37, 200)
 WHOLE = RNG.integers(-50, 50, (64, 33))
+ROW, STEPS = f32(100_000), f32(20, 5, 16)
+NARROW = [RNG.standard_normal((2, 4, 90, 32)).astype(np.float16) for _ in range(3)]
+
+
+def attention(q: Any, k: Any, v: Any) -> Any:
+    """Causal, as it is written by hand."""
+    rows, columns = gx.arange(q.shape[-2])[:, None], gx.arange(k.shape[-2])[None, :]
+    scores = gx.matmul(q, gx.swap_axes(k, -1, -2), dtype="float32") / q.shape[-1] ** 0.5
+    return gx.astype(nn.softmax(gx.where(rows >= columns, scores, -np.inf)), v.dtype) @ v
+
+
+def recurrent(x: Any, w: Any) -> Any:
+    return gx.scan(lambda h, t: (gx.tanh(h @ w + t), gx.sum(h)), x[0], x)
+
+
+def collatz(n: Any) -> Any:
+    def step(state: Any) -> Any:
+        n, steps = state
+        return gx.where(n == 1, n, gx.where(n % 2 == 0, n // 2, 3 * n + 1)), steps + gx.astype(n > 1, "int64")
+
+    return gx.while_loop(lambda state: gx.any(state[0] > 1), step, (n, gx.zeros_like(n)))
+
 
 TABLE: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "copy": (lambda x: (x, x + 0), [X]),
@@ -51,6 +73,30 @@ TABLE: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "gather's gradient": (lambda x, i: gx.grad(lambda v: gx.sum(gx.take(v, i, axis=0) ** 2))(x), [X, INDEX]),
     "softmax's gradient": (lambda x, y: gx.grad(lambda v: gx.sum(nn.softmax(v) * y))(x), [X, Y]),
     "attention": (lambda q, k, v: nn.softmax(q @ k.T / 8) @ v, [f32(50, 64), f32(70, 64), f32(70, 24)]),
+    "causal attention": (attention, [f32(2, 3, 150, 64), f32(2, 3, 150, 64), f32(2, 3, 150, 24)]),
+    "causal attention in half precision": (attention, NARROW),
+    "attention of grouped heads": (
+        lambda q, k, v: nn.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True, window=40),
+        [f32(2, 6, 100, 32), f32(2, 2, 130, 32), f32(2, 2, 130, 32)],
+    ),
+    "causal attention's gradients": (
+        lambda q, k, v: gx.grad(lambda *x: gx.sum(attention(*x) ** 2), argnums=(0, 1, 2))(q, k, v),
+        [f32(2, 70, 32), f32(2, 70, 32), f32(2, 70, 32)],
+    ),
+    "sorting": (lambda x: (gx.sort(x), gx.argsort(x, axis=0, descending=True), *gx.top_k(x, 5)), [BIG]),
+    "a long row": (lambda x: (gx.sort(x, descending=True), gx.argsort(x)), [ROW]),
+    "searching": (lambda x, y: gx.searchsorted(gx.sort(x), y, side="right"), [ROW, BIG]),
+    "sorting's gradient": (lambda x: gx.grad(lambda v: gx.sum(gx.sort(v)[:, ::2] ** 2))(x), [X]),
+    "cumulative": (lambda x: (gx.cumulative_sum(x, axis=1), gx.cumulative_max(x, axis=0)), [BIG]),
+    "cumulative of exponentials": (lambda x: gx.logcumsumexp(x, axis=1), [BIG]),
+    "a long cumulative row": (lambda x: gx.cumulative_sum(x / 100), [ROW]),
+    "cumulative's gradient": (lambda x: gx.grad(lambda v: gx.sum(gx.cumulative_prod(v, axis=1)))(x), [X]),
+    "recurrence": (recurrent, [STEPS, f32(16, 16) / 4]),
+    "recurrence's gradient": (
+        lambda x, w: gx.grad(lambda u: gx.sum(recurrent(x, u)[0]))(w), [STEPS, f32(16, 16) / 4],
+    ),
+    "while": (collatz, [np.arange(1, 30)]),
+    "branches": (lambda x: gx.cond(gx.sum(x) > 0, lambda v: v * 2, lambda v: v @ v.T @ v / 50, x), [X]),
     "one element": (lambda x: gx.sum(x) + x[0, 0], [X]),
     "empty": (lambda x: (gx.sum(x[:0], axis=0), x[:0] * 2), [X]),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -20,13 +22,18 @@ from tests.build_kernels import random_array
 from tests.kernel_interpreter import run_kernel
 
 from . import kernels
+from .on_device import run_source
 
 
 def compare(kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None) -> None:
+    check(kernel, lambda arrays: run_kernel_interpreted(kernel, arrays, interpreter, plan))
+
+
+def check(kernel: Kernel, run: Callable[[list[np.ndarray]], bool]) -> None:
     rng = np.random.default_rng(0)
     arrays = [random_array(slot, rng) for slot in kernel.slots]
     expected = [a.copy() for a in arrays]
-    assert run_kernel(kernel, expected) == run_kernel_interpreted(kernel, arrays, interpreter, plan)
+    assert run_kernel(kernel, expected) == run(arrays)
     for slot, got, want in zip(kernel.slots, arrays, expected, strict=True):
         if not slot.dtype.is_float:
             np.testing.assert_array_equal(got, want, str(slot.name))
@@ -122,3 +129,12 @@ def test_long_sums_keep_their_digits(interpreter: Interpreter) -> None:
 def test_products_of_very_many_terms_are_cut() -> None:
     launches = kernel_source(kernels.linear_gelu(2048, 1 << 17, 2048, float16)).launches
     assert len(launches) == 2 and launches[0].programs == 8 * 16 * 16
+
+
+@pytest.mark.gpu
+def test_all_kernels_on_a_gpu() -> None:
+    from graphc.backends.triton.cuda import first_device
+
+    for make in kernels.KERNELS.values():
+        kernel = make()
+        check(kernel, lambda a, k=kernel: run_source(kernel_source(k), a, first_device()))  # type: ignore[misc]

@@ -14,8 +14,10 @@ from graphc.backends.triton.listing import triton_listing
 from graphc.backends.triton.sort import sort_source
 from graphc.errors import UnsupportedError
 from graphc.sort import Sort
-from graphc.types import DType, bool_, float32, float64, int8, int64, uint16
+from graphc.types import DType, bfloat16, bool_, float32, float64, int8, int64, uint8, uint16
 from tests.contract.values import ordinary, special
+
+from .on_device import run_source
 
 # dtype, rows, size, count, how many launches blocks of 16 take, and which results are wanted
 SHAPES = [
@@ -95,3 +97,24 @@ def test_sorting_and_searching_in_one_program(interpreter: Interpreter) -> None:
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)
     assert triton_listing(plan).count("in_order(key, place, 1,") == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [bool_, uint8, int64, bfloat16, float32, float64], ids=str)
+def test_on_a_gpu(dtype: DType) -> None:
+    """Short rows, rows of several blocks, and the few that are wanted of many; ties, NaN and both zeros among them."""
+    from graphc.backends.triton.cuda import first_device
+
+    sizes = [(1, 1, 1), (300, 7, 7), (5, 2048, 2048), (3, 2049, 2049), (2, 50_000, 50_000), (2, 50_000, 3000),
+             (4, 50_000, 10)]  # fmt: skip
+    for number, (rows, size, count) in enumerate(sizes):
+        edges = special(dtype)
+        x = np.concatenate([ordinary(dtype, (rows * size,)), edges, edges])[-rows * size :]
+        x = np.random.default_rng(size).permutation(x)
+        call = Sort(dtype, rows, size, count, bool(number % 2), True, True)
+        want = [x, *(np.zeros(s.size, s.dtype.numpy) for s in call.slots[1:])]
+        got = [a.copy() for a in want]
+        call.run(want)
+        run_source(work_source(call), got, first_device())
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8), str(call))
