@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "accuracy": ("digits", "accuracy", (2,)),
     "digits": ("digits", "speed", (1, 2)),
     "start": ("start", "run", (2,)),
+    "attention": ("attention", "run", (1, 2)),
     "compile time": ("compile_time", "run", (2,)),
     "eager": ("eager", "run", (1, 2)),
     "functions": ("functions", "run", (1,)),

@@ -24,7 +24,10 @@ def gradient(q: Any, k: Any, v: Any, weights: Any) -> Any:
 
 
 ROWS = gx.spec((2, 4, 256, 32))
-CASES: dict[str, tuple[Callable[..., Any], list[gx.Spec]]] = {"forward": (causal, [ROWS] * 3), "gradient": (gradient, [ROWS] * 4)}
+CASES: dict[str, tuple[Callable[..., Any], list[gx.Spec]]] = {
+    "forward": (causal, [ROWS] * 3),
+    "gradient": (gradient, [ROWS] * 4),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
