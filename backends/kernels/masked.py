@@ -14,20 +14,44 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from graphc.dataclass import dataclass
 from graphc.index import Bound, Index
 from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Value, dependencies
 from graphc.scalar import Number, Prim, Step
 
-Known: TypeAlias = "Index | float | bool | None"  # an affine integer, a number, a truth; None: it may be anything
+Known: TypeAlias = "Index | float | bool | _Row | None"  # an affine integer, a number, a truth; None: anything
+
+
+@dataclass(frozen=True)
+class Masked:
+    """`conditions`: affine expressions, all of which must be ≥ 0 somewhere in a tile, or there is nothing in it. That
+    holds as long as none of the values `finite` is -inf: maxima of rows, and what is made of them."""
+
+    conditions: tuple[Index, ...]
+    finite: tuple[int, ...]
 
 
 def conditions(kernel: Kernel) -> tuple[Index, ...]:
-    """Affine expressions, all of which must be ≥ 0 somewhere in a tile, or there is nothing in it."""
+    """The conditions that compare no value of a row with -inf."""
+    return _found(kernel, False).conditions
+
+
+def masked(kernel: Kernel) -> Masked:
+    """All conditions."""
+    return _found(kernel, True)
+
+
+def _found(kernel: Kernel, compares: bool) -> Masked:
     found = _Knowledge(kernel, None)
     found.run()
-    atoms = dict.fromkeys(x for a in found.atoms for x in (a, a * -1 - 1))  # and that it fails
-    needed = [a for a in atoms if _nothing_without(kernel, a)]
-    return tuple(a for a in needed if not any(_is_weaker(a, b) for b in needed))
+    finite: dict[Index, set[int]] = {}
+    for atom in dict.fromkeys(x for a in found.atoms for x in (a, a * -1 - 1)):  # and that it fails
+        supposed = _Knowledge(kernel, atom, compares)
+        supposed.run()
+        if supposed.sums_nothing():
+            finite[atom] = supposed.finite
+    kept = [a for a in finite if not any(_is_weaker(a, b) for b in finite)]
+    return Masked(tuple(kept), tuple(sorted({n for a in kept for n in finite[a]})))
 
 
 def _is_weaker(a: Index, b: Index) -> bool:
@@ -36,32 +60,40 @@ def _is_weaker(a: Index, b: Index) -> bool:
     return not difference.terms and difference.constant > 0
 
 
-def _nothing_without(kernel: Kernel, atom: Index) -> bool:
-    """Whether all sums of scores take in nothing where `atom` is negative."""
-    supposed = _Knowledge(kernel, atom)
-    supposed.run()
-    made: list[bool] = []  # of a product
-    for value in kernel.values:
-        of_products = any(made[i] for i in dependencies(value))
-        made.append(of_products or isinstance(value, Dot))
-        if of_products and isinstance(value, Dot | Reduce) and not supposed.is_neutral(value):
-            return False
-    return True
+@dataclass(frozen=True)
+class _Row:
+    """A number that is the same all along one side of the scores: value `number`."""
+
+    number: int
 
 
 class _Knowledge:
     """What is known of each value at a point where `fails` is negative (None: at any point). `atoms`: what was compared
     with 0 on the way."""
 
-    def __init__(self, kernel: Kernel, fails: Index | None) -> None:
+    def __init__(self, kernel: Kernel, fails: Index | None, compares: bool = False) -> None:
         self.kernel = kernel
         self.fails = fails
+        self.compares = compares
+        self.finite: set[int] = set()
         self.atoms: list[Index] = []
         self.values: list[Known] = []
 
     def run(self) -> None:
+        for number, value in enumerate(self.kernel.values):
+            known = self._value(value)
+            is_row = known is None and self.fails is not None and not self.fails.axes <= self.kernel.axes[number]
+            self.values.append(_Row(number) if is_row and value.dtype.is_float else known)
+
+    def sums_nothing(self) -> bool:
+        """Whether all sums of scores take in nothing."""
+        made: list[bool] = []  # of a product
         for value in self.kernel.values:
-            self.values.append(self._value(value))
+            of_products = any(made[i] for i in dependencies(value))
+            made.append(of_products or isinstance(value, Dot))
+            if of_products and isinstance(value, Dot | Reduce) and not self.is_neutral(value):
+                return False
+        return True
 
     def is_neutral(self, value: Dot | Reduce) -> bool:
         known = [self.values[i] for i in value.inputs]
@@ -130,8 +162,10 @@ class _Knowledge:
             return self._compare(prim, x)
         if is_bool and prim in (Prim.AND, Prim.OR, Prim.NOT):
             return _logic(prim, [k if isinstance(k, bool) else None for k in x])
-        if all(isinstance(k, Index) for k in x):
+        if x and all(isinstance(k, Index) for k in x):
             return _affine(step, [k for k in x if isinstance(k, Index)])
+        if prim in (Prim.ADD, Prim.SUB) and -math.inf in x:
+            self.finite |= {k.number for k in x if isinstance(k, _Row)}
         return _float(step, x)
 
     def _compare(self, prim: Prim, x: tuple[Known, ...]) -> bool | None:
@@ -145,6 +179,11 @@ class _Knowledge:
                 case _:
                     equal = _and([self._holds(a - b), self._holds(b - a)])
                     return equal if prim is Prim.EQ or equal is None else not equal
+        if self.compares and -math.inf in x and prim in (Prim.EQ, Prim.NE):
+            for k in x:
+                if isinstance(k, _Row):
+                    self.finite.add(k.number)
+                    return prim is Prim.NE
         p, q = _number(a), _number(b)
         if p is None or q is None:
             return None

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from graphc.dataclass import dataclass
 from graphc.index import Axis
 from graphc.kernel import Apply, Const, Kernel, Reduce, dependencies
-from graphc.scalar import Prim, Step
+from graphc.scalar import Prim, Recipe, Step
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,28 @@ def forms(kernel: Kernel, walked: frozenset[Axis]) -> tuple[Form, ...]:
         elif not kernel.axes[number] & walked:
             result.append(Shifted(number, 1.0))
         elif isinstance(value, Apply):
-            result.append(value.recipe.run(_step, [result[i] for i in value.inputs])[0])
+            result.append(_applied(value.recipe, [result[i] for i in value.inputs]))
         else:
             result.append(None)
     return tuple(result)
+
+
+def _applied(recipe: Recipe, inputs: Sequence[Form]) -> Form:
+    found = list(inputs)
+    for step in recipe.steps:
+        same = _difference(recipe, step)
+        found.append(_step(step, [found[i] for i in step.inputs]) if same is None else found[same])
+    return found[recipe.results[0]]
+
+
+def _difference(recipe: Recipe, step: Step) -> int | None:
+    """If it is x - y, but 0 where both are the same infinity: the number of x - y, which it is of finite numbers."""
+    count = len(recipe.params)
+    if step.prim is not Prim.SELECT or min(step.inputs) < count:
+        return None
+    equal, zero, rest = (recipe.steps[i - count] for i in step.inputs)
+    is_it = equal.prim is Prim.EQ and rest.prim is Prim.SUB and equal.inputs == rest.inputs
+    return step.inputs[2] if is_it and zero.prim is Prim.CONST and zero.value == 0 else None
 
 
 def _step(step: Step, x: Sequence[Form]) -> Form:

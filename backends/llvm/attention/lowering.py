@@ -7,8 +7,9 @@ products by register tiles, passes over the scores (`scores.py`), outer products
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TypeAlias
 
 from graphc.dataclass import dataclass
 from graphc.index import Axis
@@ -54,6 +55,10 @@ class _Source:
     key: tuple[object, ...] = ()
 
 
+# Operands of inner products and of outer ones, panels of what else scores are made of, and passes.
+_Made: TypeAlias = tuple[Sequence[_Source], Sequence[_Source], Sequence[tuple[Panel, Part]], Sequence[Part]]
+
+
 class _Unit:
     """Writes the loops over units, blocks and tiles."""
 
@@ -66,6 +71,7 @@ class _Unit:
         self.scores = Scores(parts)
         self.tiles: dict[tuple[object, ...], str] = {}
         self.sources: dict[tuple[int, Axis], _Source] = {}
+        self.reach: Number = 0  # beyond masks
 
     def write(self) -> Code:
         plan, code = self.plan, self.code
@@ -74,7 +80,8 @@ class _Unit:
         walked = [self._source(i.walked, i.depth, False) for i in plan.inners]
         others = [self._source(o.other, o.columns, True) for o in plan.outers]
         leaves = [(p, write_panel(self.parts, p, f"scores{n}")) for n, p in self.scores.panels.items()]
-        begin, passes = self.scores.write_begin(), self.scores.write_passes()
+        begin, passes, clear = self.scores.write_begin(), self.scores.write_passes(), self.scores.write_clear()
+        look = self.scores.write_look() if plan.known_first else None
         settle = self.scores.write_settle() if plan.reductions else None
         results = write_results(self.parts)
         memory = code.alloca("i8", self.parts.layout.size)
@@ -85,22 +92,49 @@ class _Unit:
                 block = code.subtract(str(plan.blocks - 1), block)
             start = code.multiply(block, plan.width)
             begin.call(code, frame, start)
-            with ExitStack() as stack:
-                for axis in plan.around:
-                    frame = Frame(frame, {axis: stack.enter_context(code.loop(0, axis.size)).index})
-                for inner, part in zip(plan.inners, held, strict=True):
-                    part.call(code, frame, self._address(self._held_panel(inner).key), start, 0, inner.depth.size)
-                low, high = self._range(frame, start, plan.width, (0, plan.walk.size))
-                stack.enter_context(code.when(code.let(f"icmp slt i64 {low}, {high}")))
-                tiles = self._tile(low), code.add(self._tile(code.add(high, -1)), 1)
-                with code.loop(*tiles, plan.block_tiles) as at:
-                    rows = at.index, code.minimum(code.add(at.index, plan.block_tiles), tiles[1])
-                    self._block(frame, start, rows, (walked, others, leaves, passes))
-            if settle:
-                settle.call(code, frame, start)
+            with self._walks() as reach:
+                clear.call(code, frame, reach)
+                self._walk(frame, start, look, held, (walked, others, leaves, passes))
+                if settle:
+                    settle.call(code, frame, start)
             for part in results:
                 part.call(code, frame, start)
         return code
+
+    @contextmanager
+    def _walks(self) -> Iterator[Number]:
+        """A walk as far as masks reach, and then, where it turns out that this was not all, another one: how far beyond
+        masks it goes."""
+        code = self.code
+        if not self.plan.known_last:
+            yield 0
+            return
+        with code.cycle(("i64", "0")) as cycle:
+            (reach,) = cycle.carried
+            yield reach
+            cycle.next = [self._reach()]
+            code.leave(cycle, code.let(f"icmp eq i64 {cycle.next[0]}, {reach}"))
+
+    def _reach(self) -> str:
+        return self.code.let(f"load i64, ptr {self._address(('reach',))}")
+
+    def _walk(self, frame: Frame, start: Number, look: Part | None, held: Sequence[Part], made: _Made) -> None:
+        code, plan = self.code, self.plan
+        with ExitStack() as stack:
+            frame = Frame(frame)
+            for axis in plan.around:
+                frame = Frame(frame, {axis: stack.enter_context(code.loop(0, axis.size)).index})
+            for inner, part in zip(plan.inners, held, strict=True):
+                part.call(code, frame, self._address(self._held_panel(inner).key), start, 0, inner.depth.size)
+            if look:
+                look.call(code, frame, start)
+            self.reach = self._reach() if plan.known_last or plan.known_first else 0
+            low, high = self._range(frame, start, plan.width, (0, plan.walk.size))
+            stack.enter_context(code.when(code.let(f"icmp slt i64 {low}, {high}")))
+            tiles = self._tile(low), code.add(self._tile(code.add(high, -1)), 1)
+            with code.loop(*tiles, plan.block_tiles) as at:
+                rows = at.index, code.minimum(code.add(at.index, plan.block_tiles), tiles[1])
+                self._block(frame, start, rows, made)
 
     def _reserve_sums(self) -> None:
         plan = self.plan
@@ -156,7 +190,7 @@ class _Unit:
         frame: Frame,
         start: Number,
         tiles: tuple[Number, Number],
-        made: tuple[Sequence[_Source], Sequence[_Source], Sequence[tuple[Panel, Part]], Sequence[Part]],
+        made: _Made,
     ) -> None:
         """Rows of tiles `tiles` of the walk."""
         code, plan = self.code, self.plan
@@ -255,7 +289,7 @@ class _Unit:
             if abs(along) != 1:
                 continue  # a division; what is masked is neutral anyway
             rest = self.values.index(frame, condition.without(plan.walk).without(plan.block))
-            rest = code.add(rest, code.multiply(last if across > 0 else start, across))
+            rest = code.add(code.add(rest, code.multiply(last if across > 0 else start, across)), self.reach)
             if along == 1:
                 low = code.maximum(low, code.subtract("0", rest))
             else:

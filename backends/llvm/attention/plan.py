@@ -20,7 +20,7 @@ from graphc.kernel import Dot, Inside, Kernel, Load, Position, Reduce, Scan, Sto
 from graphc.scalar import Prim
 from graphc.types import DType, float32, float64
 
-from ...kernels.masked import conditions
+from ...kernels.masked import Masked, masked
 from ...kernels.running import Form, Free, Scaled, forms
 from ...kernels.sweeps import needed
 from ..products.blocking import UNIT_NS, UNIT_WORK, Cut
@@ -82,7 +82,7 @@ class Plan:
     first: tuple[int, ...]
     second: tuple[int, ...]
     forms: tuple[Form, ...]
-    conditions: tuple[Index, ...]
+    masked: Masked
 
     @cached_property
     def tile(self) -> Tile:
@@ -139,6 +139,32 @@ class Plan:
     @cached_property
     def walked_axes(self) -> frozenset[Axis]:
         return frozenset((self.walk, *self.around))
+
+    @property
+    def conditions(self) -> tuple[Index, ...]:
+        """What must be ≥ 0 somewhere in a tile, or there is nothing in it."""
+        return self.masked.conditions
+
+    @cached_property
+    def scaled(self) -> tuple[Scaled, ...]:
+        """The ways in which sums follow what grows."""
+        found = [self.forms[self.kernel.values[n].inputs[0]] for n in self.second]
+        found += [self.forms[o.scores] for o in self.outers]
+        return tuple(dict.fromkeys(f for f in found if isinstance(f, Scaled)))
+
+    @cached_property
+    def known_first(self) -> tuple[int, ...]:
+        """Values of rows that are known from the start and are -inf where all of a row counts."""
+        behind = made_of(self.kernel, self.reductions)
+        return tuple(n for n in self.masked.finite if n not in behind)
+
+    @cached_property
+    def known_last(self) -> tuple[int, ...]:
+        """Values of rows that are known in the end and are -inf where scores were taken relative to too much, and where
+        all of a row counts."""
+        behind = made_of(self.kernel, self.reductions)
+        found = [n for n in self.masked.finite if n in behind]
+        return tuple(dict.fromkeys([*found, *(f.by for f in self.scaled)]))
 
     @cached_property
     def reductions(self) -> tuple[int, ...]:
@@ -302,7 +328,7 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
     plan = Plan(
         kernel, target, next(iter(dtypes)), block, walk, tuple(a for a in _in_order(kernel) if a in walked - {walk}),
         tuple(a for a in kernel.parallel if a in axes), inners, outers, first, second,
-        forms(kernel, walked), conditions(kernel),
+        forms(kernel, walked), masked(kernel),
     )  # fmt: skip
     _refuse(set(plan.outer) != axes, "an axis of the scores that is summed over elsewhere")
     _check_sums(plan)

@@ -5,31 +5,38 @@ the block into the running states of reductions and leave weights where the prod
 
 Running states of the second pass (sums of exp(t - m)) belong to a maximum that may grow. Where the first pass makes it
 grow, they are multiplied by what follows from their form (see `running`), and so are the sums of outer products. A
-maximum counts as the lowest finite number until a score is larger, so that -inf - -inf never arises: a row that is
-masked throughout gets its own value only in the end (`settle`).
+maximum counts as the lowest finite number until a score is larger, so that what is masked is 0 meanwhile.
+
+Where a row is masked throughout, its maximum is -inf, and what its scores come to then, be it NaN or the same weight
+for each, the kernel says. So a unit with such a row walks a second time, along all there is, with maxima as they are.
+What is known of rows before is looked at before the walk (`write_look`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from graphc.index import Axis
 from graphc.kernel import Reduce
-from graphc.scalar import Builder, Scalar, record
-from graphc.types import DType
+from graphc.scalar import Builder, Scalar, record, to_bits
+from graphc.types import DType, int64
 
 from ...kernels.running import Scaled
 from ...kernels.sweeps import needed
-from ..emit.memory import Memory
+from ..emit.memory import Memory, first_lanes
 from ..emit.primitives import Emitter
-from ..emit.text import memory_type, register_type, suffix, vector_of
+from ..emit.text import constant, memory_type, register_type, suffix, vector_of
 from ..nests.places import Chunk, Frame
 from ..nests.places import Operand as Number
 from ..nests.values import Values
 from .panels import Panel, panel_of, read_panel, reserve
 from .parts import Part, Parts
 from .plan import Pass, Plan
+
+FAR = 1 << 40  # positions; farther than any axis is long
 
 
 class Scores:
@@ -52,8 +59,9 @@ class Scores:
             for n, c in enumerate(self.reduce(number).init):
                 layout.reserve(("state", number, n), plan.width, c.dtype)
             layout.reserve(("result", number), plan.width, kernel.dtypes[number])
-        self.scaled = self._scaled()
-        for form in self.scaled:
+        layout.reserve(("lowest",), 1, plan.dtype)
+        layout.reserve(("reach",), 1, int64)
+        for form in plan.scaled:
             layout.reserve(("factor", form), plan.width, kernel.dtypes[form.by])
 
     def reduce(self, number: int) -> Reduce:
@@ -74,17 +82,10 @@ class Scores:
             count = max(count, n + 1)
         return result
 
-    def _scaled(self) -> tuple[Scaled, ...]:
-        """The ways in which sums follow what grows."""
-        plan = self.plan
-        found = [plan.forms[self.reduce(n).inputs[0]] for n in plan.second]
-        found += [plan.forms[o.scores] for o in plan.outers]
-        return tuple(dict.fromkeys(f for f in found if isinstance(f, Scaled)))
-
     # ---- functions -------------------------------------------------------------------------------------------
 
     def write_begin(self) -> Part:
-        """Once for each unit: values of its rows, neutral states."""
+        """Once for each unit: values of its rows, and the neutral states of maxima."""
         part = Part(self.parts, "begin", ("i64 %start",), around=False)
         code, plan, kernel = part.code, self.plan, self.plan.kernel
         numbers = needed(kernel, plan.row_values)
@@ -94,13 +95,32 @@ class Scores:
                 type_ = kernel.dtypes[number]
                 to = code.element(self._address(part, ("row", number)), memory_type(type_), at)
                 values.memory.store(to, values.vector(chunk, number), type_)
-        for number in plan.reductions:
-            for n, c in enumerate(self.reduce(number).init):
-                self._fill(part, ("state", number, n), c.dtype, plan.width, c.bits)
-        for outer in plan.outers:
-            self._fill(part, ("sums", outer.number), plan.dtype, sums_size(plan, outer.number), 0)
+        self._neutral(part, plan.first)
         part.finish()
         return part
+
+    def write_clear(self) -> Part:
+        """Before each walk: the neutral states of sums, and what maxima count as at least. `reach`: how far beyond
+        masks it goes."""
+        part = Part(self.parts, "clear", ("i64 %reach",), around=False)
+        code, plan = part.code, self.plan
+        self._neutral(part, plan.second)
+        for outer in plan.outers:
+            self._fill(part, ("sums", outer.number), plan.dtype, sums_size(plan, outer.number), 0)
+        least, nothing = (to_bits(x, plan.dtype) for x in (float(np.finfo(plan.dtype.numpy).min), -math.inf))
+        type_ = register_type(plan.dtype, 1)
+        masks = code.let("icmp eq i64 %reach, 0")
+        values = [f"{type_} {constant(bits, plan.dtype, 1)}" for bits in (least, nothing)]
+        lowest = code.let(f"select i1 {masks}, {', '.join(values)}")
+        code.do(f"store {type_} {lowest}, ptr {self._address(part, ('lowest',))}")
+        code.do(f"store i64 %reach, ptr {self._address(part, ('reach',))}")
+        part.finish()
+        return part
+
+    def _neutral(self, part: Part, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            for n, c in enumerate(self.reduce(number).init):
+                self._fill(part, ("state", number, n), c.dtype, self.plan.width, c.bits)
 
     def _fill(self, part: Part, key: tuple[object, ...], dtype: DType, size: int, bits: int) -> None:
         code, lanes = part.code, self.plan.lanes
@@ -175,7 +195,7 @@ class Scores:
 
     def _take_in(self, part: Part, values: Values, work: Pass, results: Sequence[str]) -> None:
         """A block's states into the unit's. Where that makes a maximum grow, what belongs to it follows."""
-        grows = work is self.plan.passes[0] and bool(self.scaled)
+        grows = work is self.plan.passes[0] and bool(self.plan.scaled)
         before = self._all_found(part, values) if grows else []
         place = 0
         for strip in range(self._strips):
@@ -195,18 +215,51 @@ class Scores:
             self._follow(part, values, *started)
 
     def write_settle(self) -> Part:
-        """When all is walked: results of reductions. Where a maximum is still -inf, sums are what follows from that."""
+        """When all is walked: results of reductions; and whether the unit walks once more."""
         part = Part(self.parts, "settle", ("i64 %start",), around=False)
-        values = part.values(self.plan.block, self.plan.lanes)
-        if self.scaled:
-            after = self._all_found(part, values)
-            before = [{n: self._started(values, n, x) for n, x in found.items()} for found in after]
-            self._follow(part, values, before, after)
+        code, plan, kernel = part.code, self.plan, self.plan.kernel
+        values = part.values(plan.block, plan.lanes)
         for strip in range(self._strips):
-            for number, x in self._found(part, values, strip, self.plan.reductions).items():
-                self._store(part, ("result", number), strip, x, self.plan.kernel.dtypes[number])
+            for number, x in self._found(part, values, strip, plan.reductions).items():
+                self._store(part, ("result", number), strip, x, kernel.dtypes[number])
+        if plan.known_last:
+            for held, chunk, at in held_strips(part, "%start"):
+                for number in plan.first:
+                    base = self._address(part, ("result", number))
+                    place = code.element(base, memory_type(kernel.dtypes[number]), at)
+                    chunk.known[number] = held.memory.load(place, kernel.dtypes[number])
+                held.prepare(chunk.frame, needed(kernel, plan.known_last, plan.first))
+                self._note(part, held, chunk, plan.known_last)
         part.finish()
         return part
+
+    def write_look(self) -> Part:
+        """Before a walk: it goes along all there is where what is known of rows says that masked scores count."""
+        part = Part(self.parts, "look", ("i64 %start",))
+        plan, kernel = self.plan, self.plan.kernel
+        held = [n for n in plan.known_first if plan.walk not in kernel.axes[n]]
+        walked = [n for n in plan.known_first if plan.walk in kernel.axes[n]]
+        for values, chunk, _ in held_strips(part, "%start") if held else ():
+            values.prepare(chunk.frame, needed(kernel, held))
+            self._note(part, values, chunk, held)
+        for values, chunk, _ in strips(part, plan.walk, "0", plan.walk.size) if walked else ():
+            values.prepare(chunk.frame, needed(kernel, walked))
+            self._note(part, values, chunk, walked)
+        part.finish()
+        return part
+
+    def _note(self, part: Part, values: Values, chunk: Chunk, numbers: Sequence[int]) -> None:
+        """The reach is far where one of the values is -inf in a valid lane."""
+        code, kernel, lanes = part.code, self.plan.kernel, self.plan.lanes
+        mask = vector_of("i1", lanes)
+        for number in numbers:
+            dtype = kernel.dtypes[number]
+            nothing = values.vectors.number(-math.inf, dtype)
+            found = code.let(f"fcmp oeq {values.vectors.type(dtype)} {values.vector(chunk, number)}, {nothing}")
+            found = code.let(f"and {mask} {found}, {first_lanes(chunk.count, lanes)}")
+            some = code.call("i1", f"llvm.vector.reduce.or.{suffix(mask)}", (mask, found))
+            with code.when(some):
+                code.do(f"store i64 {FAR}, ptr {self._address(part, ('reach',))}")
 
     # ---- following a maximum ---------------------------------------------------------------------------------
 
@@ -220,17 +273,20 @@ class Scores:
         }
 
     def _started(self, values: Values, number: int, x: str) -> str:
-        """A maximum as the lowest finite number where it is still -inf; others as they are."""
-        form_of = {n for f in self.scaled for n in needed(self.plan.kernel, [f.by], self.plan.first)}
+        """A maximum as the lowest that it counts as, where it is still -inf; others as they are."""
+        form_of = {n for f in self.plan.scaled for n in needed(self.plan.kernel, [f.by], self.plan.first)}
         if number not in form_of:
             return x
-        dtype = self.plan.kernel.dtypes[number]
-        return values.vectors.recipe(record("started", _started, (dtype,)), (x,))[0]
+        dtype, code = self.plan.dtype, values.code
+        lowest = code.let(f"load {register_type(dtype, 1)}, ptr {self.parts.layout.address(code, ('lowest',))}")
+        lowest = values.vectors.cast(values.vectors.splat(lowest, dtype), dtype, self.plan.kernel.dtypes[number])
+        recipe = record("most", lambda s, a, b: s.max(a, b), (self.plan.kernel.dtypes[number],) * 2)
+        return values.vectors.recipe(recipe, (x, lowest))[0]
 
     def _follow(self, part: Part, values: Values, before: list[dict[int, str]], after: list[dict[int, str]]) -> None:
         """Multiply sums by what makes them those of `after`."""
         code, plan, kernel = part.code, self.plan, self.plan.kernel
-        for form in self.scaled:
+        for form in self.plan.scaled:
             dtype, some = kernel.dtypes[form.by], "false"
             for strip in range(self._strips):
                 old, new = (self._statistic(part, values, form.by, found[strip], strip) for found in (before, after))
@@ -330,17 +386,22 @@ class Scores:
 
 def held_strips(part: Part, start: str) -> Iterator[tuple[Values, Chunk, Number]]:
     """The unit's valid lanes, vector by vector: (values, chunk, where it is in the unit)."""
-    code, plan, size = part.code, part.plan, part.plan.block.size
+    return strips(part, part.plan.block, start, part.plan.width)
+
+
+def strips(part: Part, axis: Axis, start: str, width: int) -> Iterator[tuple[Values, Chunk, Number]]:
+    """At most `width` positions of an axis, vector by vector: (values, chunk, how far it is from the start)."""
+    code, plan, size = part.code, part.plan, axis.size
     lanes, rest = plan.lanes, size % plan.lanes
-    valid = code.minimum(code.subtract(str(size), start), plan.width)
+    valid = code.minimum(code.subtract(str(size), start), width)
     whole = code.let(f"and i64 {valid}, {-lanes}")
     if size >= lanes:
         with code.when(code.let(f"icmp sgt i64 {whole}, 0")), code.loop(0, whole, lanes) as strip:
-            values = part.values(plan.block, lanes)
+            values = part.values(axis, lanes)
             yield values, values.chunk(Frame(part.frame), code.add(start, strip.index), 0, lanes), strip.index
     if rest:
         with code.when(code.let(f"icmp slt i64 {whole}, {valid}")):
-            values = part.values(plan.block, lanes)
+            values = part.values(axis, lanes)
             yield values, values.chunk(Frame(part.frame), code.add(start, whole), 0, rest), whole
 
 
@@ -350,11 +411,7 @@ def sums_size(plan: Plan, number: int) -> int:
     return plan.columns(outer).count * plan.width * plan.sum_tile.columns
 
 
-def _started(s: Builder, x: Scalar) -> Scalar:
-    least = float(np.finfo(x.dtype.numpy).min)
-    return s.max(x, s.const(least, x.dtype))
-
-
 def _follow(s: Builder, old: Scalar, new: Scalar, factor: float) -> tuple[Scalar, Scalar]:
-    """exp(factor·(new - old)), and whether that may be another number than 1."""
-    return s.exp((new - old) * factor), s.ne(old, new)
+    """exp(factor·(new - old)), 1 for equal infinities too, and whether that may be another number than 1."""
+    same = s.eq(old, new)
+    return s.select(same, 1, s.exp((new - old) * factor)), ~same

@@ -71,10 +71,44 @@ def dropped(case: Attention) -> Kernel:
     return _softmax(s, s.b.max_or_infinity(s.t, s.over("j")), ("j",), s.row, weights)
 
 
+def below_maxima(case: Attention) -> Kernel:
+    """Scores below their maximum, which is 0 where both are -inf: a row that is masked throughout weights all alike."""
+    s = Scores(case)
+    m = s.b.max_or_infinity(s.t, s.over("j"))
+    s.b.store(s.rows("m"), s.row, m)
+    return _finished(s, _below(s, m), ("j",), s.row, lambda e: e)
+
+
+def weighted_queries(case: Attention) -> Kernel:
+    """The same weights, of maxima that are known, summed over the queries, each with queries g."""
+    s = Scores(case)
+    e = _below(s, s.b.load(s.rows("m"), s.row))
+    g = s.b.load(s.slot("g", case.heads * case.queries * case.width), s.result(s.c))
+    place = (s.head * case.keys + s.j) * case.width + s.c
+    s.b.store(s.slot("dv", case.heads * case.keys * case.width), place, s.b.dot(e, g, s.over("i")))
+    return s.kernel()
+
+
+def weighted_keys(case: Attention) -> Kernel:
+    """The same weights, of maxima that are known, summed over the keys."""
+    s = Scores(case)
+    e = _below(s, s.b.load(s.rows("m"), s.row))
+    s.b.store(s.slot("o", _results(case)), s.result(s.c), s.b.dot(e, _values(s), s.over("j")))
+    return s.kernel()
+
+
+def _below(s: Scores, m: int) -> int:
+    below = s.b.apply(lambda s, x, y: s.select(s.eq(x, y), 0, x - y), s.t, m, name="difference")
+    return s.b.apply(lambda s, x: s.exp(x), below, name="exp")
+
+
 def _softmax(
     s: Scores, m: int, over: tuple[str, ...], row: Index, weights: Callable[[int], int] = lambda e: e
 ) -> Kernel:
-    e = s.weights(m)
+    return _finished(s, s.weights(m), over, row, weights)
+
+
+def _finished(s: Scores, e: int, over: tuple[str, ...], row: Index, weights: Callable[[int], int]) -> Kernel:
     u = s.b.dot(weights(e), _values(s), s.over(*over))
     o = s.b.apply(lambda s, x, y: x * y, u, s.inverse(s.b.sum(e, s.over(*over))))
     s.b.store(s.slot("o", _results(s.case)), row * s.case.width + s.c, o)
@@ -94,5 +128,5 @@ def _select(s: Any, mask: Any, a: Any, b: Any) -> Any:
 
 
 MORE_FORMS: dict[str, Callable[[Attention], Kernel]] = {
-    f.__name__: f for f in (grouped_sums, several_statistics, sigmoid, chosen, gathered, dropped)
+    f.__name__: f for f in (grouped_sums, several_statistics, sigmoid, chosen, gathered, dropped, below_maxima)
 }

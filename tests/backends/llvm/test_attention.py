@@ -10,10 +10,11 @@ import pytest
 from graphc.backends.llvm.attention.plan import Plan, plan_attention
 from graphc.backends.llvm.target import Target, describe, host_target
 from graphc.errors import UnsupportedError
+from graphc.index import Index
 from graphc.kernel import Kernel, Slot
 from graphc.types import DType, bfloat16, bool_, float16, float32
 from tests.attention_kernels import CASES, FORMS, Attention, memory
-from tests.backends.llvm.attention_forms import MORE_FORMS
+from tests.backends.llvm.attention_forms import MORE_FORMS, below_maxima, weighted_keys, weighted_queries
 from tests.backends.llvm.native import compile_kernel
 from tests.kernel_interpreter import run_kernel
 
@@ -77,6 +78,31 @@ def test_more_forms(case: str, form: str) -> None:
         return rng.integers(0, 16, slot.size) if slot.dtype.is_integer else rng.standard_normal(slot.size)
 
     compare(kernel, [content(s).astype(s.dtype.numpy) for s in kernel.slots], 2e-5)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.parametrize("queries", [70, 200])
+def test_rows_masked_throughout_weight_all_alike(queries: int, group: int) -> None:
+    """Where the maximum is -inf, masked scores count: none of them is skipped then."""
+    case = Attention(heads=2, group=group, queries=queries, keys=90, causal=True)
+    kernel = below_maxima(case)
+    rng = np.random.default_rng(0)
+    made = {s.name: rng.standard_normal(s.size).astype(np.float32) for s in kernel.slots}
+    run_kernel(kernel, [made[s.name] for s in kernel.slots])
+    masked = np.isneginf(made["m"].reshape(2, 2, queries))
+    assert masked[:, :, :110].all() == (queries == 200) and not masked[:, :, 110:].any()
+    compare(kernel, [made[s.name] for s in kernel.slots], 2e-5)
+    for kernel in (weighted_keys(case), weighted_queries(case)):
+        arrays = [rng.standard_normal(s.size).astype(np.float32) for s in kernel.slots]
+        arrays = [made.get(s.name, a) if s.name in "qkm" else a for s, a in zip(kernel.slots, arrays, strict=True)]
+        assert conditions_of(kernel)
+        compare(kernel, arrays, 2e-5)
+
+
+def conditions_of(kernel: Kernel) -> tuple[Index, ...]:
+    plan = plan_attention(kernel, host_target())
+    assert isinstance(plan, Plan)
+    return plan.conditions
 
 
 NARROW = {
