@@ -26,6 +26,7 @@ from .scores import Region, find_regions
 Refuses: TypeAlias = Callable[[Kernel], str]  # why a backend has no lowering of a kernel of attention; empty if it has
 Behind: TypeAlias = Mapping[Node, frozenset[Node]]
 
+WORTH = 32  # times as long as moving scores beyond the cache takes, it may take to compute them anew
 MOST_FINISHING = 8  # elementwise nodes after a sum that its kernel computes
 
 
@@ -144,18 +145,23 @@ class _Cutting:
             try:
                 parts = self._parts(region)
                 saved = self._saved(region, parts)
-                if saved < 0 and region.seed.tensor_type.nbytes <= self.costs.cache:
+                if not self._is_worth(region, saved):
                     reason = "to compute the scores anew takes longer than to store them"
             except Cut as cut:
                 reason = str(cut)
         return [] if reason else parts, ScoreDecision(region, saved, reason)
 
+    def _is_worth(self, region: Region, saved: float) -> bool:
+        """Whether it takes less time, or little more where it is about much memory: scores of attention, but hardly the
+        logits of a large vocabulary, each of which is a sum of many terms."""
+        if region.seed.tensor_type.nbytes <= self.costs.cache:
+            return saved >= 0
+        return saved > -self.costs.byte * _moved(region) * WORTH
+
     def _saved(self, region: Region, parts: Sequence[Part]) -> float:
-        """Nanoseconds: scores that are stored, read by a softmax and by products, against products computed anew."""
-        nbytes, sums = region.seed.tensor_type.nbytes, sum(n.op.kind is Kind.CONTRACTION for n in region.sums)
-        moved = nbytes * (2 * len(region.products) + 2 + sums)
+        """Nanoseconds: bytes of scores that are not moved, against products computed anew."""
         again = sum(_products(part) for part in parts) - sum(_multiplications(n) for n in region.products)
-        return self.costs.byte * moved - self.costs.product * max(again, 0)
+        return self.costs.byte * _moved(region) - self.costs.product * max(again, 0)
 
     # Which sums share a kernel
 
@@ -279,6 +285,12 @@ class _Cutting:
         for part in parts:
             part.build(self.behind, [n for n in part.made if n in wanted])
         return Cuts(tuple(parts), tuple(decided), frozenset(wanted))
+
+
+def _moved(region: Region) -> int:
+    """Bytes of scores that are moved where they are stored, and read by a softmax and by products."""
+    sums = sum(n.op.kind is Kind.CONTRACTION for n in region.sums)
+    return region.seed.tensor_type.nbytes * (2 * len(region.products) + 2 + sums)
 
 
 def _multiplications(node: Node) -> int:

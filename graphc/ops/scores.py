@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 from ..ir import Node, is_tuple
 from ..op import Kind
+from .arithmetic import add, difference, multiply, subtract
+from .bits import cast
 from .transcendental import exp, exp2
-from .views import permute, reshape
+from .views import broadcast, permute, reshape
 
 
 def is_large(node: Node) -> bool:
@@ -40,13 +42,27 @@ def alike(a: Node, b: Node) -> bool:
 
 
 def is_weight(node: Node) -> bool:
-    """Whether it is what scores are exponentiated for."""
-    return node.op is exp or node.op is exp2
+    """Whether it is an exponential relative to its rows: exp(x − m), with m spread along an axis of x."""
+    if node.op is not exp and node.op is not exp2:
+        return False
+    (x,) = node.inputs
+    while x.op is cast or (x.op is multiply and any(map(_is_scalar, x.inputs))):
+        x = x.inputs[0] if x.op is cast or not _is_scalar(x.inputs[0]) else x.inputs[1]
+    relative = x.op is difference or x.op is subtract or x.op is add
+    return relative and any(i.op is broadcast and 1 < i.inputs[0].tensor_type.size < _size(i) for i in x.inputs)
+
+
+def _is_scalar(node: Node) -> bool:
+    return node.op is broadcast and node.inputs[0].tensor_type.size == 1
+
+
+def _size(node: Node) -> int:
+    return node.tensor_type.size
 
 
 def scores(nodes: Sequence[Node]) -> set[Node]:
     """Large products, and what of their size is made of them element by element. `nodes`: inputs before their users.
-    Without an exponential in between they are no scores: a hidden layer is better a product by itself."""
+    Without such an exponential in between they are none: a hidden layer is better a product by itself."""
     found = large_products(nodes)
     if not found:
         return found

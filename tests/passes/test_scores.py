@@ -131,7 +131,23 @@ def test_a_hidden_layer_is_no_attention() -> None:
         return nn.gelu(x @ w) @ v
 
     args = [np.ones(s, np.float32) for s in ((300, 20), (20, 300), (300, 20))]
-    assert not _attentions(_planned(mlp, *args))
+    both = lambda *x: gx.grad(lambda *y: gx.sum(mlp(*y)), argnums=(0, 1, 2))(*x)  # noqa: E731
+    assert not _attentions(_planned(mlp, *args)) and not _attentions(_planned(both, *args))
+
+
+def test_logits_of_many_terms_are_stored() -> None:
+    """Computed twice more, they would take longer than all the rest; of few terms, they are scores as others."""
+
+    def loss(h: Any, w: Any, target: Any) -> Any:
+        logits = h @ w
+        shifted = logits - gx.max(logits, axis=-1, keepdims=True)
+        e = gx.exp(shifted)
+        return -gx.sum((shifted - gx.log(gx.sum(e, axis=-1, keepdims=True))) * target) / 100
+
+    for depth, few in ((8, True), (700, False)):
+        args = [np.ones(s, np.float32) for s in ((1600, depth), (depth, 1600), (1600, 1600))]
+        graph = gx.compile(lambda h, w, t: gx.grad(lambda h, w: loss(h, w, t), argnums=(0, 1))(h, w)).graph(*args)
+        assert bool(_attentions(schedule(graph, refuses=refuses))) == few
 
 
 def test_decisions_say_what_became_of_scores() -> None:
