@@ -79,9 +79,9 @@ class ObjectCalls(Protocol):
 class Timed(Protocol):
     """A bound program that can measure its steps one by one."""
 
-    def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float) -> list[float]:
+    def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float, *, flush: bool = False) -> list[float]:
         """Seconds of each step of the schedule, by itself, measured for about so many seconds in all. Variables change
-        as by many calls."""
+        as by many calls. `flush`: as if subnormal numbers were 0, whatever the settings say."""
         ...
 
 

@@ -67,9 +67,12 @@ def outside() -> None:
 
 
 @contextmanager
-def using(*, backend: str | None = None, threads: int | None = None) -> Iterator[None]:
+def using(
+    *, backend: str | None = None, threads: int | None = None, flush_subnormals: bool | None = None
+) -> Iterator[None]:
     """Inside, compiled functions run on this backend and at most this many threads (0: all that the process may use).
-    Concrete operations are evaluated at once whatever the backend.
+    Concrete operations are evaluated at once whatever the backend. flush_subnormals: whether compiled functions take
+    floats that are too small for all their digits, below 1e-38 in float32, for 0, which is faster where there are many.
 
     It holds for the calling thread, and for what is called inside; functions compiled with an explicit
     `backend=` keep theirs. Raises SettingsError for a backend that does not exist.
@@ -85,6 +88,11 @@ def using(*, backend: str | None = None, threads: int | None = None) -> Iterator
         changes["backend"] = backend
     if threads is not None:
         changes["threads"] = threads
+    if flush_subnormals is not None:
+        if not isinstance(flush_subnormals, bool):
+            rule = "flush_subnormals is True or False"
+            raise SettingsError(rule, got=brief(flush_subnormals)).at(user_location())
+        changes["flush_subnormals"] = flush_subnormals
     settings = replace(old.settings, **changes)
     inside = untraced(settings) if old.frame is None else Context(settings, old.frame)
     try:  # before the change: an interrupt that comes right after it finds the way back

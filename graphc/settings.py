@@ -32,7 +32,8 @@ class Settings:
     `time`: print compile times, GRAPHC_TIME=1. `log`: topics, GRAPHC_LOG=retrace. `threads`: GRAPHC_THREADS,
     0 for as many as the process may use. `cache`: GRAPHC_CACHE=0|1. `cache_dir`: GRAPHC_CACHE_DIR.
     `traceback`: GRAPHC_TRACEBACK=user|full, whether errors show graphc's own frames. `check_nan`: GRAPHC_CHECK_NAN=1,
-    raise where a result is NaN or infinite, and name the line that made it."""
+    raise where a result is NaN or infinite, and name the line that made it. `flush_subnormals`:
+    GRAPHC_FLUSH_SUBNORMALS=1, compiled code on CPUs takes floats too small for all their digits for 0."""
 
     check: Check = Check.NONE
     dump: frozenset[str] = frozenset()
@@ -44,6 +45,7 @@ class Settings:
     backend: str = "llvm"
     traceback: str = "user"
     check_nan: bool = False
+    flush_subnormals: bool = False
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] | None = None) -> Settings:

@@ -107,7 +107,9 @@ class LLVMProgram:
         from .ship.program import link_program
 
         bound = self.bind([Storage(v, type_of(v)) for v in variables])
-        link_program(path, settle(self.built, bound.contents), self.target, self.cache, outputs=outputs)
+        flush = self.settings.flush_subnormals
+        settled = settle(self.built, bound.contents)
+        link_program(path, settled, self.target, self.cache, outputs=outputs, flush=flush)
 
 
 class BoundLLVMProgram:
@@ -120,7 +122,9 @@ class BoundLLVMProgram:
         code = jit.load(native.objects.values(), native.symbols)
         self._program = program
         self._team, self._threads = team, team.threads
-        self._instance = Instance(native, code, team, calls, variables, program.built.updated)
+        self._instance = Instance(
+            native, code, team, calls, variables, program.built.updated, program.settings.flush_subnormals
+        )
         pool = output_pool()
         self._makers = tuple(pool.maker(b.type) for b in native.in_space(Space.OUTPUT))
 
@@ -152,10 +156,10 @@ class BoundLLVMProgram:
             self._fail(status)
         return outputs
 
-    def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float) -> list[float]:
+    def step_seconds(self, arrays: Sequence[np.ndarray], seconds: float, *, flush: bool = False) -> list[float]:
         """How long each step takes, after a call; see `Timed`."""
         outputs = self(arrays)  # alive until all is measured
-        found = self._instance.step_seconds(self._program.built.steps, seconds)
+        found = self._instance.step_seconds(self._program.built.steps, seconds, flush)
         del outputs
         return found
 

@@ -52,6 +52,7 @@ INTERRUPTED = -4  # -2, -3 and -5 are `array_call`'s
 
 class ContextFlags(IntFlag):
     SEQUENTIAL = 1  # all runs are for the calling thread alone: no team is needed
+    FLUSH = 2  # subnormal floats are taken as 0, and results that would be such are 0
 
 
 class Task(ctypes.Structure):

@@ -77,7 +77,8 @@ def timed_report(executable: Traceable, args: Sequence[Any], kwargs: dict[str, A
             name = found.compilation.settings.backend
             raise UnsupportedError(f"the {name} backend can't time its kernels", hint='compile with backend="llvm"')
         taken = bound.step_seconds(arrays, seconds)
-    return with_times(found.compilation.report(), taken)
+        flushed = bound.step_seconds(arrays, seconds / 4, flush=True)
+    return with_times(found.compilation.report(), taken, flushed)
 
 
 def take_turns(calls: Sequence[Callable[[], Any]], seconds: float) -> list[tuple[float, ...]]:

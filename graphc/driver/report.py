@@ -175,11 +175,25 @@ def _fused(title: str, steps: Iterable[Step]) -> Iterator[str]:
             yield from (f"  {line}" for line in _fused(name, block))
 
 
-def with_times(report: Report, seconds: Sequence[float]) -> Report:
-    """The report with the seconds of each step but those that prepare, and those inside of others."""
-    left = iter(seconds)
-    steps = tuple(s if s.prepared or s.depth else replace(s, seconds=next(left)) for s in report.steps)
-    return replace(report, steps=steps)
+MANY, NOTICED = 1.5, 2e-5  # times as long as without subnormal numbers, and seconds, from which on that is told
+
+
+def with_times(report: Report, seconds: Sequence[float], flushed: Sequence[float]) -> Report:
+    """The report with the seconds of each step but those that prepare, and those inside of others. `flushed`: what they
+    take where subnormal numbers are 0."""
+    left = iter(zip(seconds, flushed, strict=True))
+
+    def timed(step: StepReport) -> StepReport:
+        if step.prepared or step.depth:
+            return step
+        taken, without = next(left)
+        notes = step.notes
+        if taken > NOTICED and taken > MANY * without:
+            told = "subnormal numbers, without which it takes"
+            notes = (*notes, f"{told} {1e6 * without:.3g} µs: see GRAPHC_FLUSH_SUBNORMALS in the guide")
+        return replace(step, seconds=taken, notes=notes)
+
+    return replace(report, steps=tuple(map(timed, report.steps)))
 
 
 def _shortened(ops: tuple[str, ...], most: int = 8) -> str:

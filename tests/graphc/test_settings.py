@@ -135,6 +135,17 @@ def effect_of_check_nan(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     return raised.value.where is not None  # type: ignore[attr-defined]
 
 
+def effect_of_flush_subnormals(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bool:
+    found = []
+    for flush in (False, True):
+        token = context._context.set(untraced(replace(settings, flush_subnormals=flush)))
+        try:
+            found.append(float(gx.compile(lambda x: gx.max(x * 2))(np.full(3, 1e-40, np.float32))))
+        finally:
+            context._context.reset(token)
+    return found[0] > 0 == found[1]
+
+
 def effect_of_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bool:
     return set(called(replace(settings, time=True)).compilation.seconds) >= {"optimize", "schedule", "build"}
 
@@ -148,6 +159,7 @@ EFFECTS: dict[str, Callable[[Settings, pytest.MonkeyPatch], bool]] = {
     "backend": lambda s, _: called(replace(s, backend="reference")).compilation.report().backend == "reference",
     "traceback": effect_of_traceback,
     "check_nan": effect_of_check_nan,
+    "flush_subnormals": effect_of_flush_subnormals,
 }
 SAID = {  # what a word of GRAPHC_DUMP or GRAPHC_LOG has printed
     "dump": {"passes": "-- traced", "fuse": "step 0: contraction of", **{s.value: f"-- {s.value}" for s in Stage}},

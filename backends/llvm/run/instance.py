@@ -44,10 +44,11 @@ class Instance:
         calls: Mapping[str, int],
         variables: Sequence[Storage] = (),
         updated: Sequence[int] = (),
+        flush: bool = False,
     ) -> None:
         """`code`: the addresses of the program's symbols; `calls`: of those of `array_call_object`. `variables`: what
         is behind the VARIABLE buffers, by position, read and written in place; `updated`: the positions of those that
-        the program writes."""
+        the program writes. `flush`: take subnormal numbers for 0."""
         self._team = team
         self._program = program
         self._code = code
@@ -64,9 +65,11 @@ class Instance:
         for space, memory in ((Space.ARENA, arena), (Space.PREPARED, prepared)):
             for buffer in program.in_space(space):
                 pointers[buffer.number] = address(memory) + buffer.offset
-        self._steps = _Running(program.main, code, self._table)
+        mode = ContextFlags.FLUSH if flush else ContextFlags(0)
+        self._steps = _Running(program.main, code, self._table, mode)
         self._steps.context.poll, self._steps.context.polled = calls["graphc_poll"], program.interruptible
-        self._prepare = _Running(program.prepare, code, self._table)
+        self._prepare = _Running(program.prepare, code, self._table, mode)
+        self._mode = mode
         self._watched = _watched(program, variables)
         run, page = team.addresses
         self._call = ArrayCall(
@@ -123,14 +126,15 @@ class Instance:
         for variable in self._variables:
             variable.bring_home()
 
-    def step_seconds(self, steps: Sequence[Table], seconds: float) -> list[float]:
+    def step_seconds(self, steps: Sequence[Table], seconds: float, flush: bool = False) -> list[float]:
         """How long each step takes by itself, given as a table: right after a call, whose inputs and outputs are alive
         still.
 
         The steps run in their order, each several times over, so that it finds its operands as it does in a call. What
         a call takes that has nothing to do is not counted.
         """
-        tables = [_Running(step, self._code, self._table) for step in (Table(), *steps)]
+        mode = ContextFlags.FLUSH if flush else self._mode
+        tables = [_Running(step, self._code, self._table, mode) for step in (Table(), *steps)]
         runs = [partial(self._team.run, table.address) for table in tables]
         share = seconds / ROUNDS / len(runs)
         counts = [max(1, min(MOST_RUNS, round(share / max(_elapsed(run, 1), 1e-6)))) for run in runs]
@@ -184,7 +188,9 @@ def _elapsed(run: Callable[[], int], count: int) -> float:
 class _Running:
     """A table with its context."""
 
-    def __init__(self, table: Table, code: Mapping[str, int], buffers: ctypes.Array) -> None:
+    def __init__(
+        self, table: Table, code: Mapping[str, int], buffers: ctypes.Array, mode: ContextFlags
+    ) -> None:
         tasks, count = table.tasks, max(1, len(table.tasks))
         self._slots = np.array([s for t in tasks for s in t.slots] or [0], np.int32)
         self._taken = np.zeros(count, np.int64)
@@ -195,7 +201,7 @@ class _Running:
             start += 4 * len(task.slots)
         self._control = [_records(kind, records) for kind, records in table.records()]
         rows, windows, swaps = map(ctypes.addressof, self._control)
-        flags = ContextFlags.SEQUENTIAL if table.is_sequential else ContextFlags(0)
+        flags = mode | (ContextFlags.SEQUENTIAL if table.is_sequential else ContextFlags(0))
         self.context = Context(
             ctypes.addressof(buffers), ctypes.addressof(self._tasks), rows, len(table.rows), windows, swaps, flags,
             address(self._taken),

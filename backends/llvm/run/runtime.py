@@ -21,6 +21,7 @@ from graphc.errors import UnsupportedError
 
 from ..emit.text import Code
 from ..native import Team
+from .float_mode import ArmMode, Mode, X86Mode, mode_ir
 from .walker import walker_ir
 
 FUTEX_WAIT, FUTEX_WAKE = 128, 129  # among threads of one process
@@ -47,6 +48,7 @@ class Platform:
     futex: int  # system call number
     pause: str  # what a spinning thread does
     declaration: str
+    mode: type[Mode]
 
     def wait(self, code: Code, word: str, old: str) -> None:
         """Sleep until the word changes, unless it is no longer `old`."""
@@ -61,8 +63,8 @@ class Platform:
         code.let(f"call i64 (i64, ...) @syscall({given})")
 
 
-_X86 = Platform(202, "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()")
-_ARM = Platform(98, "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)")
+_X86 = Platform(202, "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()", X86Mode)
+_ARM = Platform(98, "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)", ArmMode)
 
 
 def platform(triple: str) -> Platform:
@@ -80,7 +82,7 @@ def runtime_ir(triple: str) -> str:
     """The module that defines the runtime."""
     on = platform(triple)
     functions = (_wait(on), _wake(on), _worker(), _start(), _stop())
-    return "\n".join([DECLARATIONS, on.declaration, *functions]) + walker_ir()
+    return "\n".join([DECLARATIONS, on.declaration, *functions]) + mode_ir(on.mode()) + walker_ir()
 
 
 def _wait(on: Platform) -> str:
@@ -129,7 +131,9 @@ def _worker() -> str:
         region = code.load_atomic("i32", region_at, "seq_cst")
         context = code.load_atomic("ptr", context_at, "seq_cst")
         with code.when(code.let(f"icmp ne ptr {context}, null")):  # else it is over already
+            mode = code.call("i64", "enter_mode", ("ptr", context))
             code.do(f"call void @work(ptr {context}, ptr %team, i32 {region}, i1 false)")
+            code.do(f"call void @leave_mode(i64 {mode})")
         code.change_atomic("sub", "i32", active, 1, "seq_cst")
         regions.next = [region]
     code.change_atomic("add", "i32", code.field(Team, "%team", "left"), 1, "release")

@@ -47,7 +47,8 @@ declare i64 @llvm.smin.i64(i64, i64)
 
 
 def walker_ir() -> str:
-    """All functions of the walker. They call @wait and @wake of the team."""
+    """All functions of the walker. They call @wait and @wake of the team, and @enter_mode and
+    @leave_mode."""
     parts = (_await, _ask, _work, _work_alone, _region, _loop, _branch, _walk, _call)
     return DECLARATIONS + "\n".join(part() for part in parts)
 
@@ -384,6 +385,8 @@ def _call() -> str:
 
     with_whom = code.either(small, "ptr", lambda: "null", team)
     rows = code.get(Context, "%context", "row_count")
+    mode = code.call("i64", "enter_mode", ("ptr", "%context"))
     code.do(f"call void @walk(ptr %context, ptr {with_whom}, i64 0, i64 {rows})")
+    code.do(f"call void @leave_mode(i64 {mode})")
     code.do(f"ret i64 {_status(code)}")
     return _function(code, "i64 @graphc_call(ptr %context, ptr %team)")

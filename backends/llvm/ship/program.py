@@ -46,13 +46,14 @@ def link_program(
     variables: Sequence[np.ndarray] = (),
     compiler: Sequence[str] | None = None,
     outputs: Sequence[str] = (),
+    flush: bool = False,
 ) -> None:
     """Write an executable to `path`, replacing what is there once it is complete.
 
     `variables`: initial values of the VARIABLE buffers by position; each run of the program starts from them.
     `compiler`: the C compiler's command; None for the one that suits the target. `cache` keeps the runtime and the
     command line.
-    `outputs`: their names, by position, if they have some.
+    `outputs`: their names, by position, if they have some. `flush`: take subnormal numbers for 0.
     Raises UnsupportedError where there is no compiler or the data are too large, CompileError if linking fails.
     """
     size = sum(a.nbytes for a in (*program.constants, *variables))
@@ -63,7 +64,7 @@ def link_program(
     with tempfile.TemporaryDirectory(prefix=f".{place.name[:100]}-", dir=place.parent) as folder:
         work = Path(folder)
         (work / "native.h").write_text(native_header())
-        (work / "model.c").write_text(model_source(program, target, variables, outputs))
+        (work / "model.c").write_text(model_source(program, target, variables, outputs, flush))
         _write_data(work / "constants.bin", program.constants)
         _write_data(work / "variables.bin", variables)
         objects = (*_command_line(work, compiler, cache), runtime_object(target, cache), *program.objects.values())
@@ -148,8 +149,9 @@ def native_header() -> str:
 
 
 def model_source(
-    program: NativeProgram, target: Target, variables: Sequence[np.ndarray], outputs: Sequence[str] = ()
-) -> str:
+    program: NativeProgram, target: Target, variables: Sequence[np.ndarray], outputs: Sequence[str] = (),
+    flush: bool = False,
+) -> str:  # fmt: skip
     """The tables of a program, in C. It includes constants.bin and variables.bin, which `_write_data` writes."""
     numbers = {symbol: number for number, symbol in enumerate(program.symbols)}
     places = {
@@ -162,8 +164,8 @@ def model_source(
         functions="\n".join(f"void f{n}(void) __asm__({c_string(s)});" for s, n in numbers.items()),
         inputs=_tensors(program.in_space(Space.INPUT), "input"),
         outputs=_tensors(program.in_space(Space.OUTPUT), "output", outputs),
-        prepare=_tasks("prepare", program.prepare, numbers),
-        steps=_tasks("steps", program.main, numbers),
+        prepare=_tasks("prepare", program.prepare, numbers, flush),
+        steps=_tasks("steps", program.main, numbers, flush),
         places="\n".join(_places(name, found) for name, found in places.items()),
         target=c_string(f"{target.triple} {target.cpu}".strip()),
         buffers=len(program.buffers),
@@ -185,7 +187,7 @@ def c_string(text: str) -> str:
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
-def _tasks(name: str, steps: Table, numbers: dict[str, int]) -> str:
+def _tasks(name: str, steps: Table, numbers: dict[str, int], flush: bool) -> str:
     tasks = steps.tasks
     slots = [s for t in tasks for s in t.slots]
     table, where, start = [], [], 0
@@ -194,7 +196,7 @@ def _tasks(name: str, steps: Table, numbers: dict[str, int]) -> str:
         table.append(f"{{{values}}}")
         where.append(c_string(t.where))
         start += len(t.slots)
-    flags = int(ContextFlags.SEQUENTIAL) if steps.is_sequential else 0
+    flags = int(ContextFlags.SEQUENTIAL if steps.is_sequential else 0) | int(ContextFlags.FLUSH if flush else 0)
     control = [_records(f"{name}_{r.__name__}", r, rows) for r, rows in steps.records()]
     given = ", ".join(f"{name}_{record.__name__}" for record, _ in steps.records())
     if not tasks:
