@@ -70,6 +70,12 @@ def with_code(code: tuple[int, int]) -> Device | None:
     return next((d for d in _opened.values() if d.code == code), None)
 
 
+def wait_for_all() -> None:
+    """Wait until all that devices of this process were asked for is done, as whoever measures time has to."""
+    for device in list(_opened.values()):
+        device.synchronize()
+
+
 def note_opened(device: Device) -> None:
     """Called by each device when it has been opened."""
     _opened[device.name] = device

@@ -24,7 +24,7 @@ from graphc.storage import ALIGNMENT, Action, Replica, Storage
 
 from .attention_roles import why_refused
 from .control import Code, Control, Memory
-from .program import Program, bind, check_status
+from .program import PREPARED, Program, bind, check_status
 
 
 class TritonDevice(Device, Protocol):
@@ -107,15 +107,17 @@ class BoundTritonProgram:
         self._turn = RLock()  # whose owner is running it; given back whatever interrupts that
         self._own = self._allocated(schedule)
 
-    def _allocated(self, schedule: Schedule) -> list[Block | None]:
-        """The blocks of the regions that are the program's own, and None for those that each call has others of."""
-        others = {self._program.regions[b.number] for b in (*self._outputs, *self._places)}
-        blocks = [None if n in others else self._block(size) for n, size in enumerate(self._program.sizes)]
-        memory = Memory(self.device, self._code, blocks)  # type: ignore[arg-type]
-        memory.write(self._program.status, np.zeros(len(self._program.reporting), np.int32))
+    def _allocated(self, schedule: Schedule) -> dict[int, Block]:
+        """The blocks of the regions that outlive a call: constants, prepared work and statuses."""
+        sizes = self._program.sizes
+        contents = {self._program.status: np.zeros(len(self._program.reporting), np.int32)}
         for buffer in schedule.in_space(Space.CONSTANT):
-            memory.write(self._region(buffer), np.ascontiguousarray(schedule.constants[buffer.position].array))
-        return blocks
+            contents[self._region(buffer)] = np.ascontiguousarray(schedule.constants[buffer.position].array)
+        own = {region: self._block(sizes[region]) for region in (PREPARED, *contents)}
+        for region, array in contents.items():
+            if array.nbytes:
+                self.device.upload(own[region], array)
+        return own
 
     def _block(self, nbytes: int) -> Block:
         return self.device.allocate(max(1, nbytes))
@@ -138,13 +140,12 @@ class BoundTritonProgram:
 
     def _run(self, arrays: Sequence[np.ndarray | Storage]) -> list[Storage] | None:
         """None if a variable has changed since its replica was asked for; then nothing has happened."""
-        blocks = list(self._own)
+        blocks = dict(self._own)
         for buffer in self._inputs:
             blocks[self._region(buffer)] = self._input(buffer, arrays[buffer.position])
         seen, written, replaced = self._bring_variables(blocks)
-        for buffer in self._outputs:
-            blocks[self._region(buffer)] = self._block(buffer.type.nbytes)
-        whole = [b for b in blocks if b is not None]
+        # The rest is new: outputs, and what all programs have from the same pool, one after the other.
+        whole = [blocks.get(n) or self._block(size) for n, size in enumerate(self._program.sizes)]
         memory = Memory(self.device, self._code, whole)
         control = Control(memory, self._program.status, len(self._program.reporting))
         self._prepare(control, [version for _, version in seen])
@@ -156,7 +157,7 @@ class BoundTritonProgram:
         return [self._result(buffer, whole[self._region(buffer)]) for buffer in self._outputs]
 
     def _input(self, buffer: Buffer, given: np.ndarray | Storage) -> Block:
-        """Where an input is on the device. An array is copied to a block of the program's own."""
+        """Where an input is on the device."""
         if isinstance(given, Storage):
             found = given.on(self.device).block
             if found.address % ALIGNMENT == 0:  # as all blocks are that have not been adopted
@@ -164,14 +165,13 @@ class BoundTritonProgram:
             aligned = self._block(buffer.type.nbytes)
             self.device.copy(found, aligned)
             return aligned
-        own = self._own[self._region(buffer)]
-        assert own is not None
+        block = self._block(buffer.type.nbytes)
         if given.nbytes:
-            self.device.upload(own, np.ascontiguousarray(given))
-        return own
+            self.device.upload(block, np.ascontiguousarray(given))
+        return block
 
     def _bring_variables(
-        self, blocks: list[Block | None]
+        self, blocks: dict[int, Block]
     ) -> tuple[list[tuple[Storage, int]], list[Action], list[Replica]]:
         """Have the Variables' replicas among the blocks. Returns the versions that they are of, what is to be called
         when the program has written those that it writes, and the replicas that others will have replaced then."""
@@ -205,7 +205,7 @@ class BoundTritonProgram:
     def _check(self, control: Control) -> None:
         """Raise GraphcIndexError if a step has met a bad index."""
         if self._program.reporting and (found := control.bad_indices()).any():
-            self.device.upload(self._own[self._program.status], np.zeros_like(found))  # type: ignore[arg-type]
+            self.device.upload(self._own[self._program.status], np.zeros_like(found))
             check_status(self._program, found)
 
     def _result(self, buffer: Buffer, block: Block) -> Storage:

@@ -21,6 +21,7 @@ from .control import BoundLaunch, HostBranch, HostLoop, HostWindow, Item, Place
 from .launches import KernelSource, Memory
 
 STATUS_BYTES = 4
+ARENA, PREPARED = 0, 1  # the first regions
 ALIGNMENT = 64  # of every buffer, in bytes; schedules promise it for the arena
 
 
@@ -67,13 +68,13 @@ class _Binder:
 
     def __init__(self, schedule: Schedule) -> None:
         self.buffers = {b.number: b for b in schedule.buffers}
-        self.sizes: list[int] = [schedule.arena_bytes, schedule.prepared_bytes]
+        self.sizes: list[int] = [schedule.arena_bytes, schedule.prepared_bytes]  # of regions ARENA and PREPARED
         self.regions: dict[int, int] = {}
         for buffer in schedule.buffers:
             if buffer.space is Space.WINDOW:
                 continue
             if buffer.space is Space.ARENA or buffer.space is Space.PREPARED:
-                self.regions[buffer.number] = 0 if buffer.space is Space.ARENA else 1
+                self.regions[buffer.number] = ARENA if buffer.space is Space.ARENA else PREPARED
             else:
                 self.regions[buffer.number] = self.region(buffer.type.nbytes)
         self.scratch = self.region(0)

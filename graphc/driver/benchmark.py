@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dataclass import dataclass
+from ..devices import wait_for_all
 from ..errors import UnsupportedError
 from ..frontend import pytree
 from ..frontend.arguments import Arguments
@@ -90,9 +91,11 @@ def take_turns(calls: Sequence[Callable[[], Any]], seconds: float) -> list[tuple
 
 
 def call_seconds(call: Callable[[], Any], count: int) -> float:
+    """Seconds of a call, from this many, until devices have done what was asked of them."""
     start = time.perf_counter()
     for _ in range(count):
         call()
+    wait_for_all()
     return (time.perf_counter() - start) / count
 
 

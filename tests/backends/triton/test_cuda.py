@@ -74,6 +74,12 @@ def test_copies_are_as_few_as_can_be(driver: StubDriver) -> None:
     assert driver.counts["cuMemcpyDtoHAsync"] == driver.counts["cuStreamSynchronize"] == 10
 
 
+def test_whoever_measures_waits(driver: StubDriver) -> None:
+    f = gx.compile(lambda x: x + 1, backend="triton")
+    f.benchmark(X, seconds=0.001)
+    assert driver.counts["cuStreamSynchronize"] >= 15
+
+
 def test_pinned_memory_is_waited_for(driver: StubDriver) -> None:
     f = gx.compile(lambda x: x + 1, backend="triton")
     f(X)
@@ -97,6 +103,7 @@ def test_any_thread_may_call_and_read(driver: StubDriver) -> None:
 def test_a_forked_process_is_told(driver: StubDriver) -> None:
     f = gx.compile(lambda x: x * 2, backend="triton")
     y = f(X)
+    driver.counts.clear()
     child = os.fork()
     if not child:
         status = 1
@@ -111,6 +118,18 @@ def test_a_forked_process_is_told(driver: StubDriver) -> None:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (y.numpy() == X * 2).all()
+
+
+def test_programs_take_turns_with_temporary_memory(driver: StubDriver) -> None:
+    """What many programs need during a call is had from the pool, and is there once."""
+    functions = [gx.compile(lambda x, n=n: gx.sum(gx.exp(x @ x) @ x) + n, backend="triton") for n in range(4)]
+    x = np.ones((64, 64), np.float32)
+    sizes = []
+    for f in functions:
+        f(x)
+        gc.collect()
+        sizes.append(sum(m.nbytes for m in driver.memory.values()))
+    assert sizes[-1] < sizes[0] + x.nbytes
 
 
 @pytest.mark.parametrize("name", ["cuMemAllocAsync", "cuMemcpyHtoDAsync", "cuModuleLoadData", "cuLaunchKernel"])
