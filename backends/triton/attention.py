@@ -12,11 +12,12 @@ from contextlib import ExitStack, contextmanager
 
 from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Dot, Kernel, Reduce, Store, dependencies
+from graphc.types import float32
 
 from .attention_roles import LEAST, Follower, Inner, Outer, Roles, Sweep, roles_of
 from .contraction import dot_operand
 from .plan import Plan, plan_attention, power_of_two
-from .primitives import literal, triton_dtype
+from .primitives import cast, literal, triton_dtype
 from .tile import Coordinates, Dim, Scope, chunk_text
 from .values import Values
 
@@ -43,7 +44,7 @@ class _Attention:
         self.rows = Dim("row", roles.rows, self.plan.outer, 0)
         self.walk = Dim("walk", roles.walk, self.plan.inner, 1)
         self.walk_down = Dim("walk", roles.walk, self.plan.inner, 0)
-        self.columns = {o.number: Dim("columns", o.columns, _padded(o.columns), 1) for o in roles.outers}
+        self.columns = {group: Dim("columns", group, _padded(group), 1) for group in roles.columns}
         self.held: dict[int, str] = {}  # the held operands of inner products that are read once
         self.row_start = ""  # the first of the program's rows, where there are several blocks of them
 
@@ -52,7 +53,7 @@ class _Attention:
         programs = self.coordinates.spread(grid, self.scope)
         chunk = chunk_text(self.rows, 1, programs)
         self.row_start = f"{chunk} * {self.rows.block}" if chunk else ""
-        for dim in dict.fromkeys(self.columns.values()):
+        for dim in self.columns.values():
             self.coordinates.place(dim, "", self.scope)
         for inner in self.roles.inners:
             if self._depth_chunks(inner) == 1:
@@ -223,12 +224,26 @@ class _Attention:
 
     def _add_product(self, outer: Outer, total: str, scope: Scope, down: Scope) -> None:
         """Add the product of a block of scores and of what it weighs."""
-        columns, dtype = self.columns[outer.number], outer.dtype
         self.values.emit([outer.scores], scope)
+        if not outer.columns:
+            self._add_vector(outer, total, scope)
+            return
+        columns, dtype = self.columns[outer.columns], outer.dtype
         scores = dot_operand(self.kernel, self.values, outer.scores, scope, self.walk, self.rows, dtype)
         self.values.emit([outer.other], down)
         other = dot_operand(self.kernel, self.values, outer.other, down, self.walk_down, columns, dtype)
         self.code.line(f'{total} = tl.dot({scores}, {other}, {total}, input_precision="ieee")')
+
+    def _add_vector(self, outer: Outer, total: str, scope: Scope) -> None:
+        """The same where one number is weighed by each score."""
+        self.values.emit([outer.other], scope)
+        operands = (self.values.operand(i, scope) for i in (outer.scores, outer.other))
+        a, b = (self.values.recipes.note(cast(x, float32)) for x in operands)
+        shape = (self.rows.block, self.walk.block)
+        text = f"tl.broadcast_to({a} * {b}, {shape})"
+        if guards := scope.guard(self.walk.axes):
+            text = f"tl.where({' & '.join(guards)}, {text}, 0.0)"
+        self.code.line(f"{total} = {total} + tl.sum({text}, 1, keep_dims=True)")
 
     # Sums
 
@@ -236,8 +251,9 @@ class _Attention:
         """Names of a sum's running state, which starts neutral: one for each row, or row and column."""
         value, code, unique = self.kernel.values[number], self.code, self.values.names.unique
         if isinstance(value, Dot):
-            name = unique("total")
-            code.line(f"{name} = tl.zeros(({self.rows.block}, {self.columns[number].block}), tl.float32)")
+            name, columns = unique("total"), self._outer(number).columns
+            wide = self.columns[columns].block if columns else 1
+            code.line(f"{name} = tl.zeros(({self.rows.block}, {wide}), tl.float32)")
             return [name]
         names = []
         for init in self._reduce(number).init:
@@ -344,7 +360,7 @@ class _Attention:
 
 def plan_of(roles: Roles) -> Plan:
     """The blocks that the backend chooses."""
-    columns = [_padded(o.columns) for o in roles.outers]
+    columns = [_padded(o.columns) for o in roles.outers if o.columns]
     depths = [_padded(i.depth) for i in roles.inners]
     dtypes = [*(i.dtype for i in roles.inners), *(o.dtype for o in roles.outers)]
     narrow = all(d.bits == 16 for d in dtypes)

@@ -39,7 +39,8 @@ class Inner:
 
 @dataclass(frozen=True)
 class Outer:
-    """A product of scores with value `other`, summed over what is walked; it has `columns` of its own."""
+    """A product of scores with value `other`, summed over what is walked; it has `columns` of its own, or none where
+    the other one is a vector."""
 
     number: int
     scores: int
@@ -68,7 +69,8 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Roles:
-    """A kernel, and what its parts are. `around`: axes that are summed over besides those walked along."""
+    """A kernel, and what its parts are. `around`: axes that are summed over besides those walked along. `spread`:
+    groups of axes that no value varies over, and only stores are at."""
 
     kernel: Kernel
     batch: tuple[Axis, ...]
@@ -77,6 +79,7 @@ class Roles:
     around: tuple[Axis, ...]
     inners: tuple[Inner, ...]
     outers: tuple[Outer, ...]
+    spread: tuple[tuple[Axis, ...], ...]
     conditions: tuple[Index, ...]
 
     @cached_property
@@ -85,7 +88,8 @@ class Roles:
 
     @cached_property
     def columns(self) -> tuple[tuple[Axis, ...], ...]:
-        return tuple(dict.fromkeys(o.columns for o in self.outers))
+        """Groups of axes, each of which some results go along besides rows."""
+        return tuple(dict.fromkeys(o.columns for o in self.outers if o.columns)) + self.spread
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
@@ -179,13 +183,14 @@ def roles_of(kernel: Kernel) -> Roles:
     inners = tuple(_inner(kernel, n, dots[n], walk[-1]) for n in inner)
     outers = tuple(_outer(kernel, n, dots[n], scored) for n in outer)
     rows = _rows(kernel, inners, outers, summed)
-    columns = {a for o in outers for a in o.columns}
+    spread = _spread(kernel, rows)
+    columns = {a for group in (*(o.columns for o in outers), *spread) for a in group}
     of_scores = frozenset().union(*(kernel.axes[n] for n in inner))
     batch = tuple(a for a in kernel.parallel if a not in rows and a not in columns)
     _refuse(bool(columns & of_scores), "a product whose columns are an axis of the scores")
-    _refuse(any(axes_size(o.columns) > WIDEST for o in outers), f"a product of more than {WIDEST} columns")
     around = tuple(a for a in (*kernel.row, *kernel.contracted) if a in summed and a not in walk)
-    found = Roles(kernel, batch, rows, walk, around, inners, outers, conditions(kernel))
+    found = Roles(kernel, batch, rows, walk, around, inners, outers, spread, conditions(kernel))
+    _refuse(any(axes_size(c) > WIDEST for c in found.columns), f"a product of more than {WIDEST} columns")
     for store in kernel.stores:
         used = (kernel.axes[store.value] | store.index.axes) & columns
         _refuse(all(not used <= set(o) for o in found.columns) and bool(used), "a store over columns of two products")
@@ -251,8 +256,13 @@ def _outer(kernel: Kernel, number: int, dot: Dot, scored: frozenset[int]) -> Out
     a, b, dtype = factors(kernel, dot)
     scores, other = (a, b) if sides[0] else (b, a)
     columns = tuple(a for a in kernel.parallel if a in kernel.axes[other] and a not in kernel.axes[scores])
-    _refuse(not columns, "a product of scores with a vector")
     return Outer(number, scores, other, columns, dtype)
+
+
+def _spread(kernel: Kernel, rows: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
+    varied = frozenset(rows).union(*kernel.axes)
+    alone = [tuple(a for a in kernel.parallel if a in s.index.axes and a not in varied) for s in kernel.stores]
+    return tuple(dict.fromkeys(group for group in alone if group))
 
 
 def _rows(

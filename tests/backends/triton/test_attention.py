@@ -151,9 +151,33 @@ def shared_gradients(case: Attention) -> Kernel:
     return s.kernel()
 
 
-@pytest.mark.parametrize(("make", "sweeps"), [(variance, 2), (norm, 2), (shared_gradients, 1)])
+def constant_gradients(case: Attention) -> Kernel:
+    """dv where all columns of g are alike: scores weigh a vector, and what comes of it is stored in every column. And
+    the sum of a vector that is weighed by softmax."""
+    s = Scores(case)
+    b, r = s.b, s.b.load(s.rows("r"), s.row)
+    total = b.dot(s.weights(b.load(s.rows("m"), s.row)), r, s.over("i"))
+    place = s.head * case.keys + s.j
+    b.store(s.slot("dv", case.heads * case.keys * case.width), place * case.width + s.c, total)
+    return s.kernel()
+
+
+def weighted_vector(case: Attention) -> Kernel:
+    s = Scores(case)
+    b = s.b
+    e = s.weights(b.max_or_infinity(s.t, s.over("j")))
+    x = b.load(s.slot("x", case.heads // case.group * case.keys), s.shared * case.keys + s.j)
+    total = b.dot(e, x, s.over("j"))
+    b.store(s.rows("y"), s.row, b.apply(lambda s, u, l: u / l, total, b.sum(e, s.over("j")), name="divide"))
+    return s.kernel()
+
+
+OTHERS = [(variance, 2), (norm, 2), (shared_gradients, 1), (constant_gradients, 1), (weighted_vector, 1)]
+
+
+@pytest.mark.parametrize(("make", "sweeps"), OTHERS)
 def test_other_kernels(make: Callable[[Attention], Kernel], sweeps: int, interpreter: Interpreter) -> None:
-    case = Attention(batch=1, heads=4, group=2, queries=37, keys=21, depth=5, causal=make is shared_gradients)
+    case = Attention(batch=1, heads=4, group=2, queries=37, keys=21, depth=5, causal=make not in (variance, norm))
     kernel = make(case)
     assert len(roles_of(kernel).sweeps) == sweeps
     compare(case, kernel, interpreter, SMALL)
