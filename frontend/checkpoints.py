@@ -21,6 +21,8 @@ from .location import with_user_line
 from .shapes import concat, reshape, slice_axis
 from .tensor import Tensor
 
+TRIED = 10_000  # sizes of segments, at most
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -69,8 +71,10 @@ def segment_size(remat: bool | int, length: int) -> int:
 def _balanced(length: int) -> int:
     """About √length; a divisor of the length where there is one near it, so that no steps are left."""
     root = math.ceil(math.sqrt(length))
-    near = [size for size in range(max(1, root // 2), 2 * root + 1) if length % size == 0]
-    return min(near, key=lambda size: size + length // size, default=max(1, root))
+    near = min(root, TRIED)
+    sizes = range(max(1, root - near // 2), root + near + 1)
+    found = [size for size in sizes if length % size == 0]
+    return min(found, key=lambda size: size + length // size, default=max(1, root))
 
 
 def scan_in_segments(

@@ -14,6 +14,7 @@ from graphc.errors import DTypeError, ShapeError, TraceError
 from graphc.ir import Graph, Node
 from graphc.ops.bodies import LoopInputs
 from graphc.ops.branches import branch_attrs
+from graphc.schedule import LARGEST
 from graphc.types import TensorType, bool_, int32, int64
 
 from . import pytree
@@ -85,7 +86,9 @@ def _scan(
         return step, step.result[0]
 
     step, after = carries.settled(traced)
-    body_ = step.close([*after, *step.nodes(kept, f"what gx.{name} stacks")])
+    ys = step.nodes(kept, f"what gx.{name} stacks")
+    _require_room(name, ys, count)
+    body_ = step.close([*after, *ys])
     around = Surroundings([body_])
     inputs = LoopInputs(tuple(around.fixed), (*carries.tensors, *around.changing), tuple(rows))
     graph = _loop_body(around, body_, len(after))
@@ -127,7 +130,24 @@ def _length(rows: Sequence[Tensor], paths: Sequence[str], length: int | None) ->
     if len(set(sizes.values())) > 1 or min(sizes.values()) < 0:
         told = ", ".join(f"{size} of {path}" for path, size in sizes.items())
         raise ShapeError("the first axes of xs, and length if given, are one number ≥ 0", got=told)
-    return next(iter(sizes.values()))
+    return _countable(next(iter(sizes.values())))
+
+
+def _countable(steps: int) -> int:
+    """A number of steps. Raises ShapeError for more than can be counted in 64 bits."""
+    if steps > int64.max:
+        raise ShapeError("a loop counts its steps in 64 bits", got=brief(steps))
+    return steps
+
+
+def _require_room(name: str, ys: Sequence[Node], count: int) -> None:
+    """Raise ShapeError where what a loop stacks is more than any memory holds."""
+    for y in ys:
+        if y.tensor_type.nbytes * count > LARGEST:
+            raise ShapeError(
+                f"gx.{name} stacks the y of all steps, in terabytes at most (2**46 bytes)",
+                got=f"{y.type} for each of {count} steps", hint="give None as y, and carry what is wanted in the end",
+            )  # fmt: skip
 
 
 @with_user_line
@@ -151,7 +171,7 @@ def while_loop(cond: Function, body: Function, init: Any, *, max_steps: int | No
 
 def _while(name: str, cond: Function, body: Function, start: Leaves, max_steps: int | None) -> Any:
     most = None if max_steps is None else whole(max_steps, _STEPS)
-    if most is not None and most < 0:
+    if most is not None and _countable(most) < 0:
         raise ShapeError(_STEPS, got=str(most))
     carries = Carries.of(name, start)
 

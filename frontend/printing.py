@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.brief import brief
 from graphc.dataclass import dataclass
 from graphc.errors import Location, UnsupportedError
 from graphc.ir import Node
@@ -46,15 +47,17 @@ def print(*values: Any, sep: str = " ") -> None:
     """Print values as Python's `print` does; in a compiled function at each call, when it has ended.
 
     values: tensors, Variables and arrays, and whatever has a text of its own, which is that of the time of tracing.
-    Programs and packages can't be built of functions that print. Raises UnsupportedError in the body of a loop.
+    Programs and packages can't be built of functions that print. Raises UnsupportedError in the body of a loop,
+    branch or checkpoint: what is to be seen of it is to be a result.
     """
     frame = current_frame()
     if frame is None:
         builtins.print(*[_text(np.asarray(x)) if _is_array(x) else str(x) for x in values], sep=sep)
         return
     if frame.parent is not None:
-        hint = "make the value a result, and print that"
-        raise UnsupportedError("gx.print is not for the bodies of loops", hint=hint)
+        hint = "give the value as a result, which gx.scan stacks as y, and print it where the loop or branch is over"
+        rule = "gx.print is not for the bodies of loops, branches and checkpoints, which run by themselves"
+        raise UnsupportedError(rule, got=brief(values[0]) if values else None, hint=hint)
     from .emit import as_tensor
 
     nodes: list[Node] = [frame.node(as_tensor(x)) for x in values if _is_array(x)]

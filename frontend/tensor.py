@@ -22,6 +22,16 @@ from .operators import Operators, functions
 from .tracer import Frame, leaked
 
 
+def _instead_of_numpy(dtype: DType) -> str:
+    """What to do where NumPy would need the elements; what may be an index or a mask is probably used as one."""
+    hint = "use the functions of graphc, or return the tensor and convert then"
+    if dtype.is_integer:
+        return f"gx.asarray(table)[i] takes elements of a NumPy array where a tensor says; else {hint}"
+    if dtype.is_bool:
+        return f"gx.where(mask, x, y) chooses by a tensor; else {hint}"
+    return hint
+
+
 class Tensor(Operators):
     """An immutable array. `gx.Tensor(value, dtype)` is `gx.asarray(value, dtype=dtype)`.
 
@@ -98,9 +108,7 @@ class Tensor(Operators):
 
     def numpy(self) -> np.ndarray:
         """A read-only view of the elements."""
-        view = self._value(
-            "converting to NumPy", "use the functions of graphc, or return the tensor and convert then"
-        ).view()
+        view = self._value("converting to NumPy", _instead_of_numpy(self.dtype)).view()
         view.flags.writeable = False
         return view
 

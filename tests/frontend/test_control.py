@@ -455,3 +455,37 @@ def test_loops_of_16_bit_floats_round_in_each_step() -> None:
         kept.append(state.item())
         state = state + gx.asarray(0.1, dtype=gx.bfloat16)
     assert last.item() == state.item() and ys.tolist() == kept
+
+
+TABLE = np.arange(12.0, dtype=F).reshape(4, 3)
+TOO_MUCH: dict[str, tuple[Callable[[], Any], str]] = {
+    "steps beyond 64 bits": (lambda: gx.scan(lambda c, _: (c, None), 0.0, length=2**70), "64 bits"),
+    "bounds beyond 64 bits": (lambda: gx.fori_loop(0, 2**64, lambda i, c: c, 0.0), "64 bits"),
+    "max_steps beyond 64 bits": (
+        lambda: gx.while_loop(lambda c: c < 9, lambda c: c + 1, 0.0, max_steps=2**63), "64 bits",
+    ),
+    "stacks beyond any memory": (lambda: gx.scan(lambda c, _: (c, c), 0.0, length=2**50), "2\\*\\*46 bytes"),
+    "stacks in segments": (lambda: gx.scan(lambda c, _: (c, c), 0.0, length=2**50, remat=True), "2\\*\\*46 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_more_than_there_can_be_is_told_at_the_loop(name: str) -> None:
+    function, told = TOO_MUCH[name]
+    for call in (function, gx.compile(function)):
+        with pytest.raises(gx.ShapeError, match=told) as raised:
+            call()
+        assert raised.value.where is not None and raised.value.where.file == __file__
+
+
+@pytest.mark.parametrize(
+    "body, hint",
+    [
+        (lambda c, i: (c + TABLE[i], None), "gx.asarray"), (lambda c, i: (c + TABLE[i, 1:], None), "gx.asarray"),
+        (lambda c, i: (TABLE[c > 1], None), "gx.where"),
+        (lambda c, i: ((gx.print(c), c)[1], None), "gx.scan stacks as y"),
+    ],
+)  # fmt: skip
+def test_what_bodies_cannot_do_names_what_does_it(body: Any, hint: str) -> None:
+    with pytest.raises((gx.TraceError, gx.UnsupportedError), match=hint):
+        gx.scan(body, np.zeros(3, F), np.arange(4))
