@@ -35,6 +35,7 @@ from .rearrange_scores import rearrange_scores
 from .scatter import wide_scatters
 from .scope import Program, Scope
 from .split_prepare import split_prepare
+from .step_plans import plan_step
 
 
 def schedule(
@@ -45,7 +46,7 @@ def schedule(
     graph = map_graphs(graph, lambda body: rearrange_scores(wide_scatters(body), costs, refuses))
     graph, panels = in_panels(graph, costs)
     prepare, main = split_prepare(graph, costs, panels)
-    planner = _Planner(graph, Program(costs, order or Order(), refuses))
+    planner = _Planner(graph, Program(costs, order or Order(), refuses, plan_step))
     planner.plan_prepare(prepare, main)
     planner.plan_main(main)
     return planner.finish()

@@ -6,17 +6,15 @@ In: a graph, and places for what is given to it and wanted of it. Out: tasks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from graphc.cached import cached_property
 from graphc.costs import Costs
 from graphc.dataclass import replace
-from graphc.errors import UnsupportedError
 from graphc.ir import Graph, Literal, Node
 from graphc.kernel import Kernel, Slot
 from graphc.op import Kind
-from graphc.ops import scan, switch, while_loop
 from graphc.schedule import Space
 
 from .aliases import Aliases
@@ -31,12 +29,13 @@ from .uses import Inside, Uses, copied
 
 class Program:
     """What all graphs of a program share: its constants, what work costs, the order of fusion, what the backend
-    refuses."""
+    refuses, and how steps other than kernels are planned, which have graphs that are planned by scopes."""
 
-    def __init__(self, costs: Costs, order: Order, refuses: Refuses) -> None:
+    def __init__(self, costs: Costs, order: Order, refuses: Refuses, plan: Callable[[Scope, Node], Plan]) -> None:
         self.costs = costs
         self.order = order
         self.refuses = refuses
+        self.plan = plan
         self.constants: list[Place] = []
         self.literals: list[Literal] = []
         self._with_shared_slots: dict[tuple[Kernel, int, int], tuple[Kernel, tuple[int, ...]]] = {}
@@ -78,7 +77,7 @@ class Scope:
         self.key = self.aliases.key
         self.fused = fuse_steps(graph, program.costs, program.order, program.refuses)
         controls = [f for f in self.fused if isinstance(f, FusedControl)]
-        self.plans: dict[Node, Plan] = {f.node: _plan(self, f.node) for f in controls}
+        self.plans: dict[Node, Plan] = {f.node: program.plan(self, f.node) for f in controls}
         self.uses = Uses(self.fused, graph.updates, self.plans, self.aliases)
         self.places: dict[Key, Place] = {}
         self.also: dict[Key, list[Place]] = {}  # where kernels write their results a second time
@@ -190,17 +189,3 @@ def body_tasks(scope: Scope, given: Sequence[Place], results: Sequence[tuple[Nod
     scope.register()
     late = scope.deliver(results)
     return scope.tasks() + late
-
-
-def _plan(scope: Scope, node: Node) -> Plan:
-    from .branch_plan import BranchPlan
-    from .call_plan import CallPlan
-    from .loop_plan import LoopPlan
-
-    if node.op.kind is Kind.CALL:
-        return CallPlan(scope, node)
-    if node.op is switch:
-        return BranchPlan(scope, node)
-    if node.op is scan or node.op is while_loop:
-        return LoopPlan(scope, node)
-    raise UnsupportedError(f"there are no steps for {node.op.name}", where=node.loc)

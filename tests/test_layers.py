@@ -96,16 +96,35 @@ def test_no_layer_knows_what_is_above_it() -> None:
     assert {layer_of(f, tuple(LAYERS)) for f in listed} == set(LAYERS), "a layer without files"
 
 
-def test_modules_do_not_import_each_other_in_circles() -> None:
-    """As far as what is imported when a module is; gradient rules in `ops` speak of ops from everywhere."""
+def circles(everywhere: bool, folders: tuple[str, ...] = ()) -> list[set[str]]:
+    """The modules that import each other; of these folders, if some are given. Gradient rules in `ops` speak of ops
+    from everywhere, a sum's of a broadcast and a broadcast's of a sum."""
     found = nx.DiGraph()
     for file in files():
+        if file.parts[0] == "ops" or (folders and file.parts[0] not in folders):
+            continue
         source = (ROOT / file).read_text()
-        for _, imported in imports(file, source, everywhere=False):
+        unseen = for_checkers(source)
+        for line, imported in imports(file, source, everywhere):
             target = imported / "__init__.py" if (ROOT / imported).is_dir() else imported
-            if target != file and file.parts[0] != "ops":
+            if target != file and line not in unseen:
                 found.add_edge(str(file), str(target))
-    assert not [c for c in nx.strongly_connected_components(found) if len(c) > 1]
+    return [c for c in nx.strongly_connected_components(found) if len(c) > 1]
+
+
+def for_checkers(source: str) -> set[int]:
+    """The lines of a module that only type checkers carry out."""
+    ifs = [n for n in ast.parse(source).body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    return {line for n in ifs for line in range(n.lineno, (n.end_lineno or n.lineno) + 1)}
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    assert not circles(everywhere=False)
+
+
+def test_passes_and_backends_are_without_circles_also_in_functions() -> None:
+    """Elsewhere functions import what few programs need, so that importing graphc is quick."""
+    assert not circles(everywhere=True, folders=("passes", "backends"))
 
 
 WRONG = {

@@ -21,6 +21,7 @@ STRUCTURE = (Kind.SOURCE, Kind.ITEM, Kind.CONTROL)  # kinds whose ops passes kno
 # Passes that are rules by nature: they rewrite these ops, and say so.
 REWRITTEN = {
     "batch.py": {"dot_general", "concat", "slice"},
+    "batch_after.py": {"cast", "dot_general", "slice"},
     "fold.py": {"broadcast"},
     "narrow.py": {"broadcast"},
     "panels.py": {"dot_general"},
