@@ -4,8 +4,8 @@ In: a kernel that sums what was made of products. Out: affine expressions of its
 each of those sums takes in its neutral element: an operand of the product is 0, a maximum sees -inf. They are found by
 going through the kernel's values, supposing that one comparison fails. Knows no backend.
 
-Scores, and what they are combined with, count as finite here: -inf stays -inf whatever is added, and 0 is 0 times
-whatever. What is masked is never looked at, so what is not finite there does not show.
+Products count as finite here: -inf stays -inf whatever of them is added, and 0 is 0 times that. What is masked is
+never looked at, so what is not finite there does not show. Of values of rows it is said which have to be finite.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from graphc.index import Bound, Index
 from graphc.kernel import Apply, Const, Dot, Inside, Kernel, Load, Position, Reduce, Value, dependencies
 from graphc.scalar import Number, Prim, Step
 
-Known: TypeAlias = "Index | float | bool | _Row | None"  # an affine integer, a number, a truth; None: anything
+Known: TypeAlias = "Index | float | bool | _Unknown | None"  # an affine integer, a number, a truth; None: anything
 
 
 @dataclass(frozen=True)
 class Masked:
     """`conditions`: affine expressions, all of which must be ≥ 0 somewhere in a tile, or there is nothing in it. That
-    holds as long as none of the values `finite` is -inf: maxima of rows, and what is made of them."""
+    holds as long as the values `finite` are so, and the values `divisors` are not 0: maxima of rows, and what is made
+    of them. Where a row is masked throughout, they may be -inf, and 0."""
 
     conditions: tuple[Index, ...]
     finite: tuple[int, ...]
+    divisors: tuple[int, ...] = ()
 
 
 def conditions(kernel: Kernel) -> tuple[Index, ...]:
@@ -44,14 +46,16 @@ def masked(kernel: Kernel) -> Masked:
 def _found(kernel: Kernel, compares: bool) -> Masked:
     found = _Knowledge(kernel, None)
     found.run()
-    finite: dict[Index, set[int]] = {}
+    taken: dict[Index, _Knowledge] = {}
     for atom in dict.fromkeys(x for a in found.atoms for x in (a, a * -1 - 1)):  # and that it fails
         supposed = _Knowledge(kernel, atom, compares)
         supposed.run()
         if supposed.sums_nothing():
-            finite[atom] = supposed.finite
-    kept = [a for a in finite if not any(_is_weaker(a, b) for b in finite)]
-    return Masked(tuple(kept), tuple(sorted({n for a in kept for n in finite[a]})))
+            taken[atom] = supposed
+    kept = [a for a in taken if not any(_is_weaker(a, b) for b in taken)]
+    finite = {n for a in kept for n in taken[a].used.rows}
+    divisors = {n for a in kept for n in taken[a].used.divisors}
+    return Masked(tuple(kept), tuple(sorted(finite)), tuple(sorted(divisors)))
 
 
 def _is_weaker(a: Index, b: Index) -> bool:
@@ -61,10 +65,21 @@ def _is_weaker(a: Index, b: Index) -> bool:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A number that is the same all along one side of the scores: value `number`."""
+class _Unknown:
+    """A number that is finite if the values `rows` are, which are the same all along one side of the scores, and
+    `divisors` not 0."""
 
-    number: int
+    rows: frozenset[int] = frozenset()
+    divisors: frozenset[int] = frozenset()
+
+    @staticmethod
+    def of(known: Sequence[Known], divides: bool = False) -> _Unknown:
+        """What is made of some."""
+        parts = [k for k in known if isinstance(k, _Unknown)]
+        divisors = [p.divisors for p in parts]
+        if divides and isinstance(known[1], _Unknown):
+            divisors.append(known[1].rows)
+        return _Unknown(frozenset().union(*(p.rows for p in parts)), frozenset().union(*divisors))
 
 
 class _Knowledge:
@@ -75,15 +90,21 @@ class _Knowledge:
         self.kernel = kernel
         self.fails = fails
         self.compares = compares
-        self.finite: set[int] = set()
+        self.used = _Unknown()  # what has to be finite for what was found
         self.atoms: list[Index] = []
         self.values: list[Known] = []
 
     def run(self) -> None:
+        made: set[int] = set()  # of a product
         for number, value in enumerate(self.kernel.values):
-            known = self._value(value)
-            is_row = known is None and self.fails is not None and not self.fails.axes <= self.kernel.axes[number]
-            self.values.append(_Row(number) if is_row and value.dtype.is_float else known)
+            is_sum = isinstance(value, Dot | Reduce) and not made.isdisjoint(dependencies(value))
+            known = None if is_sum else self._value(value)
+            is_open = known is None or isinstance(known, _Unknown)
+            if is_open and value.dtype.is_float and self.fails and not self.fails.axes <= self.kernel.axes[number]:
+                known = _Unknown(frozenset((number,)))
+            self.values.append(known)
+            if isinstance(value, Dot) or not made.isdisjoint(dependencies(value)):
+                made.add(number)
 
     def sums_nothing(self) -> bool:
         """Whether all sums of scores take in nothing."""
@@ -157,16 +178,18 @@ class _Knowledge:
             mask, a, b = x
             if isinstance(mask, bool):
                 return a if mask else b
-            return a if _same(a, b) else None
+            return a if _same(a, b) else _Unknown.of((a, b)) if step.dtype.is_float else None
         if prim in _COMPARISONS:
             return self._compare(prim, x)
         if is_bool and prim in (Prim.AND, Prim.OR, Prim.NOT):
             return _logic(prim, [k if isinstance(k, bool) else None for k in x])
         if x and all(isinstance(k, Index) for k in x):
             return _affine(step, [k for k in x if isinstance(k, Index)])
-        if prim in (Prim.ADD, Prim.SUB) and -math.inf in x:
-            self.finite |= {k.number for k in x if isinstance(k, _Row)}
-        return _float(step, x)
+        found = _float(step, x)
+        made = _Unknown.of(x, prim is Prim.DIV)
+        if found is not None and step.dtype.is_float:
+            self.used = _Unknown.of((self.used, made))
+        return made if found is None and step.dtype.is_float else found
 
     def _compare(self, prim: Prim, x: tuple[Known, ...]) -> bool | None:
         a, b = x
@@ -180,10 +203,10 @@ class _Knowledge:
                     equal = _and([self._holds(a - b), self._holds(b - a)])
                     return equal if prim is Prim.EQ or equal is None else not equal
         if self.compares and -math.inf in x and prim in (Prim.EQ, Prim.NE):
-            for k in x:
-                if isinstance(k, _Row):
-                    self.finite.add(k.number)
-                    return prim is Prim.NE
+            made = _Unknown.of(x)
+            if made.rows and not made.divisors:
+                self.used = _Unknown.of((self.used, made))
+                return prim is Prim.NE
         p, q = _number(a), _number(b)
         if p is None or q is None:
             return None

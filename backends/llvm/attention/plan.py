@@ -11,7 +11,7 @@ elements is said lane by lane: maxima, sums and masks need no step across lanes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass
@@ -59,6 +59,14 @@ class Pass:
 
     reduces: tuple[int, ...]
     results: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A value of rows: masked scores count where it is not finite, or, of a divisor, 0 or NaN."""
+
+    number: int
+    is_divisor: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,18 +161,22 @@ class Plan:
         return tuple(dict.fromkeys(f for f in found if isinstance(f, Scaled)))
 
     @cached_property
-    def known_first(self) -> tuple[int, ...]:
-        """Values of rows that are known from the start and are -inf where all of a row counts."""
+    def known_first(self) -> tuple[Suspect, ...]:
+        """What is known of rows from the start."""
         behind = made_of(self.kernel, self.reductions)
-        return tuple(n for n in self.masked.finite if n not in behind)
+        return tuple(s for s in self._suspects if s.number not in behind)
 
     @cached_property
-    def known_last(self) -> tuple[int, ...]:
-        """Values of rows that are known in the end and are -inf where scores were taken relative to too much, and where
-        all of a row counts."""
+    def known_last(self) -> tuple[Suspect, ...]:
+        """What is known of rows in the end, and what scores were taken relative to."""
         behind = made_of(self.kernel, self.reductions)
-        found = [n for n in self.masked.finite if n in behind]
-        return tuple(dict.fromkeys([*found, *(f.by for f in self.scaled)]))
+        found = [s for s in self._suspects if s.number in behind]
+        return tuple(dict.fromkeys([*found, *(Suspect(f.by) for f in self.scaled)]))
+
+    @property
+    def _suspects(self) -> Iterator[Suspect]:
+        yield from (Suspect(n) for n in self.masked.finite)
+        yield from (Suspect(n, True) for n in self.masked.divisors)
 
     @cached_property
     def reductions(self) -> tuple[int, ...]:
@@ -321,14 +333,14 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
     inners = tuple(_inner(kernel, n, dots[n], walk, block) for n in inner)
     outers = tuple(_outer(kernel, n, dots[n], behind, walk, block) for n in outer)
     own = {o.columns for o in outers}
-    axes = {a for n in inner for a in kernel.axes[n]} - walked - {block}
+    axes = frozenset(a for n in inner for a in kernel.axes[n]) - walked - {block}
     for o in outers:
         _refuse(bool(kernel.axes[o.number] - axes - {block, o.columns}), "an outer product of several axes of its own")
     first, second = _phases(kernel, reduces, outers)
     plan = Plan(
         kernel, target, next(iter(dtypes)), block, walk, tuple(a for a in _in_order(kernel) if a in walked - {walk}),
         tuple(a for a in kernel.parallel if a in axes), inners, outers, first, second,
-        forms(kernel, walked), masked(kernel),
+        forms(kernel, walked), _masked(kernel, axes | walked | {block}),
     )  # fmt: skip
     _refuse(set(plan.outer) != axes, "an axis of the scores that is summed over elsewhere")
     _check_sums(plan)
@@ -339,6 +351,13 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
     _refuse(block.size < LEAST_HELD, f"scores of {block.size} rows, which leave most lanes empty")
     _refuse(plan.memory > MOST_MEMORY, "products so wide that they leave the caches")
     return plan
+
+
+def _masked(kernel: Kernel, axes: frozenset[Axis]) -> Masked:
+    """What masks leave of the scores, if it can be told from values of their rows."""
+    found = masked(kernel)
+    used = (kernel.axes[n] for n in (*found.finite, *found.divisors))
+    return found if all(a <= axes for a in used) else Masked((), (), ())
 
 
 def _refuse(condition: bool, reason: str) -> None:

@@ -34,7 +34,7 @@ from ..nests.places import Operand as Number
 from ..nests.values import Values
 from .panels import Panel, panel_of, read_panel, reserve
 from .parts import Part, Parts
-from .plan import Pass, Plan
+from .plan import Pass, Plan, Suspect
 
 FAR = 1 << 40  # positions; farther than any axis is long
 
@@ -224,11 +224,11 @@ class Scores:
                 self._store(part, ("result", number), strip, x, kernel.dtypes[number])
         if plan.known_last:
             for held, chunk, at in held_strips(part, "%start"):
-                for number in plan.first:
+                for number in plan.reductions:
                     base = self._address(part, ("result", number))
                     place = code.element(base, memory_type(kernel.dtypes[number]), at)
                     chunk.known[number] = held.memory.load(place, kernel.dtypes[number])
-                held.prepare(chunk.frame, needed(kernel, plan.known_last, plan.first))
+                held.prepare(chunk.frame, needed(kernel, (s.number for s in plan.known_last), plan.reductions))
                 self._note(part, held, chunk, plan.known_last)
         part.finish()
         return part
@@ -237,29 +237,32 @@ class Scores:
         """Before a walk: it goes along all there is where what is known of rows says that masked scores count."""
         part = Part(self.parts, "look", ("i64 %start",))
         plan, kernel = self.plan, self.plan.kernel
-        held = [n for n in plan.known_first if plan.walk not in kernel.axes[n]]
-        walked = [n for n in plan.known_first if plan.walk in kernel.axes[n]]
+        held = [s for s in plan.known_first if plan.walk not in kernel.axes[s.number]]
+        walked = [s for s in plan.known_first if plan.walk in kernel.axes[s.number]]
         for values, chunk, _ in held_strips(part, "%start") if held else ():
-            values.prepare(chunk.frame, needed(kernel, held))
+            values.prepare(chunk.frame, needed(kernel, (s.number for s in held)))
             self._note(part, values, chunk, held)
         for values, chunk, _ in strips(part, plan.walk, "0", plan.walk.size) if walked else ():
-            values.prepare(chunk.frame, needed(kernel, walked))
+            values.prepare(chunk.frame, needed(kernel, (s.number for s in walked)))
             self._note(part, values, chunk, walked)
         part.finish()
         return part
 
-    def _note(self, part: Part, values: Values, chunk: Chunk, numbers: Sequence[int]) -> None:
-        """The reach is far where one of the values is -inf in a valid lane."""
-        code, kernel, lanes = part.code, self.plan.kernel, self.plan.lanes
-        mask = vector_of("i1", lanes)
-        for number in numbers:
-            dtype = kernel.dtypes[number]
-            nothing = values.vectors.number(-math.inf, dtype)
-            found = code.let(f"fcmp oeq {values.vectors.type(dtype)} {values.vector(chunk, number)}, {nothing}")
+    def _note(self, part: Part, values: Values, chunk: Chunk, suspects: Sequence[Suspect]) -> None:
+        """The reach is far where one is what it should not be in a valid lane."""
+        code, lanes = part.code, self.plan.lanes
+        mask, some = vector_of("i1", lanes), "false"
+        for suspect in suspects:
+            dtype = self.plan.kernel.dtypes[suspect.number]
+            test = record("is_divisor", lambda s, x: ~(s.ne(x, 0) & s.eq(x, x)), (dtype,))
+            if not suspect.is_divisor:
+                test = record("is_finite", lambda s, x: s.ne(x - x, 0), (dtype,))
+            (found,) = values.vectors.recipe(test, (values.vector(chunk, suspect.number),))
             found = code.let(f"and {mask} {found}, {first_lanes(chunk.count, lanes)}")
-            some = code.call("i1", f"llvm.vector.reduce.or.{suffix(mask)}", (mask, found))
-            with code.when(some):
-                code.do(f"store i64 {FAR}, ptr {self._address(part, ('reach',))}")
+            here = code.call("i1", f"llvm.vector.reduce.or.{suffix(mask)}", (mask, found))
+            some = code.let(f"or i1 {some}, {here}")
+        with code.when(some):
+            code.do(f"store i64 {FAR}, ptr {self._address(part, ('reach',))}")
 
     # ---- following a maximum ---------------------------------------------------------------------------------
 
