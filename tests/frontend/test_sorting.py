@@ -49,6 +49,22 @@ def test_sorted_at_once_as_compiled(dtype: str, descending: bool) -> None:
             assert compiled(y).numpy().tobytes() == at_once.numpy().tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(3, 5003), (20, 1001), (150_001,)])
+@pytest.mark.parametrize("descending", [False, True])
+def test_values_alone_keep_the_signs_of_zeros_and_the_bits_of_nan(dtype: str, shape: Any, descending: bool) -> None:
+    """As if looked up, also where rows are cut into chunks, and where only some of the zeros are among the results."""
+    rng = np.random.default_rng(0)
+    x = rng.choice(np.array([0, -0.0, 1, -1, np.nan, -np.nan, np.inf, 3.5]), shape)
+    few = np.where(rng.random(shape) < 1e-4, -0.0, 1 + rng.random(shape))
+    for y in (np.asarray(a).astype(gx.types.DTYPES[dtype].numpy) for a in (x, few, np.abs(few))):
+        compiled = gx.compile(lambda y: gx.sort(y, descending=descending))
+        assert compiled(y).numpy().tobytes() == gx.sort(y, descending=descending).numpy().tobytes()
+        if descending:
+            top = gx.compile(lambda y: gx.top_k(y, y.shape[-1] // 2)[0])
+            assert top(y).numpy().tobytes() == gx.top_k(y, y.shape[-1] // 2)[0].numpy().tobytes()
+
+
 def test_top_k(run: Callable[..., Any]) -> None:
     values, indices = run(lambda x: gx.top_k(x, 3), X)
     order = np.argsort(-X, -1, kind="stable")[..., :3]

@@ -69,20 +69,45 @@ class Keys:
             bits = code.let(f"xor {type_} {bits}, {number(self._top)}")
         return code.let(f"xor {type_} {bits}, {number(-1)}") if self.descending else bits
 
-    def value(self, code: Code, key: str, load: Callable[[], str]) -> str:
-        """The bits of the element that has this key. Where several have it, as both zeros do, `load` finds them."""
+    @property
+    def zero_key(self) -> int:
+        """The key of both zeros."""
+        return self.nan if self.descending else self._top
+
+    @property
+    def nan_key(self) -> int:
+        """The key of all NaN."""
+        return 0 if self.descending else -1
+
+    def is_special(self, code: Code, bits: str, lanes: int) -> str:
+        """Whether these are the bits of −0 or NaN, which are not those that their keys say."""
+        type_ = vector_of(self.type, lanes)
+
+        def number(n: int) -> str:
+            return str(n) if lanes == 1 else f"splat ({self.type} {n})"
+
+        zero = code.let(f"icmp eq {type_} {bits}, {number(self._top)}")
+        size = code.let(f"and {type_} {bits}, {number(self.nan)}")
+        is_nan = code.let(f"icmp ugt {type_} {size}, {number(self.infinity)}")
+        return code.let(f"or {_mask(lanes)} {zero}, {is_nan}")
+
+    def value(self, code: Code, key: str, load: Callable[[], str] | None) -> str:
+        """The bits of the element that has this key. Where several have it, as both zeros do, `load` finds them;
+        without it they are those of 0, and of one NaN."""
         type_ = self.type
         key = code.let(f"xor {type_} {key}, -1") if self.descending else key
         if not self.dtype.is_float:
             signed = self.dtype.is_integer and not self.dtype.is_unsigned
             return code.let(f"xor {type_} {key}, {self._top}") if signed else key
-        is_zero = code.let(f"icmp eq {type_} {key}, {self._top}")
-        is_nan = code.let(f"icmp eq {type_} {key}, -1")
 
         def undone() -> str:
             negative = code.let(f"xor {type_} {code.let(f'ashr {type_} {key}, {self.bits - 1}')}, -1")
             return code.let(f"xor {type_} {key}, {code.let(f'or {type_} {negative}, {self._top}')}")
 
+        if load is None:
+            return undone()
+        is_zero = code.let(f"icmp eq {type_} {key}, {self._top}")
+        is_nan = code.let(f"icmp eq {type_} {key}, -1")
         return code.either(code.let(f"or i1 {is_zero}, {is_nan}"), type_, load, undone)
 
 

@@ -18,20 +18,27 @@ from graphc.types import DType, int32, int64, uint8, uint16, uint32, uint64
 from ..emit.kernel_code import NativeKernel, NativeTask, finish_function
 from ..emit.text import Code, module
 from .keys import Keys
+from .restore import restore
 
 WORKERS = 16  # parts of many rows; each has scratch memory of its own
 CHUNK = 1 << 15  # elements of a long row that are worth a thread
 CHUNKS = 16
 PASS_NS = 2.0  # for an element
+LOOK_NS = 0.2
 WORDS: dict[int, DType] = {8: uint8, 16: uint16, 32: uint32, 64: uint64}
 
 
 class Stage(Enum):
-    """A task of a pass, where rows are cut into chunks: count digits, find where each digit goes, move elements."""
+    """A task of a pass, where rows are cut into chunks: count digits, find where each digit goes, move elements;
+    and in the end, see `restore.py`."""
 
     COUNT = "count"
     PLACE = "place"
     MOVE = "move"
+    RESTORE = "restore"
+
+
+PASS = (Stage.COUNT, Stage.PLACE, Stage.MOVE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class _Radix:
     def __init__(self, sort: Sort, keys: Keys, name: str, chunks: int, places: int) -> None:
         self.sort, self.keys, self.name = sort, keys, name
         self.chunks, self.places = chunks, places
-        self.has_positions = sort.indices or sort.dtype.is_float  # which may need to be looked up: see `Keys.value`
+        self.has_positions = sort.indices
         self.digits = digits_of(keys.bits, sort.size)
         self.counters = max(1 << d.width for d in self.digits)
         self.index = int32 if sort.size < 1 << 31 else int64
@@ -74,9 +81,9 @@ class _Radix:
         self.counts = first + 4
         self.scratch = (
             Slot(word, whole, "keys"),
-            Slot(self.index, whole, "positions"),
+            Slot(self.index, whole if self.has_positions else 1, "positions"),
             Slot(word, whole, "other keys"),
-            Slot(self.index, whole, "other positions"),
+            Slot(self.index, whole if self.has_positions else 1, "other positions"),
             Slot(int64, places * chunks * self.counters, "counts of digits"),
         )
         self.used = tuple(range(first + len(self.scratch)))
@@ -161,7 +168,11 @@ class _Radix:
         wide = position if self.index is int64 else code.let(f"zext {self._index_type} {position} to i64")
         at = code.add(code.multiply(row, sort.count), to)
         if sort.values:
-            value = self.keys.value(code, key, lambda: code.let(f"load {type_}, ptr {self._source(code, row, wide)}"))
+
+            def found() -> str:
+                return code.let(f"load {type_}, ptr {self._source(code, row, wide)}")
+
+            value = self.keys.value(code, key, found if self.has_positions else None)
             code.do(f"store {type_} {value}, ptr {code.element('%s1', type_, at)}")
         if sort.indices:
             code.do(f"store i64 {wide}, ptr {code.element(f'%s{len(sort.slots) - 1}', 'i64', at)}")
@@ -178,6 +189,7 @@ class _Radix:
                 self._count(code, number, loop.index, place, counts, "0", size)
                 self._sum(code, number, counts)
                 self._move(code, number, loop.index, place, counts, "0", size)
+            self._restore(code, loop.index)
         cost = 2 * PASS_NS * len(self.digits) * self.sort.rows * self.sort.size
         task = NativeTask(self.name, self.used, self.places, cost_ns=cost)
         text = finish_function(self.name, code, self.used)
@@ -186,26 +198,42 @@ class _Radix:
     def in_chunks(self) -> NativeKernel:
         """Counting, summing and moving are tasks of their own; units are the chunks of all rows, or rows."""
         texts, tasks, declarations = [], [], set()
-        elements = self.sort.rows * self.sort.size
         for number in range(len(self.digits)):
-            for stage in Stage:
+            last = number == len(self.digits) - 1 and self._restores
+            for stage in (*PASS, *((Stage.RESTORE,) if last else ())):
                 code, symbol = Code(), f"{self.name}_{stage.value}{number}"
                 with code.loop("%low", "%high") as loop:
                     self._stage(code, stage, number, loop.index)
-                units = self.places * (1 if stage is Stage.PLACE else self.chunks)
-                cost = (
-                    2.0 * self.places * self.chunks * self.counters if stage is Stage.PLACE else PASS_NS * elements
-                )
+                units = self.places * (1 if stage in (Stage.PLACE, Stage.RESTORE) else self.chunks)
+                cost = self._cost(stage)
                 used = self._slots(stage, number)
                 texts.append(finish_function(symbol, code, used))
                 tasks.append(NativeTask(symbol, used, units, cost_ns=cost))
                 declarations |= code.declarations
         return self._kernel(texts, tasks, declarations, f", rows in {self.chunks} chunks")
 
+    def _cost(self, stage: Stage) -> float:
+        elements = self.sort.rows * self.sort.size
+        if stage is Stage.PLACE:
+            return 2.0 * self.places * self.chunks * self.counters
+        return LOOK_NS * elements if stage is Stage.RESTORE else PASS_NS * elements
+
+    @property
+    def _restores(self) -> bool:
+        """Whether keys alone don't say what the values are."""
+        return self.sort.dtype.is_float and not self.has_positions
+
+    def _restore(self, code: Code, row: str) -> None:
+        if self._restores:
+            to = code.element("%s1", self.keys.type, code.multiply(row, self.sort.count))
+            restore(code, self.keys, self._source(code, row, "0"), to, self.sort.size, self.sort.count)
+
     def _slots(self, stage: Stage, number: int) -> tuple[int, ...]:
         """What a stage touches."""
         if stage is Stage.PLACE:
             return (self.counts,)
+        if stage is Stage.RESTORE:
+            return 0, 1
         last = number == len(self.digits) - 1
         read = self.pairs[(number - 1) % 2] if number else ()
         results = tuple(range(1, len(self.sort.slots)))
@@ -217,6 +245,9 @@ class _Radix:
         whole = self.chunks * self.counters
         if stage is Stage.PLACE:
             self._sum(code, number, code.element(f"%s{self.counts}", "i64", code.multiply(unit, whole)))
+            return
+        if stage is Stage.RESTORE:
+            self._restore(code, unit)
             return
         row, chunk = code.divide(unit, self.chunks)
         counts = code.element(f"%s{self.counts}", "i64", code.multiply(unit, self.counters))
