@@ -10,6 +10,7 @@ from collections.abc import Callable
 from graphc.schedule import CallStep, KernelStep, Schedule, titled
 
 from .calls import lower_work
+from .emit.shared import Shared
 from .link.build import Work, symbol_of
 from .link.views import with_views
 from .run import jit
@@ -19,21 +20,20 @@ from .target import Target, host_target
 def ir_listing(schedule: Schedule, target: Target | None = None) -> str:
     """The LLVM IR of a schedule. Raises UnsupportedError for a kernel that can't be lowered."""
     machine = target or host_target()
-    return _listing(schedule, ";", lambda kernel: lower_work(kernel, machine, symbol_of(kernel)).ir)
+    return _listing(schedule, ";", machine, lambda ir: ir)
 
 
 def asm_listing(schedule: Schedule, target: Target | None = None) -> str:
     """The assembly of a schedule. Raises UnsupportedError for a kernel that can't be lowered."""
     machine = target or host_target()
-    return _listing(
-        schedule, "#", lambda kernel: jit.emit_assembly(lower_work(kernel, machine, symbol_of(kernel)).ir, machine)
-    )
+    return _listing(schedule, "#", machine, lambda ir: jit.emit_assembly(ir, machine))
 
 
-def _listing(schedule: Schedule, mark: str, text: Callable[[Work], str]) -> str:
-    """The steps in order, above each distinct kernel's text."""
+def _listing(schedule: Schedule, mark: str, machine: Target, text: Callable[[str], str]) -> str:
+    """The steps in order, above the text of each distinct kernel; behind them, the code that kernels share."""
     parts: list[str] = []
     seen: dict[Work, int] = {}
+    shared: dict[Shared, None] = {}
     for title, step in titled(with_views(schedule).schedule):
         places = f" ({', '.join(map(str, step.lines))})" if step.lines else ""
         head = f"{mark} {title}: {' '.join(step.ops)}{places}"
@@ -45,5 +45,9 @@ def _listing(schedule: Schedule, mark: str, text: Callable[[Work], str]) -> str:
         first = seen.setdefault(work, len(seen))
         parts.append(f"{head}, kernel {first}")
         if is_new:
-            parts.append(text(work))
+            native = lower_work(work, machine, symbol_of(work))
+            parts.append(text(native.ir))
+            shared.update(dict.fromkeys(native.shared))
+    for part in shared:
+        parts += [f"{mark} {part.name}, which kernels share", text(part.ir)]
     return "\n\n".join(parts)

@@ -52,7 +52,8 @@ def assemble(parts: Sequence[Lowered], scratch: Sequence[Slot]) -> NativeKernel:
     functions = [f for p in parts for f in p.functions]
     ir = module(functions, declarations, report_ir() if any(p.reports for p in parts) else "") if parts else ""
     tasks, plans = tuple(t for p in parts for t in p.tasks), tuple(p.plan for p in parts)
-    return NativeKernel(ir, tasks, tuple(scratch), plans, tuple(sorted({n for p in parts for n in p.notes})))
+    notes, shared = {n for p in parts for n in p.notes}, dict.fromkeys(s for p in parts for s in p.shared)
+    return NativeKernel(ir, tasks, tuple(scratch), plans, tuple(sorted(notes)), tuple(shared))
 
 
 MANY_POINTS = 1 << 14  # from which it matters that only one thread works

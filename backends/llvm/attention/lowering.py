@@ -21,7 +21,7 @@ from ..nests.places import Frame
 from ..nests.places import Operand as Number
 from ..nests.values import Values
 from ..products.blocking import Cut
-from ..products.microkernel import Strides, TileWriter
+from ..products.microkernel import Strides, TileWriter, sums_in_blocks
 from ..products.units import tile_place, unit_place
 from .panels import Panel, panel_of, reserve, write_panel
 from .parts import Part, Parts
@@ -261,12 +261,13 @@ class _Unit:
 
     def _inner_tile(self, rows: int, strides: Strides, depth: int) -> str:
         plan = self.plan
-        writer = TileWriter(plan.target, plan.dtype, plan.tile, False, depth)
+        writer = TileWriter(plan.target, plan.dtype, plan.tile, False, sums_in_blocks(plan.dtype, depth))
         return self._tile_function(writer, rows, plan.width, strides, Strides(1, plan.width))
 
     def _outer_tile(self, rows: int, columns: int, strides: Strides) -> str:
         plan = self.plan
-        writer = TileWriter(plan.target, plan.dtype, plan.sum_tile, True, plan.block_rows)
+        in_blocks = sums_in_blocks(plan.dtype, plan.block_rows)
+        writer = TileWriter(plan.target, plan.dtype, plan.sum_tile, True, in_blocks)
         return self._tile_function(writer, rows, columns, Strides(1, plan.width), Strides(1, strides.free))
 
     def _tile_function(self, writer: TileWriter, rows: int, columns: int, a: Strides, b: Strides) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from graphc.dataclass import dataclass
 from graphc.kernel import Slot
 
+from .shared import Shared
 from .text import Code
 
 PARAMETERS = "ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %task, ptr %context"
@@ -32,13 +33,15 @@ class NativeTask:
 
 @dataclass(frozen=True)
 class NativeKernel:
-    """A kernel's machine-dependent form. `plans` and `notes` are for the report: what was chosen, what is slow."""
+    """A kernel's machine-dependent form. `plans` and `notes` are for the report: what was chosen, what is slow.
+    `shared`: what else it calls."""
 
     ir: str
     tasks: tuple[NativeTask, ...]
     scratch: tuple[Slot, ...] = ()
     plans: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    shared: tuple[Shared, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Lowered:
     plan: str
     reports: bool
     scratch: tuple[Slot, ...] = ()
+    shared: tuple[Shared, ...] = ()
 
 
 def finish_function(name: str, code: Code, slots: Sequence[int]) -> str:

@@ -310,7 +310,9 @@ class _Builder:
             self.buffers[number] = replace(buffer, offset=self.arena)
             self.arena += -(-buffer.type.nbytes // ALIGNMENT) * ALIGNMENT
         main, prepare = self._table(self.main), self._table(self.prepare)
-        objects = {symbol_of(k): c.code for k, c in self.kernels.items() if c.native.tasks}
+        used = {k: c for k, c in self.kernels.items() if c.native.tasks}
+        objects = {symbol_of(k): c.code for k, c in used.items()}
+        objects.update((name, part) for c in used.values() for name, part in c.shared.items())
         native = NativeProgram(
             objects,
             main,

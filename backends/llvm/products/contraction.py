@@ -15,6 +15,7 @@ from graphc.index import axes_size
 from graphc.kernel import Kernel, Load, Slot
 
 from ..emit.kernel_code import Lowered, NativeTask, finish_function
+from ..emit.shared import Shared
 from ..emit.text import Code, register_type
 from ..nests.places import Frame
 from ..nests.places import Operand as Number
@@ -23,8 +24,8 @@ from ..nests.values import Values
 from ..target import Target
 from .blocking import Blocking, Cut, Operand
 from .epilogue import Epilogue
-from .matrix_tile import MatrixTileWriter, configure, release
-from .microkernel import TileWriter
+from .matrix_tile import configure, release, shared_matrix_tiles
+from .microkernel import SIGNATURE, shared_tiles, sums_in_blocks
 from .packing import Packing, packing_grain, packing_units
 from .tile_packing import TilePacking
 from .units import tile_place, unit_place
@@ -45,12 +46,14 @@ def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: 
         str(blocking),
         parts.reports,
         tuple(parts.scratch),
+        tuple(parts.tiles.values()),
     )
 
 
 @dataclass
 class _Parts:
-    """What is being put together. `panels`: the slot that holds an operand's panels, by the operand's value."""
+    """What is being put together. `panels`: the slot that holds an operand's panels, by the operand's value. `tiles`:
+    by their columns."""
 
     kernel: Kernel
     blocking: Blocking
@@ -60,6 +63,7 @@ class _Parts:
     tasks: list[NativeTask] = field(default_factory=list)
     scratch: list[Slot] = field(default_factory=list)
     panels: dict[int, int] = field(default_factory=dict)
+    tiles: dict[int, Shared] = field(default_factory=dict)
     declarations: set[str] = field(default_factory=set)
     notes: set[str] = field(default_factory=set)
     reports: bool = False
@@ -97,20 +101,13 @@ def _write_packing(parts: _Parts, operand: Operand) -> None:
 
 
 def _write_product(parts: _Parts) -> None:
-    """The task that multiplies, with its tiles' functions."""
+    """The task that multiplies, and the tiles that it calls."""
     blocking = parts.blocking
     slots = (*range(len(parts.kernel.slots)), *parts.panels.values())
-    adds = blocking.chunks > 1
-    writer: TileWriter | MatrixTileWriter
-    if blocking.words and blocking.words.tiles:
-        writer = MatrixTileWriter(blocking.tile, adds, blocking.words)
-    else:
-        writer = TileWriter(parts.target, blocking.dtype, blocking.tile, adds, blocking.chunk, blocking.words)
-    for rows in blocking.rows.cut.lengths:
-        for columns in blocking.columns.cut.lengths:
-            code = Code()
-            a, b = blocking.rows.tile_strides, blocking.columns.tile_strides
-            parts.add(writer.write(code, _tile_name(parts, rows, columns), rows, columns, a, b), code)
+    for columns in blocking.columns.cut.lengths:
+        parts.tiles[columns] = _tiles(parts, columns)
+        names = [_tile_name(parts, rows, columns) for rows in blocking.rows.cut.lengths]
+        parts.declarations |= {f"declare {SIGNATURE.format(name)}" for name in names}
     code = Code()
     epilogue = Epilogue(parts.kernel, parts.target, blocking, code)
     parts.add(epilogue.write(_epilogue_name(parts), slots), code, epilogue.reports)
@@ -123,8 +120,18 @@ def _write_product(parts: _Parts) -> None:
     )
 
 
+def _tiles(parts: _Parts, columns: int) -> Shared:
+    """The tiles of so many columns."""
+    plan = parts.blocking
+    adds, rows = plan.chunks > 1, plan.rows.cut.lengths
+    if plan.words and plan.words.tiles:
+        return shared_matrix_tiles(plan.tile, adds, plan.words, rows, columns)
+    in_blocks = sums_in_blocks(plan.dtype, plan.chunk)
+    return shared_tiles(parts.target, plan.dtype, plan.tile, adds, in_blocks, plan.words, rows, columns)
+
+
 def _tile_name(parts: _Parts, rows: int, columns: int) -> str:
-    return f"{parts.name}_tile{rows}x{columns}"
+    return f"{parts.tiles[columns].name}_{rows}x{columns}"
 
 
 def _epilogue_name(parts: _Parts) -> str:
@@ -247,9 +254,11 @@ class _Product:
                 for rows in self.blocking.rows.cut.lengths
             ],
         )
+        a, b = self.blocking.rows.tile_strides, self.blocking.columns.tile_strides
+        strides = ", ".join(f"i64 {n}" for n in (a.free, a.depth, b.depth))
         self.code.do(
             f"call void {tile}(ptr {left.address}, ptr {right.address}, ptr {sums}, "
-            f"i64 {chunk.depth}, i1 {chunk.first})"
+            f"i64 {chunk.depth}, i1 {chunk.first}, {strides})"
         )
 
     def _finish(self, frame: Frame, left: _Place, right: _Place, sums: str) -> None:

@@ -10,9 +10,13 @@ layout they want is in its chapter on AMX.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from functools import lru_cache
 
+from ..emit.shared import Shared
 from ..emit.text import Code
-from .microkernel import Strides, Tile
+from ..nests.places import Operand as Number
+from .microkernel import Lying, Tile, finish_tile, written
 from .words import TILE_SIDE, Words
 
 CHUNK = 128  # words of k: columns of a tile as long as this, and rows read meanwhile, stay in a first cache
@@ -40,8 +44,14 @@ def release(code: Code) -> None:
     code.call("void", "llvm.x86.tilerelease")
 
 
+@lru_cache(maxsize=64)
+def shared_matrix_tiles(tile: Tile, adds: bool, words: Words, rows: tuple[int, ...], columns: int) -> Shared:
+    """The tiles of so many rows, which all kernels share, as `shared_tiles`."""
+    return written(MatrixTileWriter(tile, adds, words).write, rows, columns)
+
+
 class MatrixTileWriter:
-    """Writes the functions of one kernel's tiles, with the signature of `TileWriter`'s. `depth` is a multiple of 16
+    """Writes functions of tiles, with the signature of `TileWriter`'s. `depth` is a multiple of 16
     words, and panels have whole registers of rows and columns."""
 
     def __init__(self, tile: Tile, adds: bool, words: Words) -> None:
@@ -49,8 +59,10 @@ class MatrixTileWriter:
         self.adds = adds
         self.words = words
 
-    def write(self, code: Code, name: str, rows: int, columns: int, a: Strides, b: Strides) -> str:
-        """The function for a tile of `rows` × `columns`; whole registers of sums are written."""
+    def write(
+        self, code: Code, name: str, rows: int, columns: int, a: Lying, b: Lying, more: Sequence[str] = ()
+    ) -> str:
+        """The function for a tile of `rows` × `columns`; whole registers of sums are written. `more`: as there."""
         down, across = range(-(-rows // TILE_SIDE)), range(-(-columns // TILE_SIDE))
         if self.adds:
             code.choose("%first", lambda: self._clear(code, down, across), lambda: self._load(code, down, across))
@@ -66,13 +78,12 @@ class MatrixTileWriter:
                         self._move(code, "tileloadd64", LEFT[i], at_a, i * TILE_SIDE * TILE_SIDE, TILE_SIDE)
                     registers = [("i8", str(n)) for n in (self._sum(i, j), LEFT[i], RIGHT[j])]
                     code.call("void", f"llvm.x86.{self.words.function}", *registers)
-            k.next = [code.element(x, "i32", s.depth * TILE_SIDE) for x, s in ((at_a, a), (at_b, b))]
+            k.next = [code.element(x, "i32", code.multiply(s.depth, TILE_SIDE)) for x, s in ((at_a, a), (at_b, b))]
         for i in down:
             for j in across:
                 self._move(code, "tilestored64", self._sum(i, j), "%tile", self._place(i, j), self.tile.columns)
         code.do("ret void")
-        parameters = "ptr noalias %a, ptr noalias %b, ptr noalias %tile, i64 %depth, i1 %first"
-        return code.function(f"internal void @{name}({parameters})")
+        return finish_tile(code, name, more)
 
     def _sum(self, i: int, j: int) -> int:
         """The register of a block of sums."""
@@ -92,9 +103,7 @@ class MatrixTileWriter:
             for j in across:
                 self._move(code, "tileloadd64", self._sum(i, j), "%tile", self._place(i, j), self.tile.columns)
 
-    def _move(self, code: Code, instruction: str, register: int, base: str, place: int, row: int) -> None:
+    def _move(self, code: Code, instruction: str, register: int, base: str, place: int, row: Number) -> None:
         """A register from or to memory at `place` words behind `base`, from one row to the next `row` words."""
-        address = code.element(base, "i32", place)
-        code.call(
-            "void", f"llvm.x86.{instruction}", ("i8", str(register)), ("ptr", address), ("i64", str(row * WORD))
-        )
+        address, stride = code.element(base, "i32", place), str(code.multiply(row, WORD))
+        code.call("void", f"llvm.x86.{instruction}", ("i8", str(register)), ("ptr", address), ("i64", stride))

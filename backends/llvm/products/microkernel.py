@@ -6,12 +6,17 @@ in tile memory. Knows no kernel, no packing and no epilogue.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
 from graphc.dataclass import dataclass
 from graphc.scalar import Builder, Scalar, record
 from graphc.types import DType
 
 from ..emit.primitives import Emitter
-from ..emit.text import Code, register_type
+from ..emit.shared import SELF, Shared
+from ..emit.text import Code, module, register_type
 from ..target import Target
 from .words import Words
 
@@ -37,6 +42,18 @@ class Tile:
         return self.rows * self.columns
 
 
+def finish_tile(code: Code, name: str, more: Sequence[str]) -> str:
+    """The function of a tile whose body is `code`."""
+    code.do("ret void")
+    linkage = "" if more else "internal "
+    return code.function(f"{linkage}void @{name}({', '.join((PARAMETERS, *more))})")
+
+
+def sums_in_blocks(dtype: DType, most_depth: int) -> bool:
+    """Whether a register would sum up too many products."""
+    return dtype.is_float and most_depth > MOST_DEPTH
+
+
 def register_tile(target: Target, dtype: DType, rows: int) -> Tile:
     """The tile for that many rows, 6 at most: of 16 registers, 12 hold sums, 2 columns and one a row's element; of 32,
     24 and 4. Fewer than 4 rows take as many columns as there is room for, else too few sums are under way at a time."""
@@ -53,17 +70,59 @@ class Strides:
     depth: int
 
 
+@dataclass(frozen=True)
+class Given:
+    """Strides that a function is given: the names of its parameters."""
+
+    free: str
+    depth: str
+
+
+Lying: TypeAlias = Strides | Given
+Write: TypeAlias = Callable[[Code, str, int, int, Lying, Lying, Sequence[str]], str]  # as `TileWriter.write`
+
+PARAMETERS = "ptr noalias %a, ptr noalias %b, ptr noalias %tile, i64 %depth, i1 %first"
+STRIDES = ("i64 %rows.free", "i64 %rows.depth", "i64 %columns.depth")
+SIGNATURE = "void @{}(ptr, ptr, ptr, i64, i1, i64, i64, i64)"  # of tiles that kernels share
+
+
+@lru_cache(maxsize=64)
+def shared_tiles(
+    target: Target,
+    dtype: DType,
+    tile: Tile,
+    adds: bool,
+    in_blocks: bool,
+    words: Words | None,
+    rows: tuple[int, ...],
+    columns: int,
+) -> Shared:
+    """The tiles of so many rows, which all kernels share: their strides are parameters, the last three ones."""
+    return written(TileWriter(target, dtype, tile, adds, in_blocks, words).write, rows, columns)
+
+
+def written(write: Write, rows: Sequence[int], columns: int) -> Shared:
+    """The functions of tiles that kernels share, each written by `write`."""
+    a, b = Given("%rows.free", "%rows.depth"), Given("1", "%columns.depth")
+    texts, declarations = [], set[str]()
+    for count in rows:
+        code = Code()
+        texts.append(write(code, f"{SELF}_{count}x{columns}", count, columns, a, b, STRIDES))
+        declarations |= code.declarations
+    return Shared.of("tiles", module(texts, declarations))
+
+
 class TileWriter:
-    """Writes the functions of one kernel's tiles.
+    """Writes functions of tiles.
 
     `void @name(ptr a, ptr b, ptr tile, i64 depth, i1 first)`: tile[r][c] = sum over k < depth of a(r, k) · b(c, k),
-    with depth ≥ 1, and `most_depth` at most. Row r of tile memory starts at r·tile.columns; columns are padded to
-    whole vectors there. `adds`: the sums are added to what tile memory holds, unless `first`. With `words`, a, b and
-    depth count words of neighbours along k, and a product is the sum of theirs.
+    with depth ≥ 1. Row r of tile memory starts at r·tile.columns; columns are padded to whole vectors there. `adds`:
+    the sums are added to what tile memory holds, unless `first`. `in_blocks`: of many products, see `sums_in_blocks`.
+    With `words`, a, b and depth count words of neighbours along k, and a product is the sum of theirs.
     """
 
     def __init__(
-        self, target: Target, dtype: DType, tile: Tile, adds: bool, most_depth: int, words: Words | None = None
+        self, target: Target, dtype: DType, tile: Tile, adds: bool, in_blocks: bool, words: Words | None = None
     ) -> None:
         self.target = target
         self.dtype = dtype
@@ -71,13 +130,16 @@ class TileWriter:
         self.align = dtype.itemsize // (words.size if words else 1)
         self.tile = tile
         self.adds = adds
-        self.in_blocks = dtype.is_float and most_depth > MOST_DEPTH
+        self.in_blocks = in_blocks
         self.scalar = register_type(dtype, 1)
         self.vector = register_type(dtype, tile.lanes)
 
-    def write(self, code: Code, name: str, rows: int, columns: int, a: Strides, b: Strides) -> str:
+    def write(
+        self, code: Code, name: str, rows: int, columns: int, a: Lying, b: Lying, more: Sequence[str] = ()
+    ) -> str:
         """The function for a tile of `rows` × `columns`. `b` has unit stride along its free axis; where `columns`
-        ends inside a vector, nothing beyond is read."""
+        ends inside a vector, nothing beyond is read. `more`: parameters that strides refer to; then the function is
+        for other modules."""
         if not self.in_blocks:
             self._sum(code, ("%a", "%b"), "%depth", (rows, columns), (a, b), "%first" if self.adds else "")
         else:
@@ -87,9 +149,7 @@ class TileWriter:
                 first = code.let(f"and i1 {first}, %first") if self.adds else first
                 at = block.carried[0], block.carried[1]
                 block.next = self._sum(code, at, depth, (rows, columns), (a, b), first)
-        code.do("ret void")
-        parameters = "ptr noalias %a, ptr noalias %b, ptr noalias %tile, i64 %depth, i1 %first"
-        return code.function(f"internal void @{name}({parameters})")
+        return finish_tile(code, name, more)
 
     def _sum(
         self,
@@ -97,13 +157,14 @@ class TileWriter:
         at: tuple[str, str],
         depth: int | str,
         size: tuple[int, int],
-        strides: tuple[Strides, Strides],
+        strides: tuple[Lying, Lying],
         first: str,
     ) -> list[str]:
         """The sums of `depth` products, kept; where `first` is not empty, added to what is there unless it holds. The
         addresses of what comes behind them."""
         lanes, (rows, columns), (a, b) = self.tile.lanes, size, strides
         widths = [min(lanes, columns - c) for c in range(0, columns, lanes)]
+        places = [code.multiply(a.free, row) for row in range(rows)]
         carried = [("ptr", at[0]), ("ptr", at[1]), *[(self.vector, "zeroinitializer")] * (rows * len(widths))]
         with code.loop(0, depth, carried=carried) as k:
             at_a, at_b, *sums = k.carried
@@ -112,8 +173,8 @@ class TileWriter:
                 for n, width in enumerate(widths)
             ]
             following: list[str] = []
-            for row in range(rows):
-                left = self._spread(code, code.element(at_a, self.scalar, row * a.free))
+            for place in places:
+                left = self._spread(code, code.element(at_a, self.scalar, place))
                 for x in right:
                     following.append(self._multiply_add(code, left, x, sums[len(following)]))
             k.next = [
@@ -121,8 +182,7 @@ class TileWriter:
             ]  # fmt: skip
         for number, total in enumerate(k.results[2:]):
             row, n = divmod(number, len(widths))
-            place = code.element("%tile", self.scalar, row * self.tile.columns + n * lanes)
-            self._keep(code, total, place, first)
+            self._keep(code, total, code.element("%tile", self.scalar, row * self.tile.columns + n * lanes), first)
         return k.results[:2]
 
     def _spread(self, code: Code, pointer: str) -> str:

@@ -33,23 +33,23 @@ def compile_object(ir: str, target: Target, *, level: int = 1, verify: bool = Fa
 
 
 def compile_objects(
-    modules: Sequence[str | Callable[[], str]],
-    target: Target,
-    *,
-    level: int = 1,
-    verify: bool = False,
-    threads: int = 1,
+    modules: Sequence[str], target: Target, *, level: int = 1, verify: bool = False, threads: int = 1
 ) -> tuple[bytes, ...]:
-    """The object files of several modules, compiled by as many threads, the first ones first. A module is its text, or
-    what makes it, which goes on in one thread while another is in LLVM."""
+    """The object files of several modules, compiled by as many threads, the first ones first."""
+    with generating(target, level=level, verify=verify) as generate:
+        return tuple(shared_map(generate, modules, threads))
 
-    def compile_one(ir: str | Callable[[], str]) -> bytes:
-        text = ir if isinstance(ir, str) else ir()
+
+@contextmanager
+def generating(target: Target, *, level: int = 1, verify: bool = False) -> Iterator[Callable[[str], bytes]]:
+    """What makes the object file of a module, in any thread: several may be at it at a time."""
+
+    def generate(ir: str) -> bytes:
         with _machine(target, level) as machine:
-            return library.machine_code(_header(target) + text, machine, verify=verify)
+            return library.machine_code(_header(target) + ir, machine, verify=verify)
 
     with _in_llvm, _without_strength_reduction():
-        return tuple(shared_map(compile_one, modules, threads))
+        yield generate
 
 
 def emit_assembly(ir: str, target: Target, *, level: int = 1) -> str:

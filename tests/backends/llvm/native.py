@@ -25,7 +25,8 @@ class Compiled:
 
     def __init__(self, native: NativeKernel, target: Target) -> None:
         self.native = native
-        objects = [jit.compile_object(native.ir, target, verify=True)] if native.tasks else []
+        texts = [native.ir, *(part.ir for part in native.shared)] if native.tasks else []
+        objects = jit.compile_objects(texts, target, verify=True)
         self.code = jit.load(objects, [t.symbol for t in native.tasks])
         self.functions = [FUNCTION(self.code[t.symbol]) for t in native.tasks]
         self.scratch = [aligned(s.size * s.dtype.itemsize + GUARD) for s in native.scratch]

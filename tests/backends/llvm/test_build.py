@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from graphc import nn
 from graphc.backends.llvm.backend import LLVMProgram
 from graphc.backends.llvm.link.tables import BuiltProgram
 from graphc.backends.llvm.native import RowKind, TaskSpec
+from graphc.driver.compilation import Compilation
 from graphc.schedule import Space
+from graphc.settings import Settings
 
 RNG = np.random.default_rng(0)
 
@@ -98,3 +101,23 @@ def test_variables_wait_for_indices() -> None:
     variables = {b.number for b in native.in_space(Space.VARIABLE)}
     gathers, *_, last = native.main.tasks
     assert not variables & set(gathers.slots) and variables & set(last.slots) and last.barrier
+
+
+def products(x: Any, y: Any) -> Any:
+    """Two kernels with the same tiles."""
+    return nn.relu(x @ y), gx.exp(y @ x)
+
+
+def test_kernels_share_their_tiles(tmp_path: Path) -> None:
+    traced = gx.compile(products, backend="llvm").specialize(*[gx.spec((48, 48))] * 2).compilation.traced
+
+    def objects() -> Mapping[str, bytes]:
+        program = Compilation(traced, Settings(cache_dir=str(tmp_path))).built
+        assert isinstance(program, LLVMProgram)
+        return program.built.native.objects
+
+    first = objects()
+    (tiles,) = (name for name in first if name.startswith("tiles_"))
+    (kept,) = (file for file in tmp_path.iterdir() if first[tiles] in file.read_bytes())
+    kept.unlink()
+    assert objects() == first and len(first) == 3, "kernels are not found without their tiles"

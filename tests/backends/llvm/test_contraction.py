@@ -286,8 +286,9 @@ def test_other_machines_get_valid_code_without_spills_in_the_tile(machine: str) 
     blocking = block(kernel, target)
     assert blocking is not None
     lowered = lower_contraction(kernel, blocking, target, "kernel")
-    assembly = jit.emit_assembly(assemble([lowered], lowered.scratch).ir, target)
-    name = f"kernel_tile{blocking.rows.cut.first}x{blocking.columns.cut.first}:"
-    tile = assembly.split(name)[1].split(".Lfunc_end")[0]
+    assert jit.emit_assembly(assemble([lowered], lowered.scratch).ir, target)
+    rows, columns = blocking.rows.cut.first, blocking.columns.cut.first
+    tiles = next(tiles for tiles in lowered.shared if f"_{rows}x{columns}(" in tiles.ir)
+    tile = jit.emit_assembly(tiles.ir, target).split(f"{tiles.name}_{rows}x{columns}:")[1].split(".Lfunc_end")[0]
     stack = "(%rsp)" if target.is_x86 else "[sp"
     assert not [line for line in tile.splitlines() if stack in line and ("mm" in line or "\tq" in line)]

@@ -167,9 +167,9 @@ def test_the_tile_is_made_of_that_instruction(
     blocking = block(kernel, target)
     assert blocking is not None and blocking.words is not None
     lowered = lower_contraction(kernel, blocking, target, "kernel")
-    assembly = jit.emit_assembly(assemble([lowered], lowered.scratch).ir, target)
-    name = f"kernel_tile{blocking.rows.cut.first}x{blocking.columns.cut.first}:"
-    tile = assembly.split(name)[1].split(".Lfunc_end")[0].splitlines()
+    size = f"{blocking.rows.cut.first}x{blocking.columns.cut.first}"
+    tiles = next(tiles for tiles in lowered.shared if f"_{size}(" in tiles.ir)
+    tile = jit.emit_assembly(tiles.ir, target).split(f"_{size}:")[1].split(".Lfunc_end")[0].splitlines()
     rows = blocking.tile.rows // 16 if blocking.words.tiles else blocking.tile.rows
     assert sum(instruction in line for line in tile) == rows * blocking.tile.vectors
     assert not [line for line in tile if "(%rsp)" in line and "mm" in line]
