@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "functions": ("functions", "run", (1,)),
     "kernels": ("kernels", "run", (1, 2)),
     "matmul": ("matmul", "run", (1, 2)),
+    "narrow": ("narrow", "run", (1, 2)),
     "recurrent": ("recurrent", "run", (1, 2)),
 }
 
