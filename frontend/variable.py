@@ -15,7 +15,7 @@ from graphc.storage import Storage
 from graphc.types import DType, DTypeLike, TensorType, as_dtype, type_of
 
 from .context import current_frame
-from .device_tensor import on_device
+from .device_tensor import DeviceTensor, on_device
 from .exchange import native_array
 from .guards import Flag, note_change
 from .interrupts import interrupts, run_outside
@@ -122,6 +122,11 @@ class Variable(Operators):
         if frame is not None and interrupts(frame):
             return run_outside(self.assign, new)
         if frame is None:
+            if isinstance(new, DeviceTensor):
+                self._check(new.type)
+                with call_lock:
+                    self.storage.take(new._storage)
+                return
             array = _elements(new, self.dtype if _is_weak(new) else None)
             self._check(type_of(array))
             with call_lock:

@@ -202,6 +202,16 @@ class Storage:
             (setitem, self._numbers, _BOTH, (new, 1)),
         ]
 
+    def take(self, other: Storage) -> None:
+        """Overwrite the contents with those of a storage of the same type that a device has made, there."""
+        done, device = None, other.device
+        assert device is not None
+        while done is None:
+            version, old = self.version, self._replicas.get(device)  # which is not let go of within the step
+            own = other.on(device).copied()
+            done = in_one_step([(self, version)], self.written(own, version))
+        del old
+
     def snapshot(self) -> Storage:
         """The contents as they are now, of a storage that is away: in the same block, until the next write."""
         newest = self._newest

@@ -5,6 +5,7 @@ In: a program. Out: its cubins loaded, memory for it, its launches carried out, 
 
 from __future__ import annotations
 
+import gc
 import os
 import weakref
 from collections.abc import Sequence
@@ -106,8 +107,16 @@ class CudaDevice:
         _call(self._driver.cuCtxSetCurrent(self._context), "use the context")
 
     def allocate(self, nbytes: int) -> Block:
+        """Raises MemoryError where there is no more, also after what nobody holds has been given back."""
         self.use()
-        found = _call(self._driver.cuMemAllocAsync(max(nbytes, 1), self._stream), f"allocate {nbytes} bytes")
+        answer = self._driver.cuMemAllocAsync(max(nbytes, 1), self._stream)
+        if answer[0].name == "CUDA_ERROR_OUT_OF_MEMORY":
+            gc.collect()
+            self.synchronize()
+            answer = self._driver.cuMemAllocAsync(max(nbytes, 1), self._stream)
+        if answer[0].name == "CUDA_ERROR_OUT_OF_MEMORY":
+            raise MemoryError(f"{self.name} has no {nbytes} bytes left: let go of tensors, or take fewer rows at once")
+        found = _call(answer, f"allocate {nbytes} bytes")
         block = Block(int(found), nbytes)
         weakref.finalize(block, self._free, block.address).atexit = False
         return block

@@ -41,6 +41,7 @@ class StubDriver:
         self.threads: set[int] = set()
         # What a function answers instead of success. Of ordinary memory CUDA knows nothing.
         self.failing: dict[str, Any] = {"cuPointerGetAttribute": self.real.CUresult.CUDA_ERROR_INVALID_VALUE}
+        self.limit = 0  # bytes that there are, if there is a limit
         self.waiting = False  # for the stream
 
     def __getattr__(self, name: str) -> Any:
@@ -56,10 +57,16 @@ class StubDriver:
             self.counts[name] += 1
             if name in self.failing:
                 return (self.failing[name],)
+            if name == "cuMemAllocAsync" and self.limit and args[0] > self.limit - self.used:
+                return (self.real.CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0)
             found = made(*args)
             return (self.real.CUresult.CUDA_SUCCESS,) if found is None else (self.real.CUresult.CUDA_SUCCESS, found)
 
         return call
+
+    @property
+    def used(self) -> int:
+        return sum(m.nbytes for m in self.memory.values())
 
     def find(self, address: int, nbytes: int = 1) -> tuple[int, int]:
         """The start of the block that these bytes are in, and how far into it they are."""

@@ -132,10 +132,29 @@ def test_programs_take_turns_with_temporary_memory(driver: StubDriver) -> None:
     assert sizes[-1] < sizes[0] + x.nbytes
 
 
-@pytest.mark.parametrize("name", ["cuMemAllocAsync", "cuMemcpyHtoDAsync", "cuModuleLoadData", "cuLaunchKernel"])
+def test_memory_that_runs_out_is_looked_for(driver: StubDriver) -> None:
+    f = gx.compile(lambda x: x * 2, backend="triton")
+    y = f(X)
+    cycle: list[Any] = [f(X)]
+    cycle.append(cycle)
+    gc.collect()
+    driver.limit = driver.used + X.nbytes + 64  # not enough for input and output
+    gc.disable()
+    try:
+        with pytest.raises(MemoryError, match=r"cuda:0 has no \d+ bytes left"):
+            f(X)
+        del cycle
+        assert (f(X).numpy() == X * 2).all()  # what only a cycle of garbage held has been found
+    finally:
+        gc.enable()
+    driver.limit = 0
+    assert (y.numpy() == X * 2).all()
+
+
+@pytest.mark.parametrize("name", ["cuStreamCreate", "cuMemcpyHtoDAsync", "cuModuleLoadData", "cuLaunchKernel"])
 def test_what_the_driver_refuses_is_told(driver: StubDriver, name: str) -> None:
-    driver.failing[name] = driver.real.CUresult.CUDA_ERROR_OUT_OF_MEMORY
-    with pytest.raises(CompileError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+    driver.failing[name] = driver.real.CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
+    with pytest.raises(CompileError, match="CUDA_ERROR_ILLEGAL_ADDRESS"):
         gx.compile(lambda x: x + 1, backend="triton")(X)
 
 

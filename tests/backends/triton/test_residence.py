@@ -160,6 +160,22 @@ def test_snapshots_keep_what_they_saw(device: InterpretedDevice) -> None:
     np.testing.assert_array_equal(w.numpy(), X / 16)
 
 
+def test_variables_take_what_is_on_the_device_there(device: InterpretedDevice) -> None:
+    w = gx.Variable(X)
+    halve = gx.compile(lambda: w.assign(w * 0.5))
+    halve()
+    best = w.value
+    halve(), halve()
+    moved(device)
+    w.assign(best)
+    assert moved(device) == ([], [], [X.nbytes]) and w.device == "interpreted"
+    halve()
+    np.testing.assert_array_equal(w.numpy(), X / 4)
+    np.testing.assert_array_equal(best.numpy(), X / 2)
+    with pytest.raises(gx.ShapeError):
+        w.assign(gx.compile(lambda x: x[0])(X))
+
+
 def test_loops_that_write_variables_write_them_once(device: InterpretedDevice) -> None:
     """What the host steers comes before anything that can't be taken back."""
     total = gx.Variable(np.float32(1))
