@@ -12,6 +12,7 @@ from ..dataclass import dataclass, replace
 from ..decision import NO_DECISIONS, Decisions, summary
 from ..errors import Location
 from ..kernel import KernelKind
+from ..op import Kind, registry
 from ..schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Step, named_blocks
 from ..work import flops, nbytes, slot_bytes
 
@@ -196,11 +197,13 @@ def with_times(report: Report, seconds: Sequence[float], flushed: Sequence[float
     return replace(report, steps=tuple(map(timed, report.steps)))
 
 
+SEEN_THROUGH = (Kind.VIEW, Kind.SOURCE)
+
+
 def _shortened(ops: tuple[str, ...], most: int = 8) -> str:
-    """Op names, views last dropped: what a reader recognizes a kernel by."""
-    names = [
-        o for o in dict.fromkeys(ops) if o not in ("broadcast", "constant", "reshape", "permute")
-    ] or list(ops)
+    """Op names, without views and constants unless there is nothing else: what a reader recognizes a kernel by."""
+    known = registry()
+    names = [o for o in dict.fromkeys(ops) if o not in known or known[o].kind not in SEEN_THROUGH] or list(ops)
     return " ".join(names[:most]) + (f" … ({len(ops)} nodes)" if len(names) > most else "")
 
 
