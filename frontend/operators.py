@@ -6,6 +6,7 @@ into `functions`, once.
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -109,15 +110,13 @@ class Operators:
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """The module whose functions follow the Python array API standard. Raises OptionError for a version of it
         that does not exist."""
-        import graphc
-
         if api_version is not None and api_version not in API_VERSIONS:
             raise OptionError(
                 "there is no such version of the array API standard",
                 got=brief(api_version),
                 hint=f"use one of {', '.join(API_VERSIONS)}",
             )
-        return graphc
+        return sys.modules[__name__.partition(".")[0]]
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return functions.interop.call_ufunc(ufunc, method, inputs, options)

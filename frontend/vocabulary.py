@@ -5,7 +5,7 @@ Nothing but data. A test holds each entry to name only what exists, and to be ab
 
 from __future__ import annotations
 
-from .words import Place
+from .homes import Place
 
 _CONVERT = "gx.astype(x, gx.float32) converts"
 _DEVICES = "gx.compile(fn, backend=...) and gx.using(backend=...) say where work is done; x.device, x.to_device('cpu')"

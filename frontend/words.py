@@ -8,35 +8,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterable
-from enum import Enum
 from types import FrameType
 from typing import Any, NoReturn
 
 from graphc.errors import UnknownImportError, UnknownNameError
 
+from .homes import SPELLED
+from .homes import Place as Place
 from .location import present, user_frame, with_user_line
-
-
-class Place(Enum):
-    """Where a name is looked for: a module of graphc's, by its name, or something that users hold."""
-
-    GX = "graphc"
-    NN = "graphc.nn"
-    INIT = "graphc.frontend.nn.init"
-    OPTIM = "graphc.optim"
-    RANDOM = "graphc.random"
-    LINALG = "graphc.linalg"
-    TENSOR = "a tensor"
-    MODULE = "a module"
-    OPTIMIZER = "an optimizer"
-    FUNCTION = "a compiled function"
-
-
-# What each module is called in examples, the most likely home of a name first.
-SPELLED = {
-    Place.GX: "gx", Place.NN: "nn", Place.OPTIM: "optim", Place.RANDOM: "gx.random", Place.LINALG: "gx.linalg",
-    Place.INIT: "nn.init",
-}  # fmt: skip
 
 
 def hint(place: Place, name: str, own: Iterable[str]) -> str | None:

@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from graphc import imported
 from graphc.callers import stack_level
 from graphc.imported import IMPORTED_NS
 from graphc.locks import new_lock
@@ -120,9 +121,7 @@ CLOCK_NS = 20_000_000  # file systems stamp with a clock that ticks every few mi
 
 
 def _all_sources() -> list[str]:
-    import graphc
-
-    core = os.path.dirname(graphc.__file__)
+    core = os.path.dirname(imported.__file__)  # the package's own folder; to this one a link leads
     return [path for folder, deep in SOURCES for path in _sources(os.path.join(core, folder), deep)]
 
 

@@ -208,14 +208,12 @@ def test_key_depends_on_every_part(monkeypatch):
 
 
 def test_source_digest_sees_contents(monkeypatch, tmp_path):
-    import graphc
-
     places = (".", "ops/a", "text", "passes/rules", "driver", "backends/kernels", "backends/llvm/emit/math")
     sources = [tmp_path / place / "x.py" for place in places]
     for source in sources:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("a = 1\n")
-    monkeypatch.setattr(graphc, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(cache_module.imported, "__file__", str(tmp_path / "imported.py"))
     monkeypatch.setattr(cache_module, "IMPORTED_NS", 1 << 64)
     seen = {_sources_now.__wrapped__()}
     for number, source in enumerate(sources, 2):
