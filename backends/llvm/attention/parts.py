@@ -12,7 +12,7 @@ from graphc.dataclass import dataclass, field
 from graphc.index import Axis
 from graphc.types import DType
 
-from ..emit.kernel_code import slot_addresses
+from ..emit.kernel_code import find_slots
 from ..emit.text import Code
 from ..nests.places import Frame
 from ..nests.places import Operand as Number
@@ -93,7 +93,7 @@ class Part:
 
     def finish(self) -> None:
         code, parts = self.code, self.parts
-        code.lines[:0] = slot_addresses(parts.slots)
+        find_slots(code, parts.slots)
         code.do("ret void")
         positions = [f"i64 %at{n}" for n in range(len(self.axes))]
         listed = ", ".join([*_FIXED, *self.parameters, *positions])

@@ -74,13 +74,13 @@ class _Results:
             if size % lanes:
                 self._store(values, values.chunk(Frame(frame), whole, 0, size % lanes), row.index, whole)
 
-    def _store(self, values: Values, chunk: Chunk, row: str, column: Number) -> None:
+    def _store(self, values: Values, chunk: Chunk, row: Number, column: Number) -> None:
         for outer in self.plan.outers:
             if outer.columns is values.axis:
                 chunk.known[outer.number] = self._sums(outer.number, row, column)
         values.store_all(chunk, self.stores)
 
-    def _sums(self, number: int, row: str, column: Number) -> str:
+    def _sums(self, number: int, row: Number, column: Number) -> str:
         code, plan = self.code, self.plan
         panel, rest = code.divide(column, plan.sum_tile.columns)
         base = self.part.layout.address(code, ("sums", number))

@@ -5,6 +5,7 @@ In: the bodies of functions. Out: functions with the native ABI, see `native`. K
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from graphc.dataclass import dataclass
@@ -13,6 +14,7 @@ from graphc.kernel import Slot
 from .shared import Shared
 from .text import Code
 
+SLOT = re.compile(r"%s(\d+)")  # the address of a slot
 PARAMETERS = "ptr %buffers, ptr %slots, i64 %low, i64 %high, i64 %task, ptr %context"
 
 
@@ -61,15 +63,19 @@ class Lowered:
 
 def finish_function(name: str, code: Code, slots: Sequence[int]) -> str:
     """The text of a task's function whose body is `code`, for a task with those slots."""
-    code.lines[:0] = slot_addresses(slots)
+    find_slots(code, slots)
     code.do("ret void")
     return code.function(f"void @{name}({PARAMETERS})")
 
 
-def slot_addresses(slots: Sequence[int]) -> list[str]:
-    """Instructions that make %s<k> the address of slot k of the kernel, for a task that has those slots."""
+def find_slots(code: Code, slots: Sequence[int]) -> None:
+    """Begin a function, whose body is written, with what makes %s<k> the address of slot k of the kernel, for those
+    that occur in it. `slots`: of its task."""
+    used = {int(k) for line in code.lines for k in SLOT.findall(line)}
     lines = []
     for place, k in enumerate(slots):
+        if k not in used:
+            continue
         lines += [
             f"  %n{k} = getelementptr i32, ptr %slots, i64 {place}",
             f"  %b{k} = load i32, ptr %n{k}",
@@ -77,4 +83,4 @@ def slot_addresses(slots: Sequence[int]) -> list[str]:
             f"  %p{k} = getelementptr ptr, ptr %buffers, i64 %w{k}",
             f"  %s{k} = load ptr, ptr %p{k}",
         ]
-    return lines
+    code.lines[:0] = lines

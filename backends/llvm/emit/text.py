@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import TypeAlias
 
 from graphc.dataclass import dataclass, field
 from graphc.scalar import from_bits
@@ -57,11 +58,14 @@ def suffix(type_: str) -> str:
     return {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64", "ptr": "p0"}.get(type_, type_)
 
 
+Number: TypeAlias = str | int  # an i64 operand: its name, or a number that is known
+
+
 @dataclass
 class Loop:
     """A loop that is being written. Inside, read `index` and `carried` and set `next`; after it, read `results`."""
 
-    index: str
+    index: Number
     carried: list[str]
     next: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
@@ -188,7 +192,13 @@ class Code:
     def loop(
         self, start: str | int, stop: str | int, step: str | int = 1, carried: Sequence[tuple[str, str]] = ()
     ) -> Iterator[Loop]:
-        """A counted loop that runs at least once (the caller sees to it). `carried` are (type, first value)."""
+        """A counted loop that runs at least once (the caller sees to it); where it is known to run once, none is made.
+        `carried` are (type, first value)."""
+        if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int) and stop - start <= step:
+            once = Loop(start, [first for _, first in carried])
+            yield once
+            once.results = list(once.next)
+            return
         before, head = self.block, self.label("loop")
         self.do(f"br label %{head}")
         self.start(head)

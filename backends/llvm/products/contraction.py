@@ -28,7 +28,7 @@ from .matrix_tile import configure, release, shared_matrix_tiles
 from .microkernel import SIGNATURE, shared_tiles, sums_in_blocks
 from .packing import Packing, packing_grain, packing_units
 from .tile_packing import TilePacking
-from .units import tile_place, unit_place
+from .units import tile_place, unit_loop, unit_place
 
 
 def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: str) -> Lowered:
@@ -175,7 +175,7 @@ class _Product:
         if in_tiles:
             configure(code)
         row_blocks, column_blocks = blocking.blocks
-        with code.loop("%low", "%high") as unit:
+        with unit_loop(code, blocking.units) as unit:
             block, frame, _ = unit_place(code, unit.index, row_blocks * column_blocks, blocking.outer)
             column_block, row_block = code.divide(block, row_blocks)
             rows = self._tiles(row_block, blocking.row_tiles, blocking.rows.cut)
@@ -219,7 +219,7 @@ class _Product:
             yield _Chunk(0, blocking.depth, "true", "")
             return
         with code.loop(0, blocking.depth, blocking.chunk) as k:
-            rest = code.let(f"sub nsw i64 {blocking.depth}, {k.index}")
+            rest = code.subtract(blocking.depth, k.index)
             first = code.let(f"icmp eq i64 {k.index}, 0")
             last = code.let(f"icmp sle i64 {rest}, {blocking.chunk}")
             yield _Chunk(k.index, code.minimum(rest, blocking.chunk), first, last)
@@ -236,12 +236,12 @@ class _Product:
             offset = code.add(code.multiply(start, strides.free), offset)
         return _Place(start, code.element(base, self.parts.scalar, offset), length, is_first)
 
-    def _sums(self, memory: str, row: tuple[str, Number], column: tuple[str, Number]) -> str:
+    def _sums(self, memory: str, row: tuple[Number, Number], column: tuple[Number, Number]) -> str:
         """The memory of one tile. Rows and columns come with the first of their block."""
         code, blocking = self.code, self.blocking
         if blocking.chunks == 1:
             return memory
-        down, across = (code.let(f"sub nsw i64 {tile}, {first}") for tile, first in (row, column))
+        down, across = (code.subtract(tile, first) for tile, first in (row, column))
         number = code.add(code.multiply(across, blocking.row_tiles), down)
         return code.element(memory, self.parts.scalar, code.multiply(number, blocking.tile.size))
 

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from graphc.kernel import Kernel
 
 from ...kernels.sweeps import needed
-from ..emit.kernel_code import slot_addresses
+from ..emit.kernel_code import find_slots
 from ..emit.memory import Memory
 from ..emit.text import Code, register_type
 from ..nests.places import Frame
@@ -36,9 +36,10 @@ class Epilogue:
 
     def write(self, name: str, slots: Sequence[int]) -> str:
         code, lanes, lengths = self.code, self.blocking.tile.lanes, self.blocking.columns.cut.lengths
-        code.lines += slot_addresses(slots)
         if lengths[0] >= lanes:
-            whole = code.let(f"and i64 %columns, {-lanes}")
+            whole: Number = lengths[0] // lanes * lanes
+            if len(lengths) > 1:
+                whole = code.let(f"and i64 %columns, {-lanes}")
             is_any = "" if lengths[-1] >= lanes else code.let(f"icmp ne i64 {whole}, 0")
             with code.when(is_any) if is_any else nullcontext(), code.loop(0, whole, lanes) as strip:
                 self._strip(lanes, strip.index)
@@ -48,6 +49,7 @@ class Epilogue:
             is_last = "" if len(lengths) == 1 else code.let(f"icmp eq i64 %columns, {lengths[-1]}")
             with code.when(is_last) if is_last else nullcontext():
                 self._strip(rest, lengths[-1] - rest)
+        find_slots(code, slots)
         code.do("ret void")
         positions = "".join(f", i64 %outer{i}" for i in range(len(self.blocking.outer)))
         return code.function(
@@ -76,7 +78,7 @@ class Epilogue:
             values.store_all(chunk, self.kernel.stores)
         self.reports |= values.reports
 
-    def _sums(self, lanes: int, row: str, at: Number) -> str:
+    def _sums(self, lanes: int, row: Number, at: Number) -> str:
         """The sums of one row of a strip."""
         dtype, scalar = self.blocking.dtype, register_type(self.blocking.dtype, 1)
         place = self.code.element("%tile", scalar, self.code.multiply(row, self.blocking.tile.columns))

@@ -25,7 +25,7 @@ from ..nests.values import Values
 from ..target import Target
 from .blocking import Blocking, Operand
 from .microkernel import pad
-from .units import tile_place, unit_place
+from .units import tile_place, unit_loop, unit_place
 from .words import as_words
 
 GROUP = 64  # elements of a unit along the free axis: runs long enough to read, and few panels to write side by side
@@ -80,7 +80,7 @@ class Packing:
 
     def write(self, scratch: str) -> None:
         code, operand, depth = self.code, self.operand, self.blocking.depth
-        with code.loop("%low", "%high") as unit:
+        with unit_loop(code, packing_units(operand)) as unit:
             size = _group(operand)
             groups = -(-operand.cut.count // size)
             group, frame, place = unit_place(code, unit.index, groups, operand.outer)

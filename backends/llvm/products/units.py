@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from graphc.index import Axis
 
-from ..emit.text import Code
+from ..emit.text import Code, Loop
 from ..nests.places import Frame, Operand
 from .blocking import Cut
+
+
+def unit_loop(code: Code, units: int) -> AbstractContextManager[Loop]:
+    """The loop over the units of a call of a task that has so many in all."""
+    return code.loop("%low", "%high") if units > 1 else code.loop(0, 1)
 
 
 def unit_place(

@@ -120,7 +120,7 @@ class _Radix:
         size = 8 << digit.width
         code.call("void", "llvm.memset.p0.i64", ("ptr", counts), ("i8", "0"), ("i64", str(size)), ("i1", "false"))
         with code.loop(start, stop) as loop:
-            counter = self._counter(code, self._key(code, number, row, place, loop.index), digit, counts)
+            counter = self._counter(code, self._key(code, number, row, place, str(loop.index)), digit, counts)
             known = code.let(f"load i64, ptr {counter}")
             code.do(f"store i64 {code.let(f'add i64 {known}, 1')}, ptr {counter}")
 
@@ -138,8 +138,8 @@ class _Radix:
     def _move(self, code: Code, number: int, row: str, place: str, counts: str, start: str, stop: str) -> None:
         """Each element to its place after this pass."""
         with code.loop(start, stop) as loop:
-            key = self._key(code, number, row, place, loop.index)
-            position = self._position(code, number, place, loop.index)
+            key = self._key(code, number, row, place, str(loop.index))
+            position = self._position(code, number, place, str(loop.index))
             counter = self._counter(code, key, self.digits[number], counts)
             to = code.let(f"load i64, ptr {counter}")
             code.do(f"store i64 {code.let(f'add i64 {to}, 1')}, ptr {counter}")
@@ -182,14 +182,14 @@ class _Radix:
     def in_rows(self) -> NativeKernel:
         """Unit w sorts rows w, w + places, …"""
         code, size = Code(), str(self.sort.size)
-        with code.loop("%low", "%high") as unit, code.loop(unit.index, self.sort.rows, self.places) as loop:
-            place = unit.index
+        with code.loop("%low", "%high") as unit, code.loop(str(unit.index), self.sort.rows, self.places) as loop:
+            place = str(unit.index)
             counts = code.element(f"%s{self.counts}", "i64", code.multiply(place, self.counters))
             for number in range(len(self.digits)):
-                self._count(code, number, loop.index, place, counts, "0", size)
+                self._count(code, number, str(loop.index), place, counts, "0", size)
                 self._sum(code, number, counts)
-                self._move(code, number, loop.index, place, counts, "0", size)
-            self._restore(code, loop.index)
+                self._move(code, number, str(loop.index), place, counts, "0", size)
+            self._restore(code, str(loop.index))
         cost = 2 * PASS_NS * len(self.digits) * self.sort.rows * self.sort.size
         task = NativeTask(self.name, self.used, self.places, cost_ns=cost)
         text = finish_function(self.name, code, self.used)
@@ -203,7 +203,7 @@ class _Radix:
             for stage in (*PASS, *((Stage.RESTORE,) if last else ())):
                 code, symbol = Code(), f"{self.name}_{stage.value}{number}"
                 with code.loop("%low", "%high") as loop:
-                    self._stage(code, stage, number, loop.index)
+                    self._stage(code, stage, number, str(loop.index))
                 units = self.places * (1 if stage in (Stage.PLACE, Stage.RESTORE) else self.chunks)
                 cost = self._cost(stage)
                 used = self._slots(stage, number)

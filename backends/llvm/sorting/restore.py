@@ -6,7 +6,7 @@ Who sorts values alone carries no positions to look them up by, which would doub
 
 from __future__ import annotations
 
-from ..emit.text import Code, vector_of
+from ..emit.text import Code, Number, vector_of
 from .keys import Keys
 
 LANES = 16
@@ -45,7 +45,7 @@ def _has_special(code: Code, keys: Keys, source: str, start: int, stop: int, lan
 def _write(code: Code, keys: Keys, source: str, to: str, size: int, count: int) -> None:
     """Both zeros and all NaN where their keys come in the sorted row, in their order."""
 
-    def element(index: str) -> tuple[str, str]:
+    def element(index: Number) -> tuple[str, str]:
         bits = code.let(f"load {keys.type}, ptr {code.element(source, keys.type, index)}")
         return bits, keys.of(code, bits)
 

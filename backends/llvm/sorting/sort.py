@@ -38,7 +38,7 @@ def _by_rows(sort: Sort, name: str, row: Callable[[Code, str], None], plan: str,
     """One function whose work units are rows."""
     code = Code()
     with code.loop("%low", "%high") as loop:
-        row(code, loop.index)
+        row(code, str(loop.index))
     used = tuple(range(len(sort.slots)))
     grain = max(1, min(int(20_000 / max(row_ns, 1)), sort.rows // 16))
     task = NativeTask(name, used, sort.rows, grain, cost_ns=row_ns * sort.rows)
@@ -90,7 +90,7 @@ class _Ranked:
             code.do(f"store {type_} {key}, ptr {code.element(kept, type_, loop.index)}")
         with code.loop(0, size) as loop:
             key = code.let(f"load {type_}, ptr {code.element(kept, type_, loop.index)}")
-            mine, own = self._splat(code, key), loop.index
+            mine, own = self._splat(code, key), str(loop.index)
             if self.keys.bits < 64:
                 own = code.let(f"trunc i64 {own} to {type_}")
             index = self._splat(code, own)
@@ -109,10 +109,10 @@ class _Ranked:
                 rank = code.add(rank, code.let(f"zext i{lanes} {count} to i64") if lanes < 64 else count)
             place = str(rank)
             if self.sort.count == size:
-                self.results.store(code, row, place, source, loop.index)
+                self.results.store(code, row, place, source, str(loop.index))
             else:
                 with code.when(code.let(f"icmp ult i64 {place}, {self.sort.count}")):
-                    self.results.store(code, row, place, source, loop.index)
+                    self.results.store(code, row, place, source, str(loop.index))
 
     def _splat(self, code: Code, x: str) -> str:
         return splat(code, x, self.keys.type, self.lanes)
@@ -145,18 +145,18 @@ class _Selected:
 
         with code.loop(0, count) as loop:
             key = self.keys.load(code, code.element(source, type_, loop.index))
-            self._insert(code, best, where, key, loop.index, loop.index)
+            self._insert(code, best, where, key, str(loop.index), str(loop.index))
         step = self.lanes * self.at_once
         whole = count + (size - count) // step * step
         if whole > count:
             with code.loop(count, whole, step) as loop:
-                self._block(code, source, loop.index, best, kept, consider)
+                self._block(code, source, str(loop.index), best, kept, consider)
         if whole < size:
             with code.loop(whole, size) as loop:
-                consider(loop.index, self.keys.load(code, code.element(source, type_, loop.index)))
+                consider(str(loop.index), self.keys.load(code, code.element(source, type_, loop.index)))
         with code.loop(0, count) as loop:
             index = code.let(f"load i64, ptr {code.element(where, 'i64', loop.index)}")
-            self.results.store(code, row, loop.index, source, index)
+            self.results.store(code, row, str(loop.index), source, index)
 
     def _block(
         self, code: Code, source: str, start: str, best: str, kept: str, consider: Callable[[str, str], None]
