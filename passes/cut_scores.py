@@ -96,11 +96,19 @@ def _store(tracer: ScoreTracer, node: Node) -> PlannedStore:
 
 
 class Cuts(NamedTuple):
-    """The kernels of a graph's scores, what was decided, and the nodes that somebody needs beside them."""
+    """The kernels of a graph's scores, what was decided, and the nodes and kernels that somebody needs, in an order in
+    which they can be placed; that of the graph where there are no kernels."""
 
     parts: tuple[Part, ...] = ()
     decided: tuple[ScoreDecision, ...] = ()
-    wanted: frozenset[Node] = frozenset()
+    order: tuple[Node | Part, ...] = ()
+
+
+class _Waits(Exception):
+    """Kernels would wait for each other, this one among them."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
 
 
 def cut_scores(graph: Graph, results: Collection[Node], behind: Behind, costs: Costs, refuses: Refuses) -> Cuts:
@@ -136,7 +144,15 @@ class _Cutting:
             found, decision = self._cut(region)
             parts += found
             decided.append(decision)
-        return self._finished(parts, decided)
+        while parts:
+            try:
+                return self._finished(parts, decided)
+            except _Waits as error:
+                region = error.part.region
+                parts = [part for part in parts if part.region is not region]
+                reason = "its kernels would wait for each other"
+                decided = [d._replace(reason=reason) if d.region is region else d for d in decided]
+        return Cuts((), tuple(decided))
 
     def _cut(self, region: Region) -> tuple[list[Part], ScoreDecision]:
         parts: list[Part] = []
@@ -189,7 +205,9 @@ class _Cutting:
         parts: list[Part] = []
         for node in sums:
             for part in reversed(parts):
-                if over[part.sums[0]] != over[node] or (between := self._between(part, node)) is None:
+                if over[part.sums[0]] != over[node] or self._waits(part, node, parts):
+                    continue
+                if (between := self._between(part, node)) is None:
                     continue
                 more = Part(part.region, [*part.sums, node], part.between | between)
                 if fits(more):
@@ -198,6 +216,15 @@ class _Cutting:
             else:
                 parts.append(Part(region, [node]))
         return parts
+
+    def _waits(self, part: Part, node: Node, parts: Sequence[Part]) -> bool:
+        """Whether a node depends on other parts, which depend on this one, directly or through others."""
+        after, rest = self._mask(part.sums), [p for p in parts if p is not part]
+        while found := [p for p in rest if any(self.reach[n] & after for n in p.sums)]:
+            rest = [p for p in rest if p not in found]
+            for p in found:
+                after |= self._mask(p.sums)
+        return bool(self.reach[node] & after & ~self._mask(part.sums))
 
     def _between(self, part: Part, node: Node) -> set[Node] | None:
         """The nodes on the ways from the part's sums to another node that are not the region's: None where the kernel
@@ -274,7 +301,7 @@ class _Cutting:
     # What has to be stored
 
     def _finished(self, parts: list[Part], decided: list[ScoreDecision]) -> Cuts:
-        """The parts with what is wanted of them, in an order in which they can run."""
+        """The parts with what is wanted of them, in an order that can run. Raises _Waits where there is none."""
         makes = {n for part in parts for n in part.made}
         scores = {n for part in parts for n in part.region.nodes}
         wanted = {*self.results, *(n for part in parts for n in part.loads)}
@@ -284,7 +311,8 @@ class _Cutting:
         parts = [part for part in parts if any(n in wanted for n in part.made)]
         for part in parts:
             part.build(self.behind, [n for n in part.made if n in wanted])
-        return Cuts(tuple(parts), tuple(decided), frozenset(wanted))
+        order = [item for item in _in_order(self.graph, parts) if isinstance(item, Part) or item in wanted]
+        return Cuts(tuple(parts), tuple(decided), tuple(order))
 
 
 def _moved(region: Region) -> int:
@@ -317,9 +345,8 @@ def _products(part: Part) -> int:
     return sum(_multiplications(n) for n in found if n.op.kind is Kind.CONTRACTION)
 
 
-def in_order_with(graph: Graph, parts: Iterable[Part]) -> Iterator[Node | Part]:
-    """A graph's nodes, inputs first, with parts in place of what they store. Raises Cut where that can't be, since
-    parts wait for each other."""
+def _in_order(graph: Graph, parts: Iterable[Part]) -> Iterator[Node | Part]:
+    """A graph's nodes, inputs first, with parts in place of what they store. Raises _Waits where that can't be."""
     by_node = {n: part for part in parts for n in part.stores}
     done: set[Node | Part] = set()
     begun: set[Part] = set()
@@ -339,6 +366,6 @@ def in_order_with(graph: Graph, parts: Iterable[Part]) -> Iterator[Node | Part]:
                 continue
             if isinstance(item, Part):
                 if item in begun:
-                    raise Cut("kernels of scores would wait for each other")
+                    raise _Waits(item)
                 begun.add(item)
             stack.extend(reversed(waiting))

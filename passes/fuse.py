@@ -7,7 +7,7 @@ absorbed by every reader. Then groups that read the same large buffer, and small
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ from graphc.types import TensorType, TupleType
 from .absorb import absorbed, stored_behind
 from .aliases import STEERS, Aliases
 from .build_kernel import find_split, store_of, trace_members
-from .cut_scores import Cuts, Part, Refuses, cut_scores, in_order_with, no_backend
+from .cut_scores import Part, Refuses, cut_scores, no_backend
 from .decided import Joined, Met, decisions, touched
 from .fusion_order import Order
 from .groups import Group, in_order
@@ -110,7 +110,7 @@ class _Fusion:
     # Placing nodes
 
     def place_all(self) -> None:
-        for node in self._nodes():
+        for node in self.cuts.order or self.graph.nodes:
             match node:
                 case Part():
                     self.place_part(node)
@@ -130,17 +130,6 @@ class _Fusion:
                 case _ if node not in self._behind and node.tensor_type.size:
                     self.place(node)
         self._tell_of_scores()
-
-    def _nodes(self) -> Iterable[Node | Part]:
-        """What has to be placed, in an order in which that can be."""
-        if not self.cuts.parts:
-            return self.graph.nodes
-        try:
-            order = list(in_order_with(self.graph, self.cuts.parts))
-        except Cut as cut:
-            self.cuts = Cuts(decided=tuple(d._replace(reason=d.reason or str(cut)) for d in self.cuts.decided))
-            return self.graph.nodes
-        return [item for item in order if isinstance(item, Part) or item in self.cuts.wanted]
 
     def _tell_of_scores(self) -> None:
         """Note why scores are stored, at their product's group; or that they are not, at the first kernel's."""

@@ -40,6 +40,23 @@ MEMORY = replace(CPU, cache=0)
 WAYS = {"forward": _forward, "backward": _backward}
 
 
+def _second(program: Program) -> tuple[Callable[..., Any], list[np.ndarray]]:
+    """The gradient of a gradient's size."""
+
+    def gradient(*args: Any) -> Any:
+        first = gx.grad(lambda *x: gx.sum(gx.sin(program.function(*x))), argnums=(0, 1, 2))
+        return gx.grad(lambda *x: sum(gx.sum(t * t) for t in first(*x)), argnums=(0, 1, 2))(*args)
+
+    return gradient, program.arguments()
+
+
+def _tangent(program: Program) -> tuple[Callable[..., Any], list[np.ndarray]]:
+    return lambda *x: gx.jvp(program.function, x, x), program.arguments()
+
+
+FURTHER = {"second": _second, "tangent": _tangent}
+
+
 def _attentions(plan: Schedule) -> list[Any]:
     kernels = [s.kernel for s in leaves(plan.steps) if hasattr(s, "kernel")]
     return [k for k in kernels if k.kind is KernelKind.ATTENTION]
@@ -51,10 +68,12 @@ def _scores(plan: Schedule, heads: int) -> list[str]:
     return [f"{b.name} {b.type}" for b in own if b.type.size >= heads * T * T]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [*((n, w) for n in PROGRAMS for w in WAYS), *((n, w) for n in ("causal", "by hand") for w in FURTHER)],
+)
 def test_no_scores_are_in_memory(name: str, way: str) -> None:
-    function, args = WAYS[way](PROGRAMS[name])
+    function, args = (WAYS | FURTHER)[way](PROGRAMS[name])
     graph = gx.compile(function).graph(*args)
     plan = schedule(graph, MEMORY, refuses=refuses)
     found = _attentions(plan)
