@@ -120,8 +120,11 @@ class _Scores:
             largest = ops.stop_gradient(largest)
         zero, infinite = (ops.full_like(largest, value) for value in (0.0, -math.inf))
         finite = ops.select(ops.equal(largest, infinite), zero, largest)
-        weights = ops.exp(m.choose((ops.difference, ops.subtract))(x, spread(m.choose((largest, finite, finite)))))
+        shift = m.choose((largest, finite, finite))
+        weights = ops.exp(m.choose((ops.difference, ops.subtract))(x, spread(shift)))
         total = ops.sum(weights, axes=(last,))
+        if shift is finite:
+            total = ops.select(ops.equal(total, zero), ops.ones_like(total), total)
         if kind == 1:
             return weights, [total, largest]
         if kind == 2:
