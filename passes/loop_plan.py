@@ -1,7 +1,8 @@
 """A scan or while_loop as a task: what is carried in place or in two places that change, slices as moving windows.
 
 What an iteration hands to the next is written over the old value where the body's reads allow it. Else there are two
-places for it: the body reads the one and writes the other, and both change after each iteration. A scan that makes as
+places for it: the body reads the one and writes the other, and both change after each iteration; or, where what it was
+is stacked for a gradient, each iteration writes behind what it was given. A scan that makes as
 many iterations as its type says ends with the value in a place that is known before; the result of another loop is
 where the window points in the end.
 """
@@ -12,7 +13,7 @@ from enum import Enum
 
 from graphc.ir import Graph, Node
 from graphc.ops import while_loop
-from graphc.ops.loops import LoopInputs
+from graphc.ops.bodies import LoopInputs, stacked
 from graphc.types import TensorType
 
 from .planned import LoopTask, Place, copy_task, type_of, window, zeros_task
@@ -25,6 +26,7 @@ class Mode(Enum):
     FIXED = "fixed"  # each iteration hands on what it was given
     OVER = "over"  # the new value is written over the old one
     PAIR = "pair"  # two places
+    STACK = "stack"  # in the rows of a stack of all values, each behind the one before
 
 
 class LoopPlan:
@@ -42,6 +44,7 @@ class LoopPlan:
         self.carried = LoopInputs.of(body.inputs, attrs["consts"], attrs["carries"]).carries
         self.handed_on = body.outputs[: len(self.carried)]
         self.stacked = body.outputs[len(self.carried) :]
+        self.rows: dict[int, int] = {}  # of carries that lie in a stack: which of the results that is
         self.modes = self._modes()
         self.pairs: dict[int, tuple[Place, Place]] = {}  # of carries by number: where the first value is, and the other
 
@@ -81,11 +84,34 @@ class LoopPlan:
     def register(self, scope: Scope) -> None:
         """The results that are where a window points in the end."""
         for number, mode in enumerate(self.modes):
-            if mode is Mode.PAIR and self.ends_early:
+            if mode is Mode.PAIR and (number_of := self._stack_of(scope, number)) is not None:
+                self._lie_in_stack(scope, number, number_of)
+            elif mode is Mode.PAIR and self.ends_early:
                 type_ = self.carried[number].tensor_type
                 first, second = (self._fresh(scope, type_) for _ in range(2))
                 self.pairs[number] = first, second
                 scope.places[self.node, number] = window(type_, "carried", first, second)
+
+    def _stack_of(self, scope: Scope, number: int) -> int | None:
+        """The result that stacks what a carry was before each step, as gradients want it, unless someone wants it in a
+        place of its own."""
+        old = self.carried[number]
+        if self.ends_early or self.node.attrs["reverse"] or old not in self.stacked:
+            return None
+        index = len(self.carried) + self.stacked.index(old)
+        name = self.node, index
+        wanted = name in scope.places or any(scope.key(r) == name for r in scope.graph.results)
+        return None if wanted or name not in scope.computed else index
+
+    def _lie_in_stack(self, scope: Scope, number: int, index: int) -> None:
+        """Let each step write what it hands on behind what it was given, so that nothing is copied to the stack, which
+        has one row more than it says."""
+        self.modes[number] = Mode.STACK
+        self.rows[number] = index
+        type_ = self.carried[number].tensor_type
+        place = self._fresh(scope, stacked(type_, type_of((self.node, index)).shape[0] + 1))
+        scope.places[self.node, index] = place
+        scope.places[self.node, number] = window(type_, "carried", place)
 
     def _fresh(self, scope: Scope, type_: TensorType) -> Place:
         return Place(type_, scope.space, name="carried", loop=scope.loop)
@@ -100,6 +126,8 @@ class LoopPlan:
 
     def _first(self, scope: Scope, number: int) -> Place:
         """Where the first iteration reads a carry. Of a pair, the place of the result is where the last one writes."""
+        if self.modes[number] is Mode.STACK:
+            return scope.places[self.node, self.rows[number]]
         if self.modes[number] is not Mode.PAIR:
             return scope.place((self.node, number))
         if number not in self.pairs:
@@ -138,6 +166,13 @@ class LoopPlan:
         wanted: list[tuple[Node, Place]] = []
         for number, (mode, new) in enumerate(zip(self.modes, self.handed_on, strict=True)):
             first = self._first(scope, number)
+            if mode is Mode.STACK:
+                now, row = scope.places[self.node, number], self.carried[number].tensor_type
+                following = window(row, "carried", first)
+                self.loop.windows += [(now, first, row.nbytes, 0), (following, first, row.nbytes, row.nbytes)]
+                carries.append(now)
+                wanted.append((new, following))
+                continue
             if mode is not Mode.PAIR:
                 carries.append(first)
                 wanted.append((new, first))
@@ -166,6 +201,8 @@ class LoopPlan:
         first = len(self.carried) + self.is_while  # behind the number of steps
         wanted = []
         for number, node in enumerate(self.stacked, first):
+            if number in self.rows.values():
+                continue
             stack = scope.place((self.node, number))
             if self.ends_early and stack.type.size:
                 self.loop.start.append(zeros_task(stack))

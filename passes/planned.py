@@ -194,7 +194,7 @@ class Lives:
 
 def copy_task(source: Place, to: Place) -> KernelTask:
     """A step that copies a whole buffer."""
-    axis, index, parallel = _whole(source)
+    axis, index, parallel = _whole(min(source, to, key=lambda p: p.type.size))  # one may have room for more
     slots = _slot(source), _slot(to)
     load = Load(0, index, (), source.type.dtype)
     return KernelTask(Kernel(slots, parallel, (), (), (load,), (Store(1, index, 0),)), [source, to])

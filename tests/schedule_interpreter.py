@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphc.kernel import Slot
 from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step
 from graphc.storage import Storage
 from tests.kernel_interpreter import run_kernel
@@ -58,12 +59,16 @@ class _Run:
         assert start >= 0 and start + buffer.type.nbytes <= memory.size, f"{buffer} lies outside"
         return memory[start : start + buffer.type.nbytes].view(buffer.type.dtype.numpy)
 
+    def slots(self, slots: Sequence[Slot], buffers: Sequence[int]) -> list[np.ndarray]:
+        """What each slot sees; a buffer may have room for more."""
+        return [self.memory(b)[: slot.size] for slot, b in zip(slots, buffers, strict=True)]
+
     def step(self, step: Step) -> None:
         match step:
             case KernelStep():
-                assert run_kernel(step.kernel, [self.memory(b) for b in step.buffers])
+                assert run_kernel(step.kernel, self.slots(step.kernel.slots, step.buffers))
             case CallStep():
-                step.call.run([self.memory(b) for b in step.buffers])
+                step.call.run(self.slots(step.call.slots, step.buffers))
             case LoopStep():
                 self.loop(step)
             case BranchStep():

@@ -15,11 +15,13 @@ from graphc.evaluate import evaluate_graph
 from graphc.ir import Graph
 from graphc.passes import planned as planned_places
 from graphc.passes.loop_plan import LoopPlan
+from graphc.passes.pipeline import optimize
 from graphc.passes.planned import key
 from graphc.passes.schedule import schedule
 from graphc.passes.scope import Scope
 from graphc.passes.uses import Uses
-from graphc.schedule import BranchStep, KernelStep, LoopStep, Schedule, Space, Step, leaves
+from graphc.schedule import BranchStep, KernelStep, LoopStep, Schedule, Space, Step, leaves, titled
+from graphc.settings import Settings
 from graphc.types import TensorType, float32, int64
 from tests.contract.backends import run_on
 from tests.schedule_interpreter import run_schedule
@@ -285,3 +287,35 @@ FAULTS = [_no_lives_in_loops, _everything_over, _claims_what_others_read, _alway
 def test_planted_faults_are_found(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fault(monkeypatch)
     assert _found()
+
+
+def _saves_what_it_was(w: Any, xs: Any) -> Any:
+    h, ys = gx.scan(lambda h, x: ((n := gx.tanh(h @ w + x)), n * 2), xs[0] * 0.5, xs)
+    return gx.sum(ys**2) + gx.sum(h)
+
+
+KEPT: dict[str, tuple[Callable[..., Any], int]] = {  # and how many copies there are in loops
+    "for a gradient": (lambda w, xs: gx.grad(_saves_what_it_was, (0, 1))(w, xs), 0),
+    "for a gradient in a loop": (
+        lambda w, xs: gx.scan(lambda c, x: (c, gx.grad(_saves_what_it_was)(w, x * xs)), None, xs)[1], 0,
+    ),
+    "for a second gradient": (
+        lambda w, xs: gx.grad(lambda w: gx.sum(gx.grad(_saves_what_it_was)(w, xs) ** 2))(w), 4,
+    ),
+    "as a result": (lambda w, xs: gx.scan(lambda h, x: (gx.tanh(h @ w + x), h), xs[0], xs), 1),
+    "in reverse": (lambda w, xs: gx.sum(gx.scan(lambda h, x: (h @ w + x, h), xs[0], xs, reverse=True)[1]), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_a_carry_was_is_stacked_without_copies(name: str) -> None:
+    function, copies = KEPT[name]
+    graph = optimize(gx.trace(function, W, XS), Settings())
+    plan = schedule(graph)
+    bodies = [step.body for _, step in titled(plan) if isinstance(step, LoopStep)]
+    found = [s for body in bodies for s in body if isinstance(s, KernelStep) and s.ops == ("copy",)]
+    assert len(found) <= copies
+    wanted, _ = evaluate_graph(graph, [W, XS])
+    for backend in ("kernels", "llvm", "triton"):
+        for a, b in zip(run_on(backend, graph, [W, XS]), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6, err_msg=backend)

@@ -125,7 +125,8 @@ class _Checker:
         self._steering(row.limit, int64, self.reads)
         self._steering(row.counter, int64, self.writes)
         own = self._enter(row)
-        moving = {w.buffer for w in self.table.windows[row.window : row.window + row.windows] if w.stride}
+        windows = self.table.windows[row.window : row.window + row.windows]
+        moving = {w.buffer for w in windows if not self._is_inside_after(w, row.length)}
         fixed = {**self.known, **{n: behind for n, behind in own.items() if n not in moving}}
         count = 0
         for start, end in self._blocks(number, row):
@@ -176,6 +177,11 @@ class _Checker:
         inside = window.offset >= 0 and window.offset + far + buffer.type.nbytes <= of.type.nbytes
         require(empty or inside, "windows lie inside of their buffers")
         return roots
+
+    def _is_inside_after(self, window: Window, length: int) -> bool:
+        """Whether it lies in its buffer also when the loop is over, one step behind the last iteration."""
+        end = window.offset + window.stride * length + self._buffer(window.buffer).type.nbytes
+        return not window.stride or (window.stride > 0 and end <= self._buffer(window.of).type.nbytes)
 
     def _buffer(self, number: int) -> Buffer:
         require(0 <= number < len(self.native.buffers), "tables use buffers that exist")
