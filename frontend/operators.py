@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from graphc.brief import brief
 from graphc.errors import OptionError, ShapeError
@@ -51,6 +51,8 @@ class Operators:
 
     __slots__ = ()
 
+    _called: ClassVar[str] = "Tensor"  # in messages, whatever kind of tensor it is
+
     # Compared element by element, hashed by identity, as in PyTorch.
     __hash__ = object.__hash__
 
@@ -63,7 +65,7 @@ class Operators:
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.TENSOR, name, f"a {type(self).__name__}", partial(dir, type(self)))
+            unknown(Place.TENSOR, name, f"a {self._called}", partial(dir, type(self)))
 
     @property
     def ndim(self) -> int:

@@ -39,6 +39,8 @@ class Variable(Operators):
 
     __slots__ = ("__weakref__", "_snapshot", "_trainable", "name", "storage")
 
+    _called = "Variable"
+
     @with_user_line
     def __init__(
         self, value: Any, trainable: bool = True, *, dtype: DTypeLike | None = None, name: str = "variable"

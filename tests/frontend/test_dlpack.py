@@ -114,6 +114,8 @@ def test_an_adopted_tensor_shows_what_its_owner_writes() -> None:
     assert x.numpy().all() and all(v.numpy().all() for v in views)
     assert not [name for name, value in kept.items() if value.numpy().any()]
     assert not x.numpy().flags.writeable
+    with pytest.raises(AttributeError, match="a Tensor has no astype"):
+        x.astype("int8")  # type: ignore[attr-defined]
     assert not any(np.from_dlpack(v).flags.writeable for v in (x, *views))
 
 
