@@ -6,7 +6,7 @@ other way round, and what is left of reductions over nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from graphc.index import Axis
 from graphc.kernel import Accumulate, Apply, Const, Dot, Kernel, Load, Reduce, Value, dependencies
@@ -34,11 +34,11 @@ def product_of(a: int, b: int, dtypes: tuple[DType, DType], dtype: DType) -> App
     return Apply(record("multiply", _product, dtypes, {"dtype": dtype}), (a, b))
 
 
-def dots_as_sums(kernel: Kernel) -> Kernel:
-    """dot(a, b) over k → sum(a · b) over k, with k in the row."""
+def dots_as_sums(kernel: Kernel, numbers: Collection[int] | None = None) -> Kernel:
+    """dot(a, b) over k → sum(a · b) over k, with k in the row: of all products, or of those values."""
     new = Rewrite(kernel)
     for number, value in enumerate(kernel.values):
-        if isinstance(value, Dot):
+        if isinstance(value, Dot) and (numbers is None or number in numbers):
             a, b = (new.take(i) for i in value.inputs)
             dtypes = kernel.dtypes[value.inputs[0]], kernel.dtypes[value.inputs[1]]
             product = new.append(product_of(a, b, dtypes, value.dtype))

@@ -22,6 +22,7 @@ from graphc.types import DType, float32, float64
 
 from ...kernels.masked import Masked, masked
 from ...kernels.running import Form, Free, Scaled, forms
+from ...kernels.sums import dots_as_sums
 from ...kernels.sweeps import needed
 from ..products.blocking import UNIT_NS, UNIT_WORK, Cut
 from ..products.microkernel import MOST_ROWS, Tile, register_tile
@@ -193,9 +194,9 @@ class Plan:
         return tuple(dict.fromkeys(o.scores for o in self.outers))
 
     def columns_of(self, store: Store) -> Axis | None:
-        """The axis of an outer product that a store goes along."""
-        axes = self.kernel.axes[store.value] | store.index.axes
-        return next((o.columns for o in self.outers if o.columns in axes), None)
+        """The axis that a store goes along besides those of the scores: mostly an outer product's."""
+        axes = (self.kernel.axes[store.value] | store.index.axes) - {self.block, *self.outer}
+        return next(iter(axes), None)
 
     @cached_property
     def leaves(self) -> tuple[int, ...]:
@@ -307,10 +308,23 @@ class _Refused(Exception):
 
 def plan_attention(kernel: Kernel, target: Target) -> Plan | str:
     """The plan, or why there is none."""
+    thin = _thin_products(kernel)
     try:
-        return _plan(kernel, target)
+        return _plan(dots_as_sums(kernel, thin) if thin else kernel, target)
     except _Refused as refused:
         return str(refused)
+
+
+def _thin_products(kernel: Kernel) -> tuple[int, ...]:
+    """Products of scores with what has no axis that they have not: sums, as are those of weights alone."""
+    behind = made_of(kernel, (n for n, v in enumerate(kernel.values) if isinstance(v, Dot)))
+    found = []
+    for number, value in enumerate(kernel.values):
+        if isinstance(value, Dot) and not behind.isdisjoint(value.inputs):
+            a, b = (kernel.axes[i] for i in value.inputs)
+            if a <= b or b <= a:
+                found.append(number)
+    return tuple(found)
 
 
 def _plan(kernel: Kernel, target: Target) -> Plan:
@@ -332,7 +346,6 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
     block = _block(kernel, [dots[n] for n in inner], walk, walked)
     inners = tuple(_inner(kernel, n, dots[n], walk, block) for n in inner)
     outers = tuple(_outer(kernel, n, dots[n], behind, walk, block) for n in outer)
-    own = {o.columns for o in outers}
     axes = frozenset(a for n in inner for a in kernel.axes[n]) - walked - {block}
     for o in outers:
         _refuse(bool(kernel.axes[o.number] - axes - {block, o.columns}), "an outer product of several axes of its own")
@@ -347,7 +360,7 @@ def _plan(kernel: Kernel, target: Target) -> Plan:
     for store in kernel.stores:
         used = kernel.axes[store.value] | store.index.axes
         _refuse(bool(used & walked), "a store of scores")
-        _refuse(len(used & own) > 1 or bool(used - axes - own - {block}), "a store along axes that are no result's")
+        _refuse(len(used - axes - {block}) > 1, "a store along several axes that the scores have not")
     _refuse(block.size < LEAST_HELD, f"scores of {block.size} rows, which leave most lanes empty")
     _refuse(plan.memory > MOST_MEMORY, "products so wide that they leave the caches")
     return plan

@@ -79,6 +79,17 @@ def below_maxima(case: Attention) -> Kernel:
     return _finished(s, _below(s, m), ("j",), s.row, lambda e: e)
 
 
+def without_columns(case: Attention) -> Kernel:
+    """Weights times one number of each key, summed, and stored several times; and weights times scores."""
+    s = Scores(case)
+    e = s.weights(s.b.max_or_infinity(s.t, s.over("j")))
+    number = s.b.load(s.slot("numbers", case.heads // case.group * case.keys), s.shared * case.keys + s.j)
+    s.b.store(s.slot("o", _results(case)), s.result(s.c), s.b.dot(e, number, s.over("j")))
+    finite = s.b.apply(lambda s, t: s.select(t < -1e9, s.const(0, t.dtype), t), s.t)
+    s.b.store(s.rows("weighted"), s.row, s.b.dot(e, finite, s.over("j")))
+    return s.kernel()
+
+
 def weighted_queries(case: Attention) -> Kernel:
     """The same weights, of maxima that are known, summed over the queries, each with queries g."""
     s = Scores(case)
@@ -128,5 +139,8 @@ def _select(s: Any, mask: Any, a: Any, b: Any) -> Any:
 
 
 MORE_FORMS: dict[str, Callable[[Attention], Kernel]] = {
-    f.__name__: f for f in (grouped_sums, several_statistics, sigmoid, chosen, gathered, dropped, below_maxima)
-}
+    f.__name__: f
+    for f in (
+        grouped_sums, several_statistics, sigmoid, chosen, gathered, dropped, below_maxima, without_columns,
+    )
+}  # fmt: skip
