@@ -16,13 +16,13 @@ from graphc.dataclass import dataclass
 from graphc.decision import NO_DECISIONS, Decisions
 from graphc.index import Axis
 from graphc.ir import Graph, Node, is_tuple
-from graphc.kernel import Kernel
+from graphc.kernel import Accumulate, Kernel, KernelKind
 from graphc.op import Kind
 from graphc.types import TensorType, TupleType
 
 from .absorb import absorbed, stored_behind
 from .aliases import STEERS, Aliases
-from .build_kernel import find_split, store_of, trace_members
+from .build_kernel import build_kernel, find_split, finish_kernel, store_of, trace_members
 from .cut_scores import Part, Refuses, cut_scores, no_backend
 from .decided import Joined, Met, decisions, touched
 from .fusion_order import Order
@@ -90,6 +90,10 @@ def stored_anyway(graph: Graph, aliases: Aliases) -> set[Node]:
     return {*map(aliases.base, graph.results), *given}
 
 
+POINTWISE = frozenset({Kind.ELEMENTWISE, Kind.REDUCTION, Kind.VIEW})  # whose elements are found row by row
+MOST_LOOKED_AT = 64  # nodes behind a product, to see how it is used
+
+
 class _Fusion:
     def __init__(self, graph: Graph, costs: Costs, order: Order, refuses: Refuses) -> None:
         self.graph = graph
@@ -102,6 +106,7 @@ class _Fusion:
         self.groups: list[Group] = []
         self._largest_readers: dict[int, dict[Node, int]] = {}
         self._behind = absorbed(graph, self.results, costs, aliases)
+        self.refuses = refuses
         self.cuts = cut_scores(graph, self.results, self._behind, costs, refuses)
         self._absorbed: dict[Node, tuple[Node, ...]] = {}  # that a placed node reads through
         self._likeness = Likeness()
@@ -262,6 +267,8 @@ class _Fusion:
             else:
                 grown = tracer
                 tracer.value(node, tracer.home(node))
+            if group.contracts and grown.row_axes and _is_news(group, node, grown):
+                self._ask_for_rows(group, node, grown)
             if group.members and len(grown.slots) > self.costs.buffers:
                 raise Cut(f"the kernel would touch more than {self.costs.buffers} buffers")
         except Cut as cut:
@@ -274,7 +281,7 @@ class _Fusion:
     def _with_reduction(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Give the group the reduction's axes as its row, or accumulate the node over parallel axes."""
         if group.contracts:
-            raise _reduces_a_contraction(node)
+            return self._with_rows_of_a_product(group, node, tracer)
         tracer = self._with_axes_split(group, node, tracer)
         over, kept = tracer.reduced_axes(node)
         row = tracer.row_axes
@@ -296,6 +303,46 @@ class _Fusion:
                     raise
         store_of(tracer, node)  # raises Cut where its axes cross the row's
         return tracer
+
+    def _with_rows_of_a_product(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
+        """Give a product's group the reduction's axes as its row, or accumulate the node over other axes than that row,
+        where the backend has a lowering for it: one that makes whole rows of the product and keeps them."""
+        over, _ = tracer.reduced_axes(node)
+        row = tracer.row_axes
+        if not over or over == row:
+            tracer.value(node, tracer.home(node))
+            return tracer
+        if not row:
+            if over != tracer.home(group.members[0])[-1].axes:
+                raise Cut(f"{describe(node)} reduces other axes of a contraction's result than its columns")
+            if picked := self._picked_from(group.members[0]):
+                raise Cut(f"{describe(node)} reduces a contraction's result, which {describe(picked)} gathers from")
+            tracer = self._with_row(group, node, over, tracer)
+        return tracer
+
+    def _ask_for_rows(self, group: Group, node: Node, tracer: KernelTracer) -> None:
+        """Raise Cut where the backend has no lowering for a product with reduced rows that the node has joined."""
+        members = (*group.members, node)
+        stored = [n for n in members if n is node or n.op.kind in (Kind.REDUCTION, Kind.CONTRACTION)]
+        if any(find_split(tracer, v.indices) for v in tracer.values):
+            kernel, _ = build_kernel(tracer.domain, members, tracer.members, stored)
+        else:
+            kernel, _ = finish_kernel(tracer, [store_of(tracer, n) for n in stored])
+        if kernel.kind is KernelKind.ATTENTION and (reason := self.refuses(kernel)):
+            raise Cut(f"{describe(node)} reduces a contraction's result, or reads that: {reason}")
+
+    def _picked_from(self, product: Node) -> Node | None:
+        """What gathers from a product, or from what is computed of it in rows: that reads it where it is not computed,
+        so it is stored anyway, and kernels that load it do all at once."""
+        found, pending = {product}, [product]
+        while pending and len(found) < MOST_LOOKED_AT:
+            for user in self.graph.users[pending.pop()]:
+                if user.op.kind is Kind.INDEXED and user.inputs[0] in found:
+                    return user
+                if user not in found and user.op.kind in POINTWISE:
+                    found.add(user)
+                    pending.append(user)
+        return None
 
     def _with_cumulation(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Give the group the axes that a cumulative node goes along as its row, unless they are."""
@@ -385,7 +432,8 @@ class _Fusion:
     def _joined_anew(self, wide: Group, other: Group) -> Group:
         """All members in a new group of the wide one's dimensions."""
         kinds = (Kind.REDUCTION, Kind.CUMULATIVE)
-        if wide.contracts and (reduced := next((n for n in other.members if n.op.kind in kinds), None)):
+        reduced = next((n for n in other.members if n.op.kind in kinds), None)
+        if wide.contracts and reduced:
             raise _reduces_a_contraction(reduced)
         group = self._group(Domain.over(wide.domain.dims, wide.domain.contracted), wide.number)
         for node in sorted((*wide.members, *other.members), key=self._place):
@@ -471,6 +519,16 @@ def _traced_again(tracer: KernelTracer, domain: Domain, members: Sequence[Node])
 def results_of(node: Node) -> tuple[TensorType, ...]:
     """The types of all that it computes."""
     return node.type.items if isinstance(node.type, TupleType) else (node.type,)
+
+
+def _is_news(group: Group, node: Node, tracer: KernelTracer) -> bool:
+    """Whether a node that joins a product with reduced rows may matter to a backend: it reduces anew, or the axes are
+    no longer those of the product."""
+    if node.op.kind is Kind.REDUCTION and tracer.reduced_axes(node)[0] - tracer.row_axes:
+        return True
+    first = len(tracer.values) if tracer.domain != group.domain else tracer.steps[-1][0]
+    split = any(True for v in tracer.values[first:] for i in v.indices for _ in i.divisions())
+    return tracer.domain != group.domain or split or any(isinstance(v, Accumulate) for v in tracer.values)
 
 
 def _reduces_a_contraction(node: Node) -> Cut:

@@ -187,36 +187,47 @@ class PartialSums:
     old: Kernel
     cut: Cut
     scratch: list[Slot]
+    slots: dict[State, int] = field(default_factory=dict)  # the first that holds a state
 
     def kernels(self) -> Iterator[Kernel]:
-        own, slots = len(self.old.slots), dict[State, int]()
-        stores = [s for s in self.old.stores if self.cut.axis in self.old.accumulated(s)]
-        for store in stores:
+        own, parts = len(self.old.slots), self.parts()
+        for part in parts:
+            yield from in_partial_sums(replace(part, slots=(*self.old.slots, *self.scratch)), own, self.scratch)
+        yield from self.totals()
+
+    def parts(self) -> list[Kernel]:
+        """The equal parts, then the rest; with scratch memory for what they have."""
+        for store in self._stores:
             state = state_of(self.old, store)
             assert state is not None
-            if state not in slots:
-                slots[state] = own + len(self.scratch)
+            if state not in self.slots:
+                self.slots[state] = len(self.old.slots) + len(self.scratch)
                 size = self.cut.total * axes_size(store.index.axes)
                 self.scratch += [Slot(c.dtype, size, "states") for c in self._value(store).init]
-        for piece in self.cut.pieces():
-            part = self._part(slots, *piece)
-            yield from in_partial_sums(replace(part, slots=(*self.old.slots, *self.scratch)), own, self.scratch)
-        for store in stores:
+        return [self._part(*piece) for piece in self.cut.pieces()]
+
+    def totals(self) -> Iterator[Kernel]:
+        """What joins the parts."""
+        for store in self._stores:
             state = state_of(self.old, store)
             assert state is not None
-            yield self._total(store, slots[state])
+            yield self._total(store, self.slots[state])
+
+    @property
+    def _stores(self) -> list[Store]:
+        return [s for s in self.old.stores if self.cut.axis in self.old.accumulated(s)]
 
     def _value(self, store: Store) -> Accumulate:
         value = self.old.values[store.value]
         assert isinstance(value, Accumulate)
         return value
 
-    def _part(self, slots: Mapping[State, int], part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
+    def _part(self, part: Axis, within: Axis, position: Index, number: Index) -> Kernel:
         new = Rewrite(self.old, {self.cut.axis: position})
         done: set[State | None] = set()
         for store in self.old.stores:
             state = state_of(self.old, store)
-            if state is None or state not in slots:
+            if state is None or state not in self.slots:
                 new.keep(store)
             elif state not in done:
                 done.add(state)
@@ -225,7 +236,7 @@ class PartialSums:
                 over = tuple(within if a == self.cut.axis else a for a in value.axes)
                 for k in range(len(value.init)):
                     held = Accumulate(value.combine, value.init, component(value.init, k), inputs, over)
-                    new.store(slots[state] + k, self._place(store, number), new.append(held))
+                    new.store(self.slots[state] + k, self._place(store, number), new.append(held))
         parallel = [a for a in self.old.parallel if a != self.cut.axis]
         return new.kernel((part, *parallel, within), self.old.row, self.scratch)
 

@@ -20,10 +20,10 @@ from graphc.settings import Settings
 from graphc.storage import Storage
 from graphc.types import type_of
 
-from .attention.plan import plan_attention
 from .link.build import Work, compile_kernels
 from .link.tables import BuiltProgram, Origin, build_program
 from .link.views import with_views
+from .lower import refusal
 from .run import jit
 from .run.array_call import NO_MATCH
 from .run.beginning import begin, shared
@@ -53,8 +53,7 @@ class LLVMBackend:
         return LLVMProgram(built, notes, target, cache, settings)
 
     def refuses(self, kernel: Kernel) -> str:
-        plan = plan_attention(kernel, host_target())
-        return plan if isinstance(plan, str) else ""
+        return refusal(kernel, host_target())
 
     def begin(self, settings: Settings) -> None:
         """See `Beginner`."""

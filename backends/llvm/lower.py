@@ -6,7 +6,7 @@ memory. Knows nothing of programs, buffers or other kernels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from graphc.dataclass import replace
 from graphc.errors import UnsupportedError
@@ -25,6 +25,7 @@ from .nests.reductions import emit_reduction
 from .nests.values import Values
 from .products.blocking import block
 from .products.contraction import lower_contraction
+from .products.whole_rows import Rows, lower_rows, plan_rows, rows_of
 from .stages import stages_of
 from .target import Target
 
@@ -32,18 +33,38 @@ from .target import Target
 def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     """Generate the code of a kernel; its symbols begin with `name`. Raises UnsupportedError for what it can't do."""
     if kernel.kind is KernelKind.ATTENTION:
+        rows = rows_of(kernel, target)
+        if isinstance(rows, Rows):
+            whole = plan_rows(kernel, rows, target)
+            return _in_stages(kernel, target, name, whole.states, whole.totals, [lower_rows(whole, name)])
         plan = plan_attention(kernel, target)
         if isinstance(plan, str):
-            raise UnsupportedError(f"the llvm backend has no lowering of {plan}", got=str(kernel))
+            raise UnsupportedError(f"the llvm backend has no lowering of {plan}, or of {rows}", got=str(kernel))
         return assemble([lower_attention(plan, name)], ())
     stages = stages_of(kernel, target)
-    scratch, parts = list(stages.scratch), []
-    for i, stage in enumerate(stages.kernels):
-        stage = replace(stage, slots=(*kernel.slots, *scratch))
-        parts.append(lower_stage(stage, target, f"{name}_{i}" if i else name))
-        scratch += parts[-1].scratch
-    native = assemble(parts, scratch)
+    native = _in_stages(kernel, target, name, stages.scratch, stages.kernels, [])
     return replace(native, notes=tuple(sorted({*native.notes, *slow_ways(kernel, stages, native.tasks)})))
+
+
+def refusal(kernel: Kernel, target: Target) -> str:
+    """Why there is no lowering of a kernel of kind ATTENTION; empty where there is one."""
+    rows = rows_of(kernel, target)
+    if isinstance(rows, Rows):
+        return ""
+    plan = plan_attention(kernel, target)
+    return f"{plan}, or of {rows}" if isinstance(plan, str) else ""
+
+
+def _in_stages(
+    kernel: Kernel, target: Target, name: str, scratch: Iterable[Slot], stages: Sequence[Kernel], parts: list[Lowered]
+) -> NativeKernel:
+    """`parts`, and behind them stages, which share scratch memory."""
+    memory = [*scratch, *(s for p in parts for s in p.scratch)]
+    for stage in stages:
+        stage = replace(stage, slots=(*kernel.slots, *memory))
+        parts.append(lower_stage(stage, target, f"{name}_{len(parts)}" if parts else name))
+        memory += parts[-1].scratch
+    return assemble(parts, memory)
 
 
 def assemble(parts: Sequence[Lowered], scratch: Sequence[Slot]) -> NativeKernel:

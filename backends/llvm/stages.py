@@ -15,14 +15,13 @@ from ..kernels.segments import segments
 from ..kernels.spread import PARTS, SpreadDot, SpreadSweeps, Stages, cut, in_partial_sums, longest
 from ..kernels.sums import dots_as_sums, empty_sums, with_best_row, without_rows
 from .nests.plan import Estimate, plan_loop, plan_reduction
-from .products.blocking import Blocking, block
+from .products.blocking import DOT_TERMS, Blocking, block
 from .target import Target
 
 UNITS = 32  # work that makes fewer units than this is cut into parts
 LEAST_ROWS = 32  # rows of a part that are read line by line
 SEGMENTS_NS = 20_000.0  # work from which segments repay their functions
 PART_NS = 10_000.0  # the least work of a part
-DOT_TERMS = 1 << 14  # about so many terms has a part of a product that sums up more than twice as many
 
 
 def stages_of(kernel: Kernel, target: Target) -> Stages:

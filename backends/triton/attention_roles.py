@@ -158,9 +158,11 @@ class Roles:
 def why_refused(kernel: Kernel) -> str | None:
     """Why there is no lowering of a kernel of kind ATTENTION; None where there is one."""
     try:
-        roles_of(kernel)
+        roles = roles_of(kernel)
     except UnsupportedError as error:
         return str(error.got)
+    if not roles.outers and any(map(roles.is_along, kernel.stores)):
+        return "rows of a product that are stored, since each pass over them would compute the product again"
     return None
 
 

@@ -12,6 +12,7 @@ from graphc.backends.backend import Backend, Level
 from graphc.driver.compilation import costs_of
 from graphc.ir import Graph
 from graphc.passes.schedule import schedule
+from graphc.schedule import Schedule
 from graphc.settings import Settings
 from graphc.storage import Storage
 from graphc.types import (
@@ -79,5 +80,7 @@ def run_on(
     if backend == "kernels":
         return run_schedule(schedule(graph), arrays, variables)
     chosen = find(backend)
-    lowered = graph if chosen.level is Level.GRAPH else schedule(graph, costs_of(backend))
+    lowered: Graph | Schedule = graph
+    if chosen.level is not Level.GRAPH:
+        lowered = schedule(graph, costs_of(backend), refuses=chosen.refuses)
     return list(map(np.asarray, chosen.build(lowered, Settings()).bind(variables)(arrays)))

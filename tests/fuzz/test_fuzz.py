@@ -26,6 +26,7 @@ from tests.schedule_interpreter import run_schedule
 
 from .checks import FIRST, Run, Summary, check_on, check_seeds, on
 from .control import random_control_case
+from .projections import random_projection_case
 from .random_graphs import Case, drawable, random_case
 from .scores import random_scores_case
 from .slopes import check_slopes
@@ -35,6 +36,7 @@ MANY = int(os.environ.get("FUZZ_COUNT", "0")) or 3000
 SLOPES = 5  # times as many graphs: slopes need no compiler
 CONTROL = 24  # graphs with loops and branches
 SCORES = int(os.environ.get("FUZZ_COUNT", "0")) or 16  # graphs with scores in them
+PRODUCTS = int(os.environ.get("FUZZ_COUNT", "0")) or 40  # graphs around a product
 PLAIN = 4  # every so many graphs also run as they are, not optimized
 
 
@@ -60,6 +62,16 @@ def test_llvm_computes_what_the_reference_does(llvm, report):
     assert summary.coverage.compared >= 0.8 * summary.coverage.total
     if len(drawable()) <= COUNT:
         assert {op.name for op in drawable()} <= summary.ops, "seeds that draw every op"
+
+
+def test_what_is_computed_of_products_is_what_the_reference_computes(llvm, report):
+    """The backend is asked, as it is by the driver, so that rows are reduced where products are made."""
+    def check(seed: int, summary: Summary) -> None:
+        check_on(llvm, seed, summary, False, random_projection_case, refuses=find_backend("llvm").refuses)
+
+    summary = check_seeds(range(FIRST, FIRST + PRODUCTS), check)
+    report("products", summary)
+    assert summary.coverage.compared >= 0.8 * summary.coverage.total
 
 
 def test_gradients_are_slopes(report):

@@ -58,8 +58,13 @@ FURTHER = {"second": _second, "tangent": _tangent}
 
 
 def _attentions(plan: Schedule) -> list[Any]:
+    """The kernels that make scores and store none."""
     kernels = [s.kernel for s in leaves(plan.steps) if hasattr(s, "kernel")]
-    return [k for k in kernels if k.kind is KernelKind.ATTENTION]
+    return [
+        k
+        for k in kernels
+        if k.kind is KernelKind.ATTENTION and not any(s.index.axes & {*k.row} for s in k.stores)
+    ]
 
 
 def _scores(plan: Schedule, heads: int) -> list[str]:

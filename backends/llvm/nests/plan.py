@@ -206,7 +206,9 @@ def axis_cost(kernel: Kernel, axis: Axis, lanes: int, tile: Axis | None) -> floa
     return total
 
 
-def choose_axes(kernel: Kernel, target: Target) -> tuple[Axis | None, Axis | None]:
+def choose_axes(
+    kernel: Kernel, target: Target, among: Iterable[Axis] | None = None
+) -> tuple[Axis | None, Axis | None]:
     """The axis along which vectors cost least, the last of equals, and the tile axis that goes with it.
 
     None where no axis is longer than 1, or all that are have to be done point after point. Tiles lie across the row
@@ -215,7 +217,7 @@ def choose_axes(kernel: Kernel, target: Target) -> tuple[Axis | None, Axis | Non
     ordered = ordered_axes(kernel)
     best: tuple[Axis | None, Axis | None] = None, None
     least = math.inf
-    for axis in (*kernel.parallel, *kernel.row):
+    for axis in (*kernel.parallel, *kernel.row) if among is None else among:
         if axis.size == 1 or axis in ordered or (kernel.in_order and axis in kernel.row[:-1]):
             continue
         lanes = kernel_lanes(kernel, target, axis)

@@ -25,6 +25,7 @@ PACKED_DEPTH = 128  # … and so much of k keeps a tile from being all prologue
 PLACED_DEPTH = 128  # columns in place that span many pages: so few of k that the next panel finds the pages again
 PLACED_TILES = 4  # … and at least so many panels next to each other
 PANEL_ROWS = 8  # panels of rows are as wide as the power of two above a tile's rows
+DOT_TERMS = 1 << 14  # about so many terms has a part of a product that sums up more than twice as many
 UNIT_WORK = 1 << 18  # multiply-adds: the least that is worth handing out …
 UNIT_NS = 3_500.0  # … and what they take: 2,800 to 4,400 measured, from 128³ to 1024³, by one thread with AVX-512
 UNITS = 128  # as many units as this need no smaller ones

@@ -33,17 +33,22 @@ from .units import tile_place, unit_loop, unit_place
 
 def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: str) -> Lowered:
     """Generate the code of a contraction; its symbols begin with `name`."""
-    parts = _Parts(kernel, blocking, target, name)
+    parts = Parts(kernel, blocking, target, name)
     for operand in blocking.operands:
         if operand.packed:
-            _write_packing(parts, operand)
+            write_packing(parts, operand)
     _write_product(parts)
+    return lowered(parts, str(blocking))
+
+
+def lowered(parts: Parts, plan: str) -> Lowered:
+    """What was put together."""
     return Lowered(
         tuple(parts.functions),
         tuple(parts.tasks),
         frozenset(parts.declarations),
         frozenset(parts.notes),
-        str(blocking),
+        plan,
         parts.reports,
         tuple(parts.scratch),
         tuple(parts.tiles.values()),
@@ -51,7 +56,7 @@ def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: 
 
 
 @dataclass
-class _Parts:
+class Parts:
     """What is being put together. `panels`: the slot that holds an operand's panels, by the operand's value. `tiles`:
     by their columns."""
 
@@ -80,7 +85,7 @@ class _Parts:
         self.reports |= reports
 
 
-def _write_packing(parts: _Parts, operand: Operand) -> None:
+def write_packing(parts: Parts, operand: Operand) -> None:
     """The task that packs an operand, and the memory for its panels."""
     kernel, blocking = parts.kernel, parts.blocking
     slot = len(kernel.slots) + len(parts.scratch)
@@ -100,19 +105,16 @@ def _write_packing(parts: _Parts, operand: Operand) -> None:
     parts.tasks.append(NativeTask(symbol, (*reads, slot), units, grain, blocking.serial, prepares, cost))
 
 
-def _write_product(parts: _Parts) -> None:
+def _write_product(parts: Parts) -> None:
     """The task that multiplies, and the tiles that it calls."""
     blocking = parts.blocking
     slots = (*range(len(parts.kernel.slots)), *parts.panels.values())
-    for columns in blocking.columns.cut.lengths:
-        parts.tiles[columns] = _tiles(parts, columns)
-        names = [_tile_name(parts, rows, columns) for rows in blocking.rows.cut.lengths]
-        parts.declarations |= {f"declare {SIGNATURE.format(name)}" for name in names}
+    take_tiles(parts, blocking.tile.columns)
     code = Code()
     epilogue = Epilogue(parts.kernel, parts.target, blocking, code)
     parts.add(epilogue.write(_epilogue_name(parts), slots), code, epilogue.reports)
     code = Code()
-    product = _Product(parts, code)
+    product = Product(parts, code)
     product.write()
     parts.add(finish_function(parts.name, code, slots), code, product.values.reports)
     parts.tasks.append(
@@ -120,21 +122,29 @@ def _write_product(parts: _Parts) -> None:
     )
 
 
-def _tiles(parts: _Parts, columns: int) -> Shared:
+def take_tiles(parts: Parts, pitch: int) -> None:
+    """The tiles that are called. `pitch`: from one row of sums to the next."""
+    for columns in parts.blocking.columns.cut.lengths:
+        parts.tiles[columns] = _tiles(parts, columns, pitch)
+        names = [_tile_name(parts, rows, columns) for rows in parts.blocking.rows.cut.lengths]
+        parts.declarations |= {f"declare {SIGNATURE.format(name)}" for name in names}
+
+
+def _tiles(parts: Parts, columns: int, pitch: int) -> Shared:
     """The tiles of so many columns."""
     plan = parts.blocking
     adds, rows = plan.chunks > 1, plan.rows.cut.lengths
     if plan.words and plan.words.tiles:
         return shared_matrix_tiles(plan.tile, adds, plan.words, rows, columns)
     in_blocks = sums_in_blocks(plan.dtype, plan.chunk)
-    return shared_tiles(parts.target, plan.dtype, plan.tile, adds, in_blocks, plan.words, rows, columns)
+    return shared_tiles(parts.target, plan.dtype, plan.tile, adds, in_blocks, plan.words, rows, columns, pitch)
 
 
-def _tile_name(parts: _Parts, rows: int, columns: int) -> str:
+def _tile_name(parts: Parts, rows: int, columns: int) -> str:
     return f"{parts.tiles[columns].name}_{rows}x{columns}"
 
 
-def _epilogue_name(parts: _Parts) -> str:
+def _epilogue_name(parts: Parts) -> str:
     return f"{parts.name}_epilogue"
 
 
@@ -149,7 +159,7 @@ class _Chunk:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A tile of one operand: where it starts on the free axis, the address of its first element, its length, and
     whether it is one of the cut's `firsts` (empty: it always is)."""
 
@@ -159,10 +169,10 @@ class _Place:
     is_first: str
 
 
-class _Product:
+class Product:
     """Writes the loops over units, chunks of k and tiles."""
 
-    def __init__(self, parts: _Parts, code: Code) -> None:
+    def __init__(self, parts: Parts, code: Code) -> None:
         self.parts = parts
         self.blocking = parts.blocking
         self.code = code
@@ -170,7 +180,7 @@ class _Product:
 
     def write(self) -> None:
         code, blocking = self.code, self.blocking
-        memory = code.alloca(self.parts.scalar, blocking.sums_size)
+        memory = code.alloca(self.parts.scalar, self.sums_size)
         in_tiles = blocking.words is not None and blocking.words.tiles
         if in_tiles:
             configure(code)
@@ -185,12 +195,18 @@ class _Product:
                 right = self._place(blocking.columns, bases[1], column.index, chunk.start)
                 with code.loop(*rows) as row:
                     left = self._place(blocking.rows, bases[0], row.index, chunk.start)
-                    sums = self._sums(memory, (row.index, rows[0]), (column.index, columns[0]))
+                    sums = self.sums(memory, (row.index, rows[0], left), (column.index, columns[0], right))
                     self._multiply(left, right, sums, chunk)
                     with code.when(chunk.last) if chunk.last else nullcontext():
-                        self._finish(frame, left, right, sums)
+                        self.finish_tile(frame, left, right, sums)
+            self.finish_unit(frame, unit.index, row_block, memory)
         if in_tiles:
             release(code)
+
+    @property
+    def sums_size(self) -> int:
+        """Elements of memory that a unit's sums take."""
+        return self.blocking.sums_size
 
     def _tiles(self, block: Number, tiles: int, cut: Cut) -> tuple[Number, Number]:
         """The range of tiles of a block."""
@@ -224,7 +240,7 @@ class _Product:
             last = code.let(f"icmp sle i64 {rest}, {blocking.chunk}")
             yield _Chunk(k.index, code.minimum(rest, blocking.chunk), first, last)
 
-    def _place(self, operand: Operand, base: str, tile: Number, k: Number) -> _Place:
+    def _place(self, operand: Operand, base: str, tile: Number, k: Number) -> Place:
         code, cut = self.code, operand.cut
         start, length = tile_place(code, cut, tile)
         is_first = code.let(f"icmp slt i64 {tile}, {cut.firsts}") if cut.seconds else ""
@@ -234,18 +250,18 @@ class _Product:
             offset = code.add(code.multiply(tile, operand.width * self.blocking.depth), offset)
         else:
             offset = code.add(code.multiply(start, strides.free), offset)
-        return _Place(start, code.element(base, self.parts.scalar, offset), length, is_first)
+        return Place(start, code.element(base, self.parts.scalar, offset), length, is_first)
 
-    def _sums(self, memory: str, row: tuple[Number, Number], column: tuple[Number, Number]) -> str:
-        """The memory of one tile. Rows and columns come with the first of their block."""
+    def sums(self, memory: str, row: tuple[Number, Number, Place], column: tuple[Number, Number, Place]) -> str:
+        """The memory of one tile. Rows and columns come with the first of their block, and where they are."""
         code, blocking = self.code, self.blocking
         if blocking.chunks == 1:
             return memory
-        down, across = (code.subtract(tile, first) for tile, first in (row, column))
+        down, across = (code.subtract(tile, first) for tile, first, _ in (row, column))
         number = code.add(code.multiply(across, blocking.row_tiles), down)
         return code.element(memory, self.parts.scalar, code.multiply(number, blocking.tile.size))
 
-    def _multiply(self, left: _Place, right: _Place, sums: str, chunk: _Chunk) -> None:
+    def _multiply(self, left: Place, right: Place, sums: str, chunk: _Chunk) -> None:
         widths = self.blocking.columns.cut.lengths
         tile = self._choose(
             left,
@@ -261,14 +277,18 @@ class _Product:
             f"i64 {chunk.depth}, i1 {chunk.first}, {strides})"
         )
 
-    def _finish(self, frame: Frame, left: _Place, right: _Place, sums: str) -> None:
+    def finish_tile(self, frame: Frame, left: Place, right: Place, sums: str) -> None:
+        """What a tile's sums become."""
         outer = "".join(f", i64 {frame.axes[a]}" for a in self.blocking.outer)
         self.code.do(
             f"call void @{_epilogue_name(self.parts)}(ptr %buffers, ptr %slots, i64 %task, ptr %context, ptr {sums}, "
             f"i64 {left.length}, i64 {right.length}, i64 {left.start}, i64 {right.start}{outer})"
         )
 
-    def _choose(self, place: _Place, names: Sequence[str]) -> str:
+    def finish_unit(self, frame: Frame, unit: Number, row_block: Number, memory: str) -> None:
+        """What is left to do when a unit has all of its sums."""
+
+    def _choose(self, place: Place, names: Sequence[str]) -> str:
         """The function for the tile's length: all kinds have one signature."""
         if len(names) == 1 or names[0] == names[1]:
             return names[0]

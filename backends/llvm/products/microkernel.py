@@ -96,9 +96,10 @@ def shared_tiles(
     words: Words | None,
     rows: tuple[int, ...],
     columns: int,
+    pitch: int,
 ) -> Shared:
     """The tiles of so many rows, which all kernels share: their strides are parameters, the last three ones."""
-    return written(TileWriter(target, dtype, tile, adds, in_blocks, words).write, rows, columns)
+    return written(TileWriter(target, dtype, tile, adds, in_blocks, words, pitch).write, rows, columns)
 
 
 def written(write: Write, rows: Sequence[int], columns: int) -> Shared:
@@ -116,19 +117,28 @@ class TileWriter:
     """Writes functions of tiles.
 
     `void @name(ptr a, ptr b, ptr tile, i64 depth, i1 first)`: tile[r][c] = sum over k < depth of a(r, k) · b(c, k),
-    with depth ≥ 1. Row r of tile memory starts at r·tile.columns; columns are padded to whole vectors there. `adds`:
-    the sums are added to what tile memory holds, unless `first`. `in_blocks`: of many products, see `sums_in_blocks`.
+    with depth ≥ 1. Row r of tile memory starts at r·pitch (tile.columns, if it is not given); columns are padded to
+    whole vectors there. `adds`: the sums are added to what tile memory holds, unless `first`. `in_blocks`: of many
+    products, see `sums_in_blocks`.
     With `words`, a, b and depth count words of neighbours along k, and a product is the sum of theirs.
     """
 
     def __init__(
-        self, target: Target, dtype: DType, tile: Tile, adds: bool, in_blocks: bool, words: Words | None = None
+        self,
+        target: Target,
+        dtype: DType,
+        tile: Tile,
+        adds: bool,
+        in_blocks: bool,
+        words: Words | None = None,
+        pitch: int | None = None,
     ) -> None:
         self.target = target
         self.dtype = dtype
         self.words = words
         self.align = dtype.itemsize // (words.size if words else 1)
         self.tile = tile
+        self.pitch = tile.columns if pitch is None else pitch
         self.adds = adds
         self.in_blocks = in_blocks
         self.scalar = register_type(dtype, 1)
@@ -182,7 +192,7 @@ class TileWriter:
             ]  # fmt: skip
         for number, total in enumerate(k.results[2:]):
             row, n = divmod(number, len(widths))
-            self._keep(code, total, code.element("%tile", self.scalar, row * self.tile.columns + n * lanes), first)
+            self._keep(code, total, code.element("%tile", self.scalar, row * self.pitch + n * lanes), first)
         return k.results[:2]
 
     def _spread(self, code: Code, pointer: str) -> str:
