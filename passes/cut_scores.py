@@ -51,7 +51,8 @@ class ScoreDecision(NamedTuple):
 @dataclass(eq=False)
 class Part:
     """Sums of a region that one kernel makes. `between`: nodes between two of them that it computes as well; `after`:
-    what it computes of them, instead of which it stores that. `kernel` and `slots`, once it is built."""
+    what it computes of them, instead of which it stores that. `kernel` and `slots`, once it is built; and the trace
+    that they are made of, with all stores that there may be."""
 
     region: Region
     sums: list[Node]
@@ -59,6 +60,7 @@ class Part:
     after: list[Node] = field(default_factory=list)
     kernel: Kernel | None = None
     slots: tuple[Node, ...] = ()
+    traced: tuple[ScoreTracer, list[PlannedStore]] | None = None
 
     @property
     def made(self) -> list[Node]:
@@ -75,19 +77,27 @@ class Part:
         assert self.kernel is not None
         return [self.slots[s] for s in self.kernel.written]
 
-    def build(self, behind: Behind, stored: Sequence[Node]) -> None:
-        """Make the kernel that stores these. Raises Cut where it can't be one."""
+    def build(self, behind: Behind) -> None:
+        """Make the kernel that stores all that it could. Raises Cut where it can't be one."""
         domain = Domain.over(self.region.seed.shape)
         for _ in range(MOST_SPLITS):
             tracer = ScoreTracer(domain, self.region, {*self.sums, *self.between, *self.after}, behind)
             for node in self.made:
                 tracer.place(node)
-            stores = [_store(tracer, node) for node in stored]
+            stores = [_store(tracer, node) for node in self.made]
             split = find_split(tracer, [*tracer.indices(), *(s.position for s in stores)])
             if split is None:
                 break
             domain = domain.split(*split)
+        self.traced = tracer, stores
         self.kernel, self.slots = finish_kernel(tracer, stores)
+
+    def store_only(self, wanted: Collection[Node]) -> None:
+        """Make the kernel that stores no more than is wanted."""
+        assert self.traced is not None
+        tracer, stores = self.traced
+        if some := [s for s in stores if s.node in wanted]:
+            self.kernel, self.slots = finish_kernel(tracer, some)
 
 
 def _store(tracer: ScoreTracer, node: Node) -> PlannedStore:
@@ -292,7 +302,7 @@ class _Cutting:
 
     def _why_not(self, part: Part) -> str:
         try:
-            part.build(self.behind, part.made)
+            part.build(self.behind)
         except Cut as cut:
             return str(cut)
         assert part.kernel is not None
@@ -310,7 +320,7 @@ class _Cutting:
                 wanted.update(node.inputs)
         parts = [part for part in parts if any(n in wanted for n in part.made)]
         for part in parts:
-            part.build(self.behind, [n for n in part.made if n in wanted])
+            part.store_only(wanted)
         order = [item for item in _in_order(self.graph, parts) if isinstance(item, Part) or item in wanted]
         return Cuts(tuple(parts), tuple(decided), tuple(order))
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from functools import cache, partial, wraps
+from functools import cache, lru_cache, partial, wraps
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from .. import hook, ops
@@ -240,8 +240,9 @@ def costs_of(backend: str) -> Costs:
     return BACKENDS[backend].costs if backend in BACKENDS else CPU
 
 
+@lru_cache(maxsize=256)
 def refusal(backend: str, kernel: Kernel) -> str:
-    """Why a backend has no lowering of a kernel of kind ATTENTION; empty where it has one."""
+    """Why a backend has no lowering of a kernel of kind ATTENTION; empty where it has one. Layers have equal ones."""
     return find_backend(backend).refuses(kernel)
 
 
