@@ -84,8 +84,7 @@ class _Unit:
         look = self.scores.write_look() if plan.known_first else None
         settle = self.scores.write_settle() if plan.reductions else None
         results = write_results(self.parts)
-        memory = code.alloca("i8", self.parts.layout.size)
-        code.allocas[-1] = code.allocas[-1].replace(memory, "%memory")
+        code.do(f"%memory = getelementptr i8, ptr {code.alloca('i8', self.parts.layout.size)}, i64 0")
         with code.loop("%low", "%high") as unit:
             block, frame, _ = unit_place(code, unit.index, plan.blocks, plan.outer)
             if plan.descends:
