@@ -68,6 +68,17 @@ class Part:
         return [*self.sums, *self.after]
 
     @property
+    def nodes(self) -> set[Node]:
+        """All that it computes of the region, what it sums, and what lies between and after."""
+        found, pending = set(self.made), list(self.made)
+        while pending:
+            for i in pending.pop().inputs:
+                if i not in found and (i in self.region.nodes or i in self.between):
+                    found.add(i)
+                    pending.append(i)
+        return found
+
+    @property
     def loads(self) -> list[Node]:
         assert self.kernel is not None
         return [self.slots[s] for s in self.kernel.loaded]
@@ -343,16 +354,8 @@ def _multiplications(node: Node) -> int:
 
 def _products(part: Part) -> int:
     """How many numbers a kernel multiplies for the scores."""
-    assert part.kernel is not None
-    found: set[Node] = set()
-    pending: list[Node] = list(part.sums)
-    while pending:
-        node = pending.pop()
-        for i in node.inputs:
-            if i in part.region.nodes and i not in found:
-                found.add(i)
-                pending.append(i)
-    return sum(_multiplications(n) for n in found if n.op.kind is Kind.CONTRACTION)
+    own = part.nodes & part.region.nodes
+    return sum(_multiplications(n) for n in own if n.op.kind is Kind.CONTRACTION)
 
 
 def _in_order(graph: Graph, parts: Iterable[Part]) -> Iterator[Node | Part]:

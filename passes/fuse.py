@@ -471,7 +471,7 @@ class _Fusion:
 
     def _inside(self, part: Part) -> tuple[Node, ...]:
         """The nodes that a kernel of scores computes."""
-        return tuple(sorted({*part.region.nodes, *part.made, *part.between}, key=self.number.__getitem__))
+        return tuple(sorted(part.nodes, key=self.number.__getitem__))
 
     def _reads(self, group: Group) -> set[Node]:
         """The nodes that a group loads."""
