@@ -154,8 +154,9 @@ class Scope:
         """Whether all that a kernel copies is in its place."""
         if not isinstance(fused, FusedKernel) or copied(fused) is None:
             return False
+        stored = fused.slots[fused.kernel.stores[0].slot]
         first, second = map(self.place, fused.slots)
-        return first is second
+        return first is second and key(stored) not in self.also
 
     def _task(self, fused: Fused) -> Task:
         return self._kernel(fused) if isinstance(fused, FusedKernel) else self.plans[fused.node].task(self)

@@ -22,6 +22,7 @@ from graphc.passes.scope import Scope
 from graphc.passes.uses import Uses
 from graphc.schedule import BranchStep, KernelStep, LoopStep, Schedule, Space, Step, leaves, titled
 from graphc.settings import Settings
+from graphc.text import parse
 from graphc.types import TensorType, float32, int64
 from tests.contract.backends import run_on
 from tests.schedule_interpreter import run_schedule
@@ -319,3 +320,17 @@ def test_what_a_carry_was_is_stacked_without_copies(name: str) -> None:
     for backend in ("kernels", "llvm", "triton"):
         for a, b in zip(run_on(backend, graph, [W, XS]), wanted, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6, err_msg=backend)
+
+
+def test_what_a_step_hands_on_as_it_is_is_stacked_too() -> None:
+    """A copy from a place to itself is no step, but for what it stores elsewhere."""
+    graph = parse("""graph(%x: float32[3]) {
+      %0 = scan(%x) {body = graph(%i: float32[3]) {
+        %0 = delay(%i, %i)
+        return %0, %0
+      }, consts = 0, carries = 1, length = 4, reverse = false, counted = false}
+      %1 = item(%0) {index = 1}
+      return %1
+    }""")
+    for backend in ("kernels", "llvm", "triton"):
+        assert (run_on(backend, graph, [XS[0, :3]])[0] == XS[0, :3]).all(), backend
