@@ -10,11 +10,10 @@ from collections.abc import Collection
 
 from graphc.costs import Costs
 from graphc.ir import Graph, Node
-from graphc.ops.scores import large_products
 
 from .absorb import absorbed
 from .aliases import Aliases
-from .cut_scores import Refuses, cut_scores, no_backend
+from .cut_scores import Refuses, cut_scores
 from .fuse import stored_anyway
 from .rewrite import Rule, RuleSet, rewrite
 from .rules import scores
@@ -23,8 +22,6 @@ from .scores import find_regions
 
 def rearrange_scores(graph: Graph, costs: Costs, refuses: Refuses) -> Graph:
     """The graph whose scores can be cut into few kernels, or as it was where none are."""
-    if refuses is no_backend or not large_products(graph.nodes):
-        return graph
     regions = [r for r in find_regions(graph, stored_anyway(graph, Aliases(graph))) if not r.reason]
     if not regions:
         return graph

@@ -12,6 +12,7 @@ from graphc.costs import CPU, Costs
 from graphc.errors import Location
 from graphc.ir import Graph, Node, map_graphs
 from graphc.op import Kind
+from graphc.ops.scores import large_products
 from graphc.schedule import BranchStep, Buffer, CallStep, KernelStep, LoopStep, Schedule, Space, Step, Window
 
 from .build_kernel import slot_name
@@ -31,7 +32,6 @@ from .planned import (
     copy_task,
     places_of,
 )
-from .rearrange_scores import rearrange_scores
 from .scatter import wide_scatters
 from .scope import Program, Scope
 from .split_prepare import split_prepare
@@ -43,13 +43,22 @@ def schedule(
 ) -> Schedule:
     """Plan a whole graph, for a kind of machine. `order`: in which fusion tries what it may, if not the usual one.
     `refuses`: why a backend has no lowering for a kernel of kind ATTENTION, or nothing."""
-    graph = map_graphs(graph, lambda body: rearrange_scores(wide_scatters(body), costs, refuses))
+    graph = map_graphs(graph, lambda body: _rearranged(wide_scatters(body), costs, refuses))
     graph, panels = in_panels(graph, costs)
     prepare, main = split_prepare(graph, costs, panels)
     planner = _Planner(graph, Program(costs, order or Order(), refuses, plan_step))
     planner.plan_prepare(prepare, main)
     planner.plan_main(main)
     return planner.finish()
+
+
+def _rearranged(graph: Graph, costs: Costs, refuses: Refuses) -> Graph:
+    """See `rearrange_scores`, which few graphs have something for."""
+    if refuses is no_backend or not large_products(graph.nodes):
+        return graph
+    from .rearrange_scores import rearrange_scores
+
+    return rearrange_scores(graph, costs, refuses)
 
 
 class _Planner:

@@ -7,18 +7,21 @@ from graphc.ir import Node
 from graphc.op import Kind
 from graphc.ops import scan, switch, while_loop
 
-from .branch_plan import BranchPlan
-from .call_plan import CallPlan
-from .loop_plan import LoopPlan
 from .scope import Plan, Scope
 
 
 def plan_step(scope: Scope, node: Node) -> Plan:
     """The plan of a loop, branch or call of the scope's graph. Raises UnsupportedError for another op with bodies."""
     if node.op.kind is Kind.CALL:
+        from .call_plan import CallPlan
+
         return CallPlan(scope, node)
     if node.op is switch:
+        from .branch_plan import BranchPlan
+
         return BranchPlan(scope, node)
     if node.op is scan or node.op is while_loop:
+        from .loop_plan import LoopPlan
+
         return LoopPlan(scope, node)
     raise UnsupportedError(f"there are no steps for {node.op.name}", where=node.loc)

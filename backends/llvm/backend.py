@@ -23,7 +23,6 @@ from graphc.types import type_of
 from .link.build import Work, compile_kernels
 from .link.tables import BuiltProgram, Origin, build_program
 from .link.views import with_views
-from .lower import refusal
 from .run import jit
 from .run.array_call import NO_MATCH
 from .run.beginning import begin, shared
@@ -53,6 +52,8 @@ class LLVMBackend:
         return LLVMProgram(built, notes, target, cache, settings)
 
     def refuses(self, kernel: Kernel) -> str:
+        from .lower import refusal  # only graphs with attention ask
+
         return refusal(kernel, host_target())
 
     def begin(self, settings: Settings) -> None:

@@ -14,8 +14,6 @@ from graphc.index import axes_size
 from graphc.kernel import Dot, Kernel, KernelKind, Slot
 
 from ..kernels.spread import Stages
-from .attention.lowering import lower_attention
-from .attention.plan import plan_attention
 from .emit.kernel_code import Lowered, NativeKernel, NativeTask, finish_function
 from .emit.report import report_ir
 from .emit.text import Code, module
@@ -25,7 +23,6 @@ from .nests.reductions import emit_reduction
 from .nests.values import Values
 from .products.blocking import block
 from .products.contraction import lower_contraction
-from .products.whole_rows import Rows, lower_rows, plan_rows, rows_of
 from .stages import stages_of
 from .target import Target
 
@@ -33,21 +30,33 @@ from .target import Target
 def lower(kernel: Kernel, target: Target, name: str) -> NativeKernel:
     """Generate the code of a kernel; its symbols begin with `name`. Raises UnsupportedError for what it can't do."""
     if kernel.kind is KernelKind.ATTENTION:
-        rows = rows_of(kernel, target)
-        if isinstance(rows, Rows):
-            whole = plan_rows(kernel, rows, target)
-            return _in_stages(kernel, target, name, whole.states, whole.totals, [lower_rows(whole, name)])
-        plan = plan_attention(kernel, target)
-        if isinstance(plan, str):
-            raise UnsupportedError(f"the llvm backend has no lowering of {plan}, or of {rows}", got=str(kernel))
-        return assemble([lower_attention(plan, name)], ())
+        return _lower_attention(kernel, target, name)
     stages = stages_of(kernel, target)
     native = _in_stages(kernel, target, name, stages.scratch, stages.kernels, [])
     return replace(native, notes=tuple(sorted({*native.notes, *slow_ways(kernel, stages, native.tasks)})))
 
 
+def _lower_attention(kernel: Kernel, target: Target, name: str) -> NativeKernel:
+    """As `lower`. Few programs have any, and much code is for them only."""
+    from .attention.lowering import lower_attention
+    from .attention.plan import plan_attention
+    from .products.whole_rows import Rows, lower_rows, plan_rows, rows_of
+
+    rows = rows_of(kernel, target)
+    if isinstance(rows, Rows):
+        whole = plan_rows(kernel, rows, target)
+        return _in_stages(kernel, target, name, whole.states, whole.totals, [lower_rows(whole, name)])
+    plan = plan_attention(kernel, target)
+    if isinstance(plan, str):
+        raise UnsupportedError(f"the llvm backend has no lowering of {plan}, or of {rows}", got=str(kernel))
+    return assemble([lower_attention(plan, name)], ())
+
+
 def refusal(kernel: Kernel, target: Target) -> str:
     """Why there is no lowering of a kernel of kind ATTENTION; empty where there is one."""
+    from .attention.plan import plan_attention
+    from .products.whole_rows import Rows, rows_of
+
     rows = rows_of(kernel, target)
     if isinstance(rows, Rows):
         return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from graphc.dataclass import dataclass, field
 from graphc.index import axes_size
@@ -27,8 +28,10 @@ from .epilogue import Epilogue
 from .matrix_tile import configure, release, shared_matrix_tiles
 from .microkernel import SIGNATURE, shared_tiles, sums_in_blocks
 from .packing import Packing, packing_grain, packing_units
-from .tile_packing import TilePacking
 from .units import tile_place, unit_loop, unit_place
+
+if TYPE_CHECKING:
+    from .tile_packing import TilePacking
 
 
 def lower_contraction(kernel: Kernel, blocking: Blocking, target: Target, name: str) -> Lowered:
@@ -90,8 +93,7 @@ def write_packing(parts: Parts, operand: Operand) -> None:
     kernel, blocking = parts.kernel, parts.blocking
     slot = len(kernel.slots) + len(parts.scratch)
     code = Code()
-    in_tiles = blocking.words is not None and blocking.words.tiles and not operand.vectors
-    packing = (TilePacking if in_tiles else Packing)(kernel, parts.target, blocking, operand, code)
+    packing = _packing(operand, blocking)(kernel, parts.target, blocking, operand, code)
     reads = sorted({v.slot for i in packing.needed for v in (kernel.values[i],) if isinstance(v, Load)})
     packing.write(f"%s{slot}")
     symbol = f"{parts.name}_pack{len(parts.scratch)}"
@@ -103,6 +105,15 @@ def write_packing(parts: Parts, operand: Operand) -> None:
     units, grain = packing_units(operand), packing_grain(operand, blocking.depth)
     cost = 2 * size * blocking.dtype.itemsize * BYTE_NS  # read and written
     parts.tasks.append(NativeTask(symbol, (*reads, slot), units, grain, blocking.serial, prepares, cost))
+
+
+def _packing(operand: Operand, blocking: Blocking) -> type[Packing | TilePacking]:
+    """What writes the panels of an operand."""
+    if operand.vectors or blocking.words is None or not blocking.words.tiles:
+        return Packing
+    from .tile_packing import TilePacking
+
+    return TilePacking
 
 
 def _write_product(parts: Parts) -> None:
