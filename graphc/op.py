@@ -46,14 +46,12 @@ class Monoid:
     `combine(s, a, b)` joins two states: associative and commutative, since every backend reassociates;
     `init(dtype)` is the neutral state as Python numbers, for elements of that dtype;
     `finish(s, state)` gives the result. Lifted states keep their dtypes through `combine`.
-    `adds`: the state is the element and combining is adding, so that states can be added up in memory.
     """
 
     init: Callable[[DType], tuple[Number, ...]]
     lift: ScalarFunction
     combine: ScalarFunction
     finish: ScalarFunction
-    adds: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,11 +158,6 @@ class Op:
         if self.name in _registry:
             raise CompileError(f"an op named {self.name} is declared already")
         _registry[self.name] = self
-
-    @property
-    def adds(self) -> bool:
-        """Whether it is a reduction that adds up."""
-        return self.monoid is not None and self.monoid.adds
 
     def __call__(self, *inputs: Node, where: Location | None = None, **attrs: Any) -> Node:
         return make_node(self, inputs, attrs, where)

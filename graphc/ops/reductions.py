@@ -22,16 +22,13 @@ State = tuple[Scalar, ...]
 Axes = tuple[int, ...]
 
 
-def _monoid(
-    init: Callable[[DType], Number], combine: Callable[[Builder, Scalar, Scalar], Scalar], adds: bool = False
-) -> Monoid:
+def _monoid(init: Callable[[DType], Number], combine: Callable[[Builder, Scalar, Scalar], Scalar]) -> Monoid:
     """A reduction whose state is one element."""
     return Monoid(
         init=lambda dtype: (init(dtype),),
         lift=lambda s, x, index: (x,),
         combine=lambda s, a, b: (combine(s, a[0], b[0]),),
         finish=lambda s, state: state[0],
-        adds=adds,
     )
 
 
@@ -42,7 +39,7 @@ def _accumulator(x: np.ndarray) -> Any:
 
 @reduction(
     NUMBERS,
-    _monoid(lambda dtype: 0, lambda s, a, b: a + b, adds=True),
+    _monoid(lambda dtype: 0, lambda s, a, b: a + b),
     vjp=lambda g, y, x, axes: (unreduced(g, x.shape, axes),),
 )
 def sum(x: np.ndarray, axes: Axes) -> np.ndarray:

@@ -51,23 +51,6 @@ def test_what_commutes_is_declared(op: Op) -> None:
     assert op.commutes == (same and op not in NEARLY)
 
 
-def test_what_adds_is_declared() -> None:
-    """Of parts of a sum the sum of their sums is the sum."""
-    x = graphs.source((8,), int32)
-    values = np.arange(3, 11, dtype=np.int32)
-    adds = []
-    for op in (op for op in OWN if op.kind is Kind.REDUCTION):
-        try:
-            node = op(x, axes=(0,))
-        except (GraphcError, TypeError):
-            continue
-        halves = (np.concatenate([half, np.zeros(4, np.int32)]) for half in (values[:4], values[4:]))
-        parts = [evaluate(node, [h]) for h in halves]
-        if node.dtype is int32 and parts[0] + parts[1] == evaluate(node, [values]):
-            adds.append(op)
-    assert adds == [op for op in OWN if op.adds] == [ops.sum]
-
-
 def looked_at(op: Op) -> list[tuple[Node, np.ndarray]]:
     """Views of tensors whose elements are their own places, with what is seen."""
     found = []
