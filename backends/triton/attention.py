@@ -7,14 +7,14 @@ can't, each level of sums takes a walk of its own. Blocks that masks leave nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from graphc.index import Axis, Index, axes_size
 from graphc.kernel import Dot, Kernel, Reduce, Store, dependencies
 from graphc.types import float32
 
-from .attention_roles import LEAST, Follower, Inner, Outer, Roles, Sweep, roles_of
+from .attention_roles import LEAST, Bounds, Follower, Inner, Outer, Roles, Sweep, roles_of
 from .contraction import dot_operand
 from .plan import Plan, plan_attention, power_of_two
 from .primitives import cast, literal, triton_dtype
@@ -56,7 +56,8 @@ class _Attention:
         for dim in self.columns.values():
             self.coordinates.place(dim, "", self.scope)
         for inner in self.roles.inners:
-            if self._depth_chunks(inner) == 1:
+            is_same = not self.kernel.axes[inner.held] & frozenset(self.roles.around)
+            if is_same and self._depth_chunks(inner) == 1:
                 self.held[inner.number] = self._held(inner, self.scope, "")
         for sweep in self.roles.sweeps:
             self._sweep(sweep)
@@ -73,12 +74,10 @@ class _Attention:
         shifts = {key: values.names.unique("shift") for key in dict.fromkeys(_key(f) for f in sweep.followers)}
         for name in shifts.values():
             code.line(f"{name} = tl.zeros(({self.rows.block}, 1), tl.float32)")
-        with self._blocks() as scope:
-            for inner in self.roles.inners:
-                if inner.number in values.needed(roots, scope):
-                    self._inner(inner, scope)
-            down = self._down(scope) if self.roles.outers else scope
-            self._first(sweep, states, scope, down)
+        bounds = self.roles.bounds_of(sweep)
+        with self._blocks(bounds.conditions, whole=self._look(bounds)) as scope:
+            down = self._scores_of_block(roots, scope)
+            self._take_in(sweep.first, states, scope, down)
             self._follow(sweep, states, shifts, scope, down)
             for store in sweep.stores:
                 values.emit([store.value], scope)
@@ -87,7 +86,57 @@ class _Attention:
             self._finish(number, states[number])
         for follower in sweep.followers:
             self._catch_up(follower, states[follower.number], shifts[_key(follower)])
+        if bounds.later:
+            self._walk_again(sweep, bounds, states, roots)
+        for follower in sweep.followers:
             self._finish(follower.number, states[follower.number])
+
+    def _scores_of_block(self, roots: Sequence[int], scope: Scope) -> Scope:
+        """Compute the inner products that are needed; the scope in which the walk goes down."""
+        for inner in self.roles.inners:
+            if inner.number in self.values.needed(roots, scope):
+                self._inner(inner, scope)
+        return self._down(scope) if self.roles.outers else scope
+
+    def _look(self, bounds: Bounds) -> str:
+        """The name of a number that is not 0 if no block may be left out; nothing if there is none to be."""
+        if not bounds.conditions or not (bounds.held or bounds.walked):
+            return ""
+        code, values, whole = self.code, self.values, self.values.names.unique("whole")
+        code.line(f"{whole} = tl.zeros((), tl.int32)")
+        self._note(whole, bounds.held, bounds, self.scope, self.rows)
+        if bounds.walked:
+            with self._blocks(()) as scope:
+                values.emit(bounds.walked, scope)
+                self._note(whole, bounds.walked, bounds, scope, self.walk)
+        return whole
+
+    def _note(self, name: str, numbers: Iterable[int], bounds: Bounds, scope: Scope, dim: Dim) -> None:
+        """Set a number to 1 where one of the values is not finite, or a divisor 0."""
+        for number in numbers:
+            self.values.emit([number], scope)
+            x = self.values.operand(number, scope).typed
+            found = f"(({x} != 0.0) & ({x} == {x}))" if number in bounds.divisors else f'(tl.abs({x}) < float("inf"))'
+            found = " & ".join([f"({found} == 0)", *scope.guard(dim.axes)])
+            shape = [1, 1]
+            shape[dim.place or 0] = dim.block
+            text = f"tl.broadcast_to({found}, {tuple(shape)}).to(tl.int32)"
+            self.code.line(f"{name} = tl.maximum({name}, tl.max(tl.max({text}, 1), 0))")
+
+    def _walk_again(
+        self, sweep: Sweep, bounds: Bounds, states: dict[int, list[str]], roots: Sequence[int]
+    ) -> None:
+        """If there is a row that is masked throughout, make the sums once more, along all there is and with maxima as
+        they are."""
+        code, again = self.code, self.values.names.unique("again")
+        code.line(f"{again} = tl.zeros((), tl.int32)")
+        self._note(again, bounds.later, bounds, self.scope, self.rows)
+        for name in (name for f in sweep.followers for name in states[f.number]):
+            code.line(f"{name} = tl.where({again} != 0, 0.0, {name})")
+        self.values.emit([f.by for f in sweep.followers], self.scope)
+        with self._blocks((), factor=again) as scope:
+            down = self._scores_of_block(roots, scope)
+            self._take_in([f.number for f in sweep.followers], states, scope, down)
 
     def _sums(self, sweep: Sweep) -> list[int]:
         return [*sweep.first, *(f.number for f in sweep.followers)]
@@ -114,8 +163,9 @@ class _Attention:
         return set().union(*(self._sums_below(i) for i in dependencies(value)))
 
     @contextmanager
-    def _blocks(self) -> Iterator[Scope]:
-        """The loops over blocks of scores; inside, a scope with the block's coordinates."""
+    def _blocks(self, conditions: Sequence[Index], whole: str = "", factor: str = "") -> Iterator[Scope]:
+        """The loops over blocks of scores; inside, a scope with the block's coordinates. `whole`: is not 0 where
+        conditions do not count. `factor`: 0 where there is nothing to do, else 1."""
         scope, code = self.scope, self.code
         with ExitStack() as stack:
             for axis in self.roles.around:
@@ -123,16 +173,20 @@ class _Attention:
                 stack.enter_context(code.block(f"for {at} in range(0, {axis.size})"))
                 scope = scope.child()
                 self.coordinates.place(Dim("around", (axis,)), at, scope)
-            first, last = self._bounds(scope)
+            first, last = self._bounds(scope, conditions)
+            if whole:
+                first = first if first == "0" else f"tl.where({whole} != 0, 0, {first})"
+                last = last if last.isdecimal() else f"tl.where({whole} != 0, {self.walk.size}, {last})"
+            last = f"{last} * {factor}" if factor else last
             stack.enter_context(code.block(f"for start in range({first}, {last}, {self.walk.block})"))
             scope = scope.child()
             self.coordinates.place(self.walk, "start", scope)
             yield scope
 
-    def _bounds(self, scope: Scope) -> tuple[str, str]:
-        """From where to where masks leave something of the scores of the program's rows."""
+    def _bounds(self, scope: Scope, conditions: Sequence[Index]) -> tuple[str, str]:
+        """From where to where conditions can hold for the program's rows."""
         first, last = ["0"], [str(self.walk.size)]
-        for condition in self.roles.conditions:
+        for condition in conditions:
             (along,) = [condition.coefficient(a) for a in self.walk.axes]
             if along < 0:  # |along| · walk ≤ rest; of a negative rest comes at most 0, as it should
                 rest = self._largest(condition + -along, scope)
@@ -262,8 +316,11 @@ class _Attention:
             code.line(f"{names[-1]} = tl.full(({self.rows.block}, 1), {start}, {triton_dtype(init.dtype)})")
         return names
 
-    def _first(self, sweep: Sweep, states: dict[int, list[str]], scope: Scope, down: Scope) -> None:
-        for number in sweep.first:
+    def _take_in(
+        self, numbers: Iterable[int], states: dict[int, list[str]], scope: Scope, down: Scope
+    ) -> None:
+        """Add a block's share to sums."""
+        for number in numbers:
             if isinstance(self.kernel.values[number], Dot):
                 self._add_product(self._outer(number), states[number][0], scope, down)
             else:
@@ -296,10 +353,7 @@ class _Attention:
             number, scale = follower.number, scales[_key(follower)]
             (state,) = states[number]
             code.line(f"{state} = {state} * {scale}")
-            if isinstance(self.kernel.values[number], Dot):
-                self._add_product(self._outer(number), state, scope, down)
-            else:
-                self._combine(number, states[number], self._of_block(number, scope))
+            self._take_in([number], states, scope, down)
 
     def _catch_up(self, follower: Follower, states: Sequence[str], shift: str) -> None:
         """What a sum is at the maximum itself, which may be −inf or NaN."""

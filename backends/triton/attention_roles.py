@@ -6,18 +6,21 @@ along; all that is said of batches, heads or queries and keys follows from which
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from graphc.cached import cached_property
 from graphc.dataclass import dataclass, replace
 from graphc.errors import UnsupportedError
 from graphc.index import Axis, Index, axes_size
-from graphc.kernel import Dot, Kernel, Reduce, Scan, Store, dependencies
+from graphc.kernel import Apply, Const, Dot, Kernel, Reduce, Scan, Store, dependencies
 from graphc.scalar import Prim
 from graphc.types import DType, float32
 
-from ..kernels.masked import conditions
+from ..kernels.masked import masked
 from ..kernels.running import Form, Scaled, forms
+from ..kernels.sweeps import needed
 from .contraction import factors
 
 LEAST = 16  # rows, columns and terms of the smallest product that `tl.dot` takes
@@ -68,6 +71,20 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What must be ≥ 0 somewhere in a block of scores, or a walk leaves it out: as long as all values of `held`, of
+    rows, and of `walked`, of points of the walk, are finite, and `divisors` among them not 0. Where one of `later` is
+    not so in the end, all of a row is masked, and what is masked counts as the kernel says: sums that follow maxima are
+    then made once more."""
+
+    conditions: tuple[Index, ...]
+    held: tuple[int, ...]
+    walked: tuple[int, ...]
+    later: tuple[int, ...]
+    divisors: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Roles:
     """A kernel, and what its parts are. `around`: axes that are summed over besides those walked along. `spread`:
     groups of axes that no value varies over, and only stores are at."""
@@ -80,7 +97,6 @@ class Roles:
     inners: tuple[Inner, ...]
     outers: tuple[Outer, ...]
     spread: tuple[tuple[Axis, ...], ...]
-    conditions: tuple[Index, ...]
 
     @cached_property
     def summed(self) -> frozenset[Axis]:
@@ -122,6 +138,26 @@ class Roles:
                 found.append(Sweep(first, (), stores))
                 level += 1
         return tuple(found)
+
+    def bounds_of(self, sweep: Sweep) -> Bounds:
+        """Which blocks of scores a walk may leave out."""
+        kernel, found = self.kernel, masked(self.kernel)
+        sums = [*sweep.first, *(f.number for f in sweep.followers)]
+        inputs = [i for n in sums for i in dependencies(kernel.values[n])] + [s.value for s in sweep.stores]
+        relevant, behind = {*needed(kernel, inputs)}, _made_of(kernel, sweep.first)
+        suspects = (*found.finite, *found.divisors)
+        finite = [n for n in suspects if n in relevant and _matters(kernel, n, self.summed)]
+        later = tuple(dict.fromkeys(n for n in finite if n in behind))
+        nothing = tuple(dict.fromkeys(f.by for f in sweep.followers if not _is_guarded(kernel, f.by)))
+        before = [n for n in finite if n not in behind]
+        walked = tuple(n for n in before if kernel.axes[n] & self.summed)
+        held = tuple(n for n in before if n not in walked)
+        own, along = {*self.batch, *self.rows}, {*self.batch, *self.summed}
+        fitting = all(kernel.axes[n] <= own for n in (*held, *later)) and all(kernel.axes[n] <= along for n in walked)
+        if not fitting or (later and not sweep.followers):
+            return Bounds((), (), (), nothing)
+        both = tuple(dict.fromkeys((*later, *nothing)))
+        return Bounds(found.conditions, held, walked, both, frozenset(found.divisors))
 
     def is_along(self, store: Store) -> bool:
         """Whether scores themselves are stored."""
@@ -191,7 +227,7 @@ def roles_of(kernel: Kernel) -> Roles:
     batch = tuple(a for a in kernel.parallel if a not in rows and a not in columns)
     _refuse(bool(columns & of_scores), "a product whose columns are an axis of the scores")
     around = tuple(a for a in (*kernel.row, *kernel.contracted) if a in summed and a not in walk)
-    found = Roles(kernel, batch, rows, walk, around, inners, outers, spread, conditions(kernel))
+    found = Roles(kernel, batch, rows, walk, around, inners, outers, spread)
     _refuse(any(axes_size(c) > WIDEST for c in found.columns), f"a product of more than {WIDEST} columns")
     for store in kernel.stores:
         used = (kernel.axes[store.value] | store.index.axes) & columns
@@ -228,6 +264,51 @@ def _made_of(kernel: Kernel, numbers: Iterable[int]) -> frozenset[int]:
         if any(i in found for i in dependencies(value)):
             found.add(number)
     return frozenset(found)
+
+
+def _is_guarded(kernel: Kernel, number: int) -> bool:
+    """Whether a value is another one, or a finite number where that is −inf: chosen in one recipe, or by another."""
+    value = kernel.values[number]
+    if not isinstance(value, Apply) or not value.recipe.steps:
+        return False
+    recipe, last = value.recipe, len(value.recipe.params) + len(value.recipe.steps) - 1
+    if recipe.steps[-1].prim is not Prim.SELECT or recipe.results != (last,):
+        return False
+    mask, first, other = (_operand(kernel, value, i) for i in recipe.steps[-1].inputs)
+    if not isinstance(first, float) or not math.isfinite(first) or not isinstance(mask, tuple):
+        return False
+    return other in mask and -math.inf in mask
+
+
+Operand: TypeAlias = "float | int | tuple[Operand, ...] | None"  # a constant, a value's number, what is compared
+
+
+def _operand(kernel: Kernel, value: Apply, number: int) -> Operand:
+    """What a recipe's parameter or step is."""
+    count = len(value.recipe.params)
+    if number >= count:
+        step = value.recipe.steps[number - count]
+        if step.prim is Prim.CONST:
+            return float(step.value)
+        is_comparison = step.prim is Prim.EQ
+        return tuple(_operand(kernel, value, i) for i in step.inputs) if is_comparison else None
+    behind = kernel.values[value.inputs[number]]
+    if isinstance(behind, Const):
+        return float(behind.value)
+    if isinstance(behind, Apply) and [s.prim for s in behind.recipe.steps if s.prim is not Prim.CONST] == [Prim.EQ]:
+        return _operand(kernel, behind, len(behind.recipe.params) + len(behind.recipe.steps) - 1)
+    return value.inputs[number]
+
+
+def _matters(kernel: Kernel, number: int, summed: frozenset[Axis]) -> bool:
+    """Whether scores see that a value is −inf: on some way to them nothing stands guard."""
+    of_products = _made_of(kernel, [n for n, v in enumerate(kernel.values) if isinstance(v, Dot)])
+    scores = {n for n in of_products if kernel.axes[n] & summed}
+    found = set() if _is_guarded(kernel, number) else {number}
+    for user in range(number + 1, len(kernel.values)):
+        if any(i in found for i in dependencies(kernel.values[user])) and not _is_guarded(kernel, user):
+            found.add(user)
+    return bool(found & scores)
 
 
 def _walk(kernel: Kernel, inner: list[Dot], summed: frozenset[Axis]) -> tuple[Axis, ...]:

@@ -86,6 +86,42 @@ def test_rows_masked_throughout_are_nan_as_the_formula_is(interpreter: Interpret
     assert np.isnan(found[:, :12]).all() and np.isfinite(found[:, 12:]).all()
 
 
+def relative(case: Attention) -> Kernel:
+    """softmax as nn.softmax has it, where −inf − (−inf) is 0: rows masked throughout weigh all keys alike."""
+    s = Scores(case)
+    b = s.b
+    off = lambda s, x, y: s.select(s.eq(x, y), s.const(0, float32), x - y)  # noqa: E731
+    e = b.apply(lambda s, x: s.exp(x), b.apply(off, s.t, b.max_or_infinity(s.t, s.over("j")), name="off"), name="exp")
+    u = b.dot(e, b.load(s.slot("v", case.heads * case.keys * case.width), s.value(s.c)), s.over("j"))
+    o = b.apply(lambda s, x, y: x / y, u, b.sum(e, s.over("j")), name="divide")
+    b.store(s.slot("o", case.heads * case.queries * case.width), s.result(s.c), o)
+    return s.kernel()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_rows_masked_throughout_weigh_all_alike(masked: bool, interpreter: Interpreter) -> None:
+    """There blocks are walked that masks leave out elsewhere."""
+    case = Attention(batch=1, heads=2, queries=40, keys=25, causal=True, masked=masked)
+    kernel = relative(case)
+    (sweep,) = roles_of(kernel).sweeps
+    assert roles_of(kernel).bounds_of(sweep).conditions and "again" in kernel_source(kernel).text
+    found = compare(case, kernel, interpreter, SMALL)
+    v = found["v"].reshape(2, 25, 8).mean(1)
+    np.testing.assert_allclose(found["o"].reshape(2, 40, 8)[:, 0], v, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f != "forward"])
+def test_rows_masked_throughout_are_nan_in_other_forms(form: str, interpreter: Interpreter) -> None:
+    case = replace(CASES["causal, longer queries"], safe=False)
+    compare(case, FORMS[form](case), interpreter, SMALL)
+
+
+def test_what_is_guarded_is_made_once() -> None:
+    case = CASES["causal, longer queries"]
+    for form in ("forward", "row sums"):
+        assert not any(word in kernel_source(FORMS[form](case)).text for word in ("again", "whole"))
+
+
 def test_maxima_that_grow_far(interpreter: Interpreter) -> None:
     """From nothing seen to large negative scores, and from those to large positive ones, block by block."""
     for safe in (False, True):
