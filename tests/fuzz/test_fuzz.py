@@ -142,7 +142,7 @@ def test_triton_computes_scores_as_the_reference_does(report) -> None:
     backend = InterpretedBackend()
     with backend.interpreter:
         check = _check_scores(on(backend, Settings()), backend.refuses)
-        report("scores on triton", check_seeds(range(FIRST, FIRST + max(1, SCORES // 5)), check))
+        report("scores on triton", check_seeds(range(FIRST, FIRST + (SCORES + 3) // 4), check))
 
 
 def _check_scores(run: Run, refuses: Refuses) -> Callable[[int, Summary], None]:
