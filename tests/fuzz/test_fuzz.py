@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 
 import pytest
 
@@ -27,7 +26,7 @@ from tests.schedule_interpreter import run_schedule
 from .checks import FIRST, Run, Summary, check_on, check_seeds, on
 from .control import random_control_case
 from .projections import random_projection_case
-from .random_graphs import Case, drawable, random_case
+from .random_graphs import drawable, random_case
 from .scores import random_scores_case
 from .slopes import check_slopes
 
@@ -85,12 +84,6 @@ def test_gradients_are_slopes(report):
         assert smooth <= summary.ops, "seeds that ask for every gradient rule"
 
 
-def without_calls(seed: int) -> Case:
-    """Of the seeds from this one on, in long steps, the first graph without what triton lacks."""
-    made = map(random_case, count(seed, 1000))
-    return next(c for c in made if all(n.op.kind is not Kind.CALL for n in c.graph.nodes))
-
-
 def test_triton_computes_what_the_reference_does(report):
     from graphc.backends.triton.interpreted import InterpretedBackend
 
@@ -99,7 +92,7 @@ def test_triton_computes_what_the_reference_does(report):
         run = on(backend, Settings())
         report(
             "triton",
-            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, False, without_calls, GPU)),
+            check_seeds(range(FIRST, FIRST + 6), lambda seed, s: check_on(run, seed, s, False, random_case, GPU)),
         )
 
 
