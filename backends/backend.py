@@ -143,14 +143,14 @@ class Beginner(Protocol):
 
 
 @runtime_checkable
-class Keeper(Protocol):
+class ProgramCache(Protocol):
     """A backend that keeps programs between processes."""
 
     def keep(self, key: str, program: Program, settings: Settings) -> None:
         """Keep a program of this backend under a key, if there is where."""
         ...
 
-    def recall(self, key: str, signature: Signature, settings: Settings) -> Program | None:
+    def load(self, key: str, signature: Signature, settings: Settings) -> Program | None:
         """What was kept under the key for a machine and a version of graphc like these, or None."""
         ...
 

@@ -19,7 +19,7 @@ from graphc.types import TensorType
 
 from .devices import API_VERSIONS, CPU
 from .location import with_user_line
-from .words import Place, leading_on, unknown
+from .words import Owner, leading_on, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ class Operators:
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.TENSOR, name, f"a {self._called}", partial(dir, type(self)))
+            unknown(Owner.TENSOR, name, f"a {self._called}", partial(dir, type(self)))
 
     @property
     def ndim(self) -> int:

@@ -28,7 +28,7 @@ from .numbers import NumberError, finite
 from .tensor import Tensor
 from .variable import Variable
 from .watch import Watched
-from .words import Place, leading_on, names_of, unknown
+from .words import Owner, leading_on, names_of, unknown
 
 Parameters: TypeAlias = Module | Variable | Iterable[Variable | tuple[str, Variable] | Mapping[str, Any]]
 Update: TypeAlias = "Callable[[ParameterGroup, int, Tensor, Tensor], Tensor]"
@@ -199,13 +199,13 @@ class Optimizer(Watched):
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.OPTIMIZER, name, type(self).__name__, partial(names_of, [*attributes(self)], type(self)))
+            unknown(Owner.OPTIMIZER, name, type(self).__name__, partial(names_of, [*attributes(self)], type(self)))
 
     @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:
         """Raises UnknownNameError for what other frameworks call it: setting that would do nothing."""
         if name in _CALLED_OTHERWISE and not hasattr(type(self), name):
-            unknown(Place.OPTIMIZER, name, type(self).__name__, list)
+            unknown(Owner.OPTIMIZER, name, type(self).__name__, list)
         super().__setattr__(name, value)
 
     @with_user_line

@@ -5,7 +5,7 @@ Nothing but data. A test holds each entry to name only what exists, and to be ab
 
 from __future__ import annotations
 
-from .homes import Place
+from .owners import Owner
 
 _CONVERT = "gx.astype(x, gx.float32) converts"
 _DEVICES = "gx.compile(fn, backend=...) and gx.using(backend=...) say where work is done; x.device, x.to_device('cpu')"
@@ -34,8 +34,8 @@ _OTHER_OPTIMIZER = "this version has optim.SGD, optim.Adam and optim.AdamW; opti
 _MODES = "plain lists and dicts of modules are looked into: self.layers = [nn.Linear(8, 8), ...]"
 _TRAINABLE = "gx.Variable(x, trainable=False) is state that no optimizer changes; parameters have .trainable"
 
-WORDS: dict[Place, dict[str, str]] = {
-    Place.GX: {
+WORDS: dict[Owner, dict[str, str]] = {
+    Owner.GX: {
         "tensor": "gx.asarray(x)", "array": "gx.asarray(x)", "as_tensor": "gx.asarray(x)", "ndarray": "gx.Tensor",
         "from_numpy": "gx.asarray(x)", "constant": "gx.asarray(x)", "cat": "gx.concat([x, y], axis=0)",
         "concatenate": "gx.concat([x, y], axis=0)", "vstack": "gx.concat([x, y], axis=0)",
@@ -92,7 +92,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "Module": "nn.Module", "Parameter": "gx.Variable(x)", "Sequential": "nn.Sequential",
         "conv2d": _NO_CONVOLUTION, "conv": _NO_CONVOLUTION,
     },
-    Place.NN: {
+    Owner.NN: {
         "functional": "the functions are in nn itself: nn.relu(x)", "F": "the functions are in nn itself: nn.relu(x)",
         "Embedding": "table = nn.parameter((n, d), 'float32', nn.init.normal()), and gx.take(table, ids, axis=0)",
         "CrossEntropyLoss": "nn.cross_entropy(logits, classes)", "NLLLoss": "nn.nll_loss(log_p, classes)",
@@ -113,7 +113,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "logsigmoid": "nn.log_sigmoid", "Dropout1d": "nn.Dropout", "Dropout2d": "nn.Dropout",
         "utils": _CLIP, "initializers": "nn.init", "Unflatten": "gx.reshape(x, shape)",
     },
-    Place.INIT: {
+    Owner.INIT: {
         "kaiming_uniform_": "initializers make values: nn.Linear(3, 4, init=nn.init.kaiming_uniform())",
         "kaiming_normal_": "initializers make values: nn.Linear(3, 4, init=nn.init.kaiming_normal())",
         "xavier_uniform_": "initializers make values: nn.Linear(3, 4, init=nn.init.xavier_uniform())",
@@ -128,7 +128,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "orthogonal_": "this version has no orthogonal initializer; NumPy's np.linalg.qr gives one",
         "trunc_normal_": "this version truncates no distribution; nn.init.normal(0.0, 0.02) is close to it",
     },
-    Place.OPTIM: {
+    Owner.OPTIM: {
         "lr_scheduler": _SCHEDULE, "RMSprop": _OTHER_OPTIMIZER, "Adagrad": _OTHER_OPTIMIZER,
         "Adadelta": _OTHER_OPTIMIZER, "Adamax": _OTHER_OPTIMIZER, "LBFGS": _OTHER_OPTIMIZER, "Lion": _OTHER_OPTIMIZER,
         "NAdam": _OTHER_OPTIMIZER, "rmsprop": _OTHER_OPTIMIZER, "cosine_decay_schedule": _SCHEDULE,
@@ -136,7 +136,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "swa_utils": "keep the average of each parameter in a gx.Variable",
         "apply_updates": _MINIMIZE, "chain": "one optimizer, and what is done to gradients written out: " + _CLIP,
     },
-    Place.RANDOM: {
+    Owner.RANDOM: {
         "PRNGKey": "gx.random.Generator(seed), given as generator= where random numbers are drawn",
         "key": "gx.random.Generator(seed), given as generator= where random numbers are drawn",
         "split": "a gx.random.Generator(seed) goes on by itself; make several for several streams",
@@ -148,7 +148,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "shuffle": "NumPy's, outside of compiled functions", "choice": "NumPy's, outside of compiled functions",
         "categorical": "gx.argmax(logits - gx.log(-gx.log(gx.random.uniform(logits.shape))), axis=-1)",
     },
-    Place.LINALG: {
+    Owner.LINALG: {
         "norm": "gx.linalg.vector_norm(x)", "dot": "gx.matmul(x, y)",
         **dict.fromkeys(
             ("svd", "eig", "eigh", "qr", "cholesky", "inv", "det", "solve", "pinv", "slogdet", "matrix_rank",
@@ -156,7 +156,7 @@ WORDS: dict[Place, dict[str, str]] = {
             _NO_DECOMPOSITION,
         ),
     },
-    Place.TENSOR: {
+    Owner.TENSOR: {
         "backward": "gx.grad(fn)(x); inside a compiled function optimizer.minimize(loss) or gx.gradients(loss, wrt)",
         "grad": "gx.grad(fn)(x), or gx.gradients(loss, wrt) inside a compiled function",
         "requires_grad": _NO_TAPE, "requires_grad_": _NO_TAPE, "grad_fn": _NO_TAPE, "is_leaf": _NO_TAPE,
@@ -186,7 +186,7 @@ WORDS: dict[Place, dict[str, str]] = {
         "value": "x is a value already; a gx.Variable has one",
         "allclose": _CLOSE, "itemsize": "x.dtype.itemsize", "strides": "tensors are contiguous always",
     },
-    Place.MODULE: {
+    Owner.MODULE: {
         "cuda": _DEVICES, "cpu": _DEVICES, "to": "give dtype= where layers are made; " + _DEVICES,
         "half": "give dtype= where layers are made", "float": "give dtype= where layers are made",
         "double": "give dtype= where layers are made", "bfloat16": "give dtype= where layers are made",
@@ -203,12 +203,12 @@ WORDS: dict[Place, dict[str, str]] = {
         "init": "layers have their parameters when they are made",
         "append": "model.layers.append(layer)", "register_forward_hook": "override forward",
     },
-    Place.OPTIMIZER: {
+    Owner.OPTIMIZER: {
         "step": _MINIMIZE, "update": _MINIMIZE, "init": "an optimizer has its state when it is made: optim.Adam(model)",
         "zero_grad": "gradients do not accumulate, so there is nothing to clear; " + _MINIMIZE,
         "learning_rate": "optimizer.lr", "betas": "optimizer.beta1 and optimizer.beta2",
     },
-    Place.FUNCTION: {
+    Owner.FUNCTION: {
         "lower": "fn.source(x, stage='llvm-ir'), or fn.graph(x)", "trace": "gx.trace(fn, x)",
         "compile": "a call compiles; fn.specialize(x) does so without a call", "cost_analysis": "fn.report(x)",
         "save": "fn.build(path, kind='package'), and gx.load(path)", "backward": _MINIMIZE,

@@ -13,20 +13,20 @@ from typing import Any, NoReturn
 
 from graphc.errors import UnknownImportError, UnknownNameError
 
-from .homes import SPELLED
-from .homes import Place as Place
 from .location import present, user_frame, with_user_line
+from .owners import SPELLED
+from .owners import Owner as Owner
 
 
-def hint(place: Place, name: str, own: Iterable[str]) -> str | None:
+def hint(place: Owner, name: str, own: Iterable[str]) -> str | None:
     """What to try instead of a name that is not there; `own`: the names that are."""
     from difflib import get_close_matches
 
     from .vocabulary import WORDS
 
     found = WORDS[place].get(name)
-    if found is None and place in (Place.TENSOR, Place.MODULE, Place.OPTIMIZER, Place.FUNCTION):
-        found = _as_function(name) if place is Place.TENSOR else None
+    if found is None and place in (Owner.TENSOR, Owner.MODULE, Owner.OPTIMIZER, Owner.FUNCTION):
+        found = _as_function(name) if place is Owner.TENSOR else None
     elif found is None:
         found = _elsewhere(name)
     if found is None and (close := get_close_matches(name, [n for n in own if n[:1] != "_"], 1, 0.75)):
@@ -39,7 +39,7 @@ def _as_function(name: str) -> str | None:
     from .vocabulary import IMMUTABLE
 
     plain = name.removesuffix("_")
-    for home in (Place.GX, Place.NN):
+    for home in (Owner.GX, Owner.NN):
         if callable(vars(sys.modules[home.value]).get(plain)) and plain.islower():
             called = f"{SPELLED[home]}.{plain}(x)"
             return called if plain == name else f"tensors are immutable: x = {called}"
@@ -77,7 +77,7 @@ def leading_on(function: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]
     return __getattr__
 
 
-def unknown(place: Place, name: str, what: str, own: Callable[[], Iterable[str]]) -> NoReturn:
+def unknown(place: Owner, name: str, what: str, own: Callable[[], Iterable[str]]) -> NoReturn:
     """Raise UnknownNameError for an attribute that `what` does not have; `own` gives those that it has."""
     raise UnknownNameError(f"{what} has no {name}", hint=lambda: hint(place, name, own()))
 
@@ -87,7 +87,7 @@ def names_of(own: Iterable[str], kind: type) -> list[str]:
     return [*own, *dir(kind)]
 
 
-def unknown_in(place: Place) -> Callable[[str], Any]:
+def unknown_in(place: Owner) -> Callable[[str], Any]:
     """A module's `__getattr__`. It does as `unknown`, but `from graphc.nn import Name` needs an ImportError, since
     Python replaces any AttributeError there by one of its own that says nothing."""
 

@@ -207,7 +207,7 @@ from .driver.bench import bench
 from .driver.compile import build, compile, load, thread_count
 from .driver.executable import Executable
 from . import linalg, nn, optim, random
-from .frontend.words import Place as _Place, unknown_in as _unknown_in
+from .frontend.words import Owner as _Place, unknown_in as _unknown_in
 
 newaxis = None
 __array_api_version__ = _API_VERSIONS[-1]

@@ -43,7 +43,7 @@ class Costs:
     panel: int = 0
 
     @cached_property
-    def dear(self) -> int:
+    def expensive(self) -> int:
         """Instructions for an element from which on it is better read than computed."""
         return _power_of_two(FLOAT * self.byte / self.instruction)
 
@@ -51,7 +51,7 @@ class Costs:
     def cheap(self) -> int:
         """Instructions for an element up to which every reader computes it: half of what reading it costs, since to
         compute it something must be read as well."""
-        return self.dear // 2
+        return self.expensive // 2
 
     @cached_property
     def shared_bytes(self) -> int:

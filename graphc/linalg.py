@@ -14,7 +14,7 @@ from .frontend.linalg import (
     vecdot,
 )
 from .frontend.norms import matrix_norm, vector_norm
-from .frontend.words import Place, unknown_in
+from .frontend.words import Owner, unknown_in
 
 __all__ = [
     "cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose", "outer", "tensordot", "trace",
@@ -22,4 +22,4 @@ __all__ = [
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # for which every name would be there
-    __getattr__ = unknown_in(Place.LINALG)
+    __getattr__ = unknown_in(Owner.LINALG)

@@ -62,7 +62,7 @@ from .frontend.nn.losses import (
 )
 from .frontend.nn.module import Module, static
 from .frontend.parameters import load_parameters, save_parameters
-from .frontend.words import Place, unknown_in
+from .frontend.words import Owner, unknown_in
 
 __all__ = [
     "ELU", "GELU", "GLU", "SELU", "Dropout", "Flatten", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity",
@@ -76,4 +76,4 @@ __all__ = [
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # for which every name would be there
-    __getattr__ = unknown_in(Place.NN)
+    __getattr__ = unknown_in(Owner.NN)

@@ -16,7 +16,7 @@ from graphc.kernel import Accumulate, Dot, Kernel, Load, Reduce, Scan, Slot, Sto
 from graphc.op import Kind
 from graphc.value import Mapper, closure
 
-from .kernel_tracer import Cut, Domain, KernelTracer, describe
+from .kernel_tracer import CannotFuse, Domain, KernelTracer, describe
 
 MOST_SPLITS = 16
 
@@ -40,7 +40,7 @@ def build_kernel(
     for _ in range(MOST_SPLITS):
         tracer = KernelTracer(domain, inside)
         for node in members:
-            tracer.home(node)
+            tracer.own_index(node)
         stores = [store_of(tracer, node) for node in stored]
         used = [i for v in tracer.values for i in v.indices]
         split = find_split(tracer, [*used, *(s.position for s in stores)])
@@ -52,13 +52,13 @@ def build_kernel(
 
 def store_of(tracer: KernelTracer, node: Node) -> PlannedStore:
     """What storing a member takes. Raises Cut where the kernel can't compute it."""
-    at = tracer.home(node)
+    at = tracer.own_index(node)
     position = flatten(at, node.shape)
     if node.op.kind is Kind.REDUCTION:
         over, _ = tracer.reduced_axes(node)
         if over and over != tracer.row_axes:
             if any(isinstance(v, Scan) for v in tracer.values):
-                raise Cut(f"{describe(node)} is not reduced over the row that a cumulative value goes along")
+                raise CannotFuse(f"{describe(node)} is not reduced over the row that a cumulative value goes along")
             return PlannedStore(node, position, accumulated(tracer, node, over))
     return PlannedStore(node, position, tracer.value(node, at))
 
@@ -67,7 +67,7 @@ def trace_members(tracer: KernelTracer, members: Iterable[Node]) -> None:
     """Trace more members, each as it will be stored."""
     for node in members:
         tracer.step()
-        tracer.home(node)
+        tracer.own_index(node)
         store_of(tracer, node)
 
 
@@ -75,7 +75,7 @@ def accumulated(tracer: KernelTracer, node: Node, over: set[Axis]) -> int:
     """The value of a reduction over parallel axes: of elements, or of rows' states."""
     row = tracer.row_axes
     if over & row and not row <= over:
-        raise Cut(f"{describe(node)} reduces other axes than the kernel's row")
+        raise CannotFuse(f"{describe(node)} reduces other axes than the kernel's row")
     return tracer.accumulate(node, _ordered(over - row, tracer.axes), bool(row) and row <= over)
 
 

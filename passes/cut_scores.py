@@ -19,7 +19,7 @@ from graphc.kernel import Kernel
 from graphc.op import Kind
 
 from .build_kernel import MOST_SPLITS, PlannedStore, find_split, finish_kernel
-from .kernel_tracer import Cut, Domain
+from .kernel_tracer import CannotFuse, Domain
 from .score_tracer import ScoreTracer
 from .scores import Region, find_regions
 
@@ -184,7 +184,7 @@ class _Cutting:
                 saved = self._saved(region, parts)
                 if not self._is_worth(region, saved):
                     reason = "to compute the scores anew takes longer than to store them"
-            except Cut as cut:
+            except CannotFuse as cut:
                 reason = str(cut)
         return [] if reason else parts, ScoreDecision(region, saved, reason)
 
@@ -212,10 +212,10 @@ class _Cutting:
                 parts.append(together)
                 continue
             if len(together.sums) == 1:
-                raise Cut(self._why_not(together))
+                raise CannotFuse(self._why_not(together))
             for part in self._gathered(region, together.sums, over, self._try):
                 if not self._try_finished(part):
-                    raise Cut(self._why_not(part))
+                    raise CannotFuse(self._why_not(part))
                 parts.append(part)
         return parts
 
@@ -314,7 +314,7 @@ class _Cutting:
     def _why_not(self, part: Part) -> str:
         try:
             part.build(self.behind)
-        except Cut as cut:
+        except CannotFuse as cut:
             return str(cut)
         assert part.kernel is not None
         return self.refuses(part.kernel)

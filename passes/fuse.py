@@ -1,8 +1,8 @@
 """Fusion: a graph's nodes → kernels, in an order that can run, each with the reasons for its borders.
 
 In topological order a node tries to join the group of one of its producers, the latest first; a trial traces it
-at the group's indices and a `Cut` says why it can't. Views, constants and cheap functions of one stored tensor are
-absorbed by every reader. Then groups that read the same large buffer, and small ones, merge.
+at the group's indices and a `CannotFuse` says why it can't. Views, constants and cheap functions of one stored tensor
+are absorbed by every reader. Then groups that read the same large buffer, and small ones, merge.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .cut_scores import Part, Refuses, cut_scores, no_backend
 from .decided import Joined, Met, decisions, touched
 from .fusion_order import Order
 from .groups import Group, in_order
-from .kernel_tracer import Cut, Domain, Effort, KernelTracer, contracted_sizes, describe
+from .kernel_tracer import CannotFuse, Domain, Effort, KernelTracer, contracted_sizes, describe
 from .lower_groups import Lowering
 from .merge import merge
 from .pattern import Likeness, Pattern
@@ -189,12 +189,12 @@ class _Fusion:
             read = producers[group]
             try:
                 if any(o.depends_on(group) for o in others):
-                    raise Cut(f"{describe(node)} also reads what depends on that kernel")
+                    raise CannotFuse(f"{describe(node)} also reads what depends on that kernel")
                 # A count that a mean divides by is to come before the kernel of the loss, whose gradient needs it.
                 if any(o.size > group.size and not group.depends_on(o) for o in others):
-                    raise Cut(f"{describe(node)} would make that kernel wait for a larger one")
+                    raise CannotFuse(f"{describe(node)} would make that kernel wait for a larger one")
                 self.join(group, node)
-            except Cut as cut:
+            except CannotFuse as cut:
                 decided.append(Joined(read, node, str(cut)))
                 continue
             decided.append(Joined(read, node, ""))
@@ -231,13 +231,13 @@ class _Fusion:
     def join(self, group: Group, node: Node) -> None:
         """Make the node a member, or raise Cut and leave the group as it was."""
         if group.steers:
-            raise Cut(f"{describe(node)} reads what a {group.members[0].op.name} makes")
+            raise CannotFuse(f"{describe(node)} reads what a {group.members[0].op.name} makes")
         if group.part is not None:
-            raise Cut(f"{describe(node)} reads sums of scores, whose kernel is complete")
+            raise CannotFuse(f"{describe(node)} reads sums of scores, whose kernel is complete")
         if group.scatters or (node.op.push is not None and group.members):
-            raise Cut("a scatter is a kernel of its own")
+            raise CannotFuse("a scatter is a kernel of its own")
         if node.op.kind is Kind.CONTRACTION and group.members:
-            raise Cut(f"{describe(node)} starts a kernel of its own")
+            raise CannotFuse(f"{describe(node)} starts a kernel of its own")
         known, fresh = len(group.nodes), [n for n in (node, *self._absorbed[node]) if n not in group.inside]
         spread_again = node.op.kind is Kind.REDUCTION and self._is_spread_again(node)
         key = self._likeness.joining(group, fresh, spread_again)
@@ -246,7 +246,7 @@ class _Fusion:
             found = group.pattern.joined[key] = self._tried(group, node, fresh)
         if isinstance(found, str):
             group.forget(known)
-            raise Cut(found)
+            raise CannotFuse(found)
         group.members.append(node)
         group.inside.update(fresh)
         group.pattern = found
@@ -266,12 +266,12 @@ class _Fusion:
                 grown = self._with_cumulation(group, node, tracer)
             else:
                 grown = tracer
-                tracer.value(node, tracer.home(node))
+                tracer.value(node, tracer.own_index(node))
             if group.contracts and grown.row_axes and _is_news(group, node, grown):
                 self._ask_for_rows(group, node, grown)
             if group.members and len(grown.slots) > self.costs.buffers:
-                raise Cut(f"the kernel would touch more than {self.costs.buffers} buffers")
-        except Cut as cut:
+                raise CannotFuse(f"the kernel would touch more than {self.costs.buffers} buffers")
+        except CannotFuse as cut:
             tracer.members.difference_update(fresh)
             tracer.back(len(group.members))
             return str(cut)
@@ -286,7 +286,7 @@ class _Fusion:
         over, kept = tracer.reduced_axes(node)
         row = tracer.row_axes
         if not over or over == row:
-            tracer.value(node, tracer.home(node))
+            tracer.value(node, tracer.own_index(node))
             return tracer
         everything = {a for a in tracer.axes if a.size != 1}
         accumulates = over != everything or group.size > self.costs.lone_sum
@@ -298,7 +298,7 @@ class _Fusion:
         ):
             try:
                 return self._with_row(group, node, over, tracer)
-            except Cut:
+            except CannotFuse:
                 if not accumulates:
                     raise
         store_of(tracer, node)  # raises Cut where its axes cross the row's
@@ -310,13 +310,14 @@ class _Fusion:
         over, _ = tracer.reduced_axes(node)
         row = tracer.row_axes
         if not over or over == row:
-            tracer.value(node, tracer.home(node))
+            tracer.value(node, tracer.own_index(node))
             return tracer
         if not row:
-            if over != tracer.home(group.members[0])[-1].axes:
-                raise Cut(f"{describe(node)} reduces other axes of a contraction's result than its columns")
+            if over != tracer.own_index(group.members[0])[-1].axes:
+                raise CannotFuse(f"{describe(node)} reduces other axes of a contraction's result than its columns")
             if picked := self._picked_from(group.members[0]):
-                raise Cut(f"{describe(node)} reduces a contraction's result, which {describe(picked)} gathers from")
+                gatherer = describe(picked)
+                raise CannotFuse(f"{describe(node)} reduces a contraction's result, which {gatherer} gathers from")
             tracer = self._with_row(group, node, over, tracer)
         return tracer
 
@@ -329,7 +330,7 @@ class _Fusion:
         else:
             kernel, _ = finish_kernel(tracer, [store_of(tracer, n) for n in stored])
         if kernel.kind is KernelKind.ATTENTION and (reason := self.refuses(kernel)):
-            raise Cut(f"{describe(node)} reduces a contraction's result, or reads that: {reason}")
+            raise CannotFuse(f"{describe(node)} reduces a contraction's result, or reads that: {reason}")
 
     def _picked_from(self, product: Node) -> Node | None:
         """What gathers from a product, or from what is computed of it in rows: that reads it where it is not computed,
@@ -347,14 +348,14 @@ class _Fusion:
     def _with_cumulation(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Give the group the axes that a cumulative node goes along as its row, unless they are."""
         if group.contracts:
-            raise Cut(f"{describe(node)} goes along a contraction's result")
-        while split := find_split(tracer, tracer.home(node)):
+            raise CannotFuse(f"{describe(node)} goes along a contraction's result")
+        while split := find_split(tracer, tracer.own_index(node)):
             tracer = _traced_again(tracer, tracer.domain.split(*split), group.members)
             tracer.step()
         along = tracer.cumulated_axes(node)
         if along and along != tracer.row_axes:
             if tracer.row_axes:
-                raise Cut(f"{describe(node)} goes along other axes than the kernel's row")
+                raise CannotFuse(f"{describe(node)} goes along other axes than the kernel's row")
             tracer = self._with_row(group, node, along, tracer)
         for member in (*group.members, node):
             store_of(tracer, member)  # raises Cut where a reduction is not over the row
@@ -379,7 +380,7 @@ class _Fusion:
 
     def _with_axes_split(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Split axes so that the reduced and the kept dimensions of the reduction's input lie on different axes."""
-        while split := find_split(tracer, tracer.home(node.inputs[0])):
+        while split := find_split(tracer, tracer.own_index(node.inputs[0])):
             tracer = _traced_again(tracer, tracer.domain.split(*split), group.members)
             tracer.step()
         return tracer
@@ -405,7 +406,7 @@ class _Fusion:
         try:
             _least_effort(a, b).check(self.costs)
             grown = self._joined_anew(wide, other) if first is None else self._grown(first, b if first is a else a)
-        except Cut as cut:
+        except CannotFuse as cut:
             b.reasons.append(f"not merged with a neighbour: {cut}")
             b.decided.append(Met(one, another, str(cut)))
             return None
@@ -424,7 +425,7 @@ class _Fusion:
         try:
             for node in sorted(other.members, key=self._place):
                 self.join(wide, node)
-        except Cut:
+        except CannotFuse:
             wide.rollback(mark)
             raise
         return wide
@@ -531,8 +532,8 @@ def _is_news(group: Group, node: Node, tracer: KernelTracer) -> bool:
     return tracer.domain != group.domain or split or any(isinstance(v, Accumulate) for v in tracer.values)
 
 
-def _reduces_a_contraction(node: Node) -> Cut:
-    return Cut(f"{describe(node)} reduces a contraction's result")
+def _reduces_a_contraction(node: Node) -> CannotFuse:
+    return CannotFuse(f"{describe(node)} reduces a contraction's result")
 
 
 def _size(node: Node) -> int:

@@ -1,7 +1,7 @@
 """Traces a group of nodes at symbolic indices, which turns them into one kernel's values.
 
-In: member nodes and the axes they share. Out: values, and for each member its *home*: the index, in kernel axes,
-at which its elements are computed and stored. What can't be one loop nest raises `Cut` with the reason.
+In: member nodes and the axes they share. Out: values, and for each member its own *index*: in kernel axes, where
+its elements are computed and stored. What can't be one loop nest raises `CannotFuse` with the reason.
 Views vanish here: they only change the index at which their input is traced.
 """
 
@@ -25,10 +25,10 @@ from graphc.value import component
 from .recipes import StateRecipes, reduction_recipes, running_recipes, scalar_recipe
 
 Indices = tuple[Index, ...]
-Mark = tuple[int, int, int, int]  # how many values, memos, slots and homes there are
+Mark = tuple[int, int, int, int]  # how many values, memos, slots and own indices there are
 
 
-class Cut(Exception):
+class CannotFuse(Exception):
     """The nodes can't share a kernel; says why."""
 
 
@@ -87,11 +87,11 @@ class Effort(NamedTuple):
     def check(self, costs: Costs) -> None:
         """Raise Cut beyond what one kernel may take."""
         if self.values > costs.values:
-            raise Cut(f"the kernel would compute more than {costs.values} values")
+            raise CannotFuse(f"the kernel would compute more than {costs.values} values")
         if self.cost > costs.instructions:
-            raise Cut(f"the kernel would take more than {costs.instructions} instructions for each element")
+            raise CannotFuse(f"the kernel would take more than {costs.instructions} instructions for each element")
         if self.passes > costs.passes:
-            raise Cut(f"the kernel would go over its row more than {costs.passes} times")
+            raise CannotFuse(f"the kernel would go over its row more than {costs.passes} times")
 
 
 NO_EFFORT = Effort(0, 0, 0, 1)
@@ -115,7 +115,7 @@ class KernelTracer:
         self.limits: Costs | None = None  # what more would cost too much raises Cut
         self.value_axes: list[frozenset[Axis]] = []
         self.slots: list[Node] = []
-        self.homes: dict[Node, Indices] = {}
+        self.own_indices: dict[Node, Indices] = {}
         self._numbers: dict[Value, int] = {}
         self._memo: dict[tuple[Node, Indices, tuple[Bound, ...]], int] = {}
         self.slot_numbers: dict[Node, int] = {}
@@ -131,25 +131,25 @@ class KernelTracer:
 
     # Homes
 
-    def home(self, node: Node) -> Indices:
+    def own_index(self, node: Node) -> Indices:
         """The index of the node's elements in kernel axes: a bijection between its elements and the full domain,
         or the parallel axes alone. Any choice is correct; this one keeps indices affine."""
-        found = self.homes.get(node)
+        found = self.own_indices.get(node)
         if found is None:
-            found = self.homes[node] = self._find_home(node)
+            found = self.own_indices[node] = self._find_own_index(node)
         return found
 
-    def _find_home(self, node: Node) -> Indices:
+    def _find_own_index(self, node: Node) -> Indices:
         shape = node.shape
         if node.op.kind in (Kind.ELEMENTWISE, Kind.CUMULATIVE):
             for i in node.inputs:
                 if self._is_inside(i):
-                    return self.home(i)
+                    return self.own_index(i)
         elif node.op.kind is Kind.REDUCTION and node in self.members:
-            x = self.home(node.inputs[0])
+            x = self.own_index(node.inputs[0])
             return tuple(index for d, index in enumerate(x) if d not in node.attrs["axes"])
         elif node.op.inverse is not None and self._is_inside(node.inputs[0]):
-            found = node.op.inverse(self.home(node.inputs[0]), *types_of(node), **node.attrs)
+            found = node.op.inverse(self.own_index(node.inputs[0]), *types_of(node), **node.attrs)
             if not _goes_back(found) or self._goes_in_order(node.inputs[0]):
                 return found
         if shape == self.domain.dims:
@@ -158,17 +158,17 @@ class KernelTracer:
         for axes in (self.axes, self.parallel):
             if size == axes_size(axes):
                 return unflatten(flatten([Index.of(a) for a in axes], [a.size for a in axes]), shape)
-        raise Cut(f"{describe(node)} has another iteration space than {list(self.domain.dims)}")
+        raise CannotFuse(f"{describe(node)} has another iteration space than {list(self.domain.dims)}")
 
     def _is_inside(self, node: Node) -> bool:
-        """Whether the node is a member, or a rearrangement of one, with a home of its own."""
-        while node.op.inverse is not None and node not in self.homes:
+        """Whether the node is a member, or a rearrangement of one, with an index of its own."""
+        while node.op.inverse is not None and node not in self.own_indices:
             node = node.inputs[0]
-        return node in self.homes and node in self.members
+        return node in self.own_indices and node in self.members
 
     def _goes_in_order(self, node: Node) -> bool:
-        """Whether the node is inside, and cumulative values fix where: then what reads it reversed has a home there."""
-        return self._is_inside(node) and any(n.op.kind is Kind.CUMULATIVE for n in self.homes)
+        """Whether the node is inside, and cumulative values fix where: what reads it reversed has its index there."""
+        return self._is_inside(node) and any(n.op.kind is Kind.CUMULATIVE for n in self.own_indices)
 
     # Values
 
@@ -224,7 +224,7 @@ class KernelTracer:
                 return self._cumulation(node, index, bounds)
             case Kind.CONTRACTION:
                 return self._contraction(node, index, bounds)
-        raise Cut(f"{describe(node)} has a kernel of its own")
+        raise CannotFuse(f"{describe(node)} has a kernel of its own")
 
     def add(self, value: Value) -> int:
         """The number of a value; equal values have one."""
@@ -294,11 +294,11 @@ class KernelTracer:
 
     def _elementwise(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         recipe = scalar_recipe(node)
-        dear = self.limits is not None and recipe.cost >= self.limits.dear
-        if dear and self.homes.get(node, index) != index and not bounds:
+        expensive = self.limits is not None and recipe.cost >= self.limits.expensive
+        if expensive and self.own_indices.get(node, index) != index and not bounds:
             spanned = frozenset().union(*(i.axes for i in index))
             if spanned >= set(self.axes):
-                raise Cut(f"{describe(node)} would be computed again at another index")
+                raise CannotFuse(f"{describe(node)} would be computed again at another index")
         numbers = [self.value(i, index, bounds) for i in node.inputs]
         wide = [self.converted(n, dtype) for n, dtype in zip(numbers, recipe.params, strict=True)]
         return self.apply(recipe, *wide)
@@ -333,12 +333,12 @@ class KernelTracer:
 
     def _reduction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         if bounds:
-            raise Cut(f"{describe(node)} is used inside a pad or concat")
-        if index != self.home(node):
-            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+            raise CannotFuse(f"{describe(node)} is used inside a pad or concat")
+        if index != self.own_index(node):
+            raise CannotFuse(f"{describe(node)} is used at another index than it is computed at")
         over, _ = self.reduced_axes(node)
         if over and over != self.row_axes:
-            raise Cut(
+            raise CannotFuse(
                 f"{describe(node)} is reduced over parallel axes and complete only when the kernel has ended"
             )
         return self.reduce(node, bool(over))
@@ -372,7 +372,7 @@ class KernelTracer:
     def _lifted(self, node: Node) -> tuple[StateRecipes, tuple[int, ...]]:
         """The recipes of a reduction, and the states of its input's elements."""
         x = node.inputs[0]
-        at = self.home(x)
+        at = self.own_index(x)
         number = self.converted(self.value(x, at), x.dtype.computes_as)
         parts = reduction_recipes(node.op, x.dtype.computes_as)
         lifted = []
@@ -388,14 +388,14 @@ class KernelTracer:
     def _cumulation(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         """The value of a cumulative op along the row; or along nothing but axes of size 1, which just passes on."""
         if bounds:
-            raise Cut(f"{describe(node)} is used inside a pad or concat")
-        if index != self.home(node):
-            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+            raise CannotFuse(f"{describe(node)} is used inside a pad or concat")
+        if index != self.own_index(node):
+            raise CannotFuse(f"{describe(node)} is used at another index than it is computed at")
         along = self.cumulated_axes(node)
         if along and along == self.row_axes and not self.goes_along_row(node):
-            raise Cut(f"{describe(node)} goes along the kernel's row in another order")
+            raise CannotFuse(f"{describe(node)} goes along the kernel's row in another order")
         if along and along != self.row_axes:
-            raise Cut(f"{describe(node)} goes along other axes than the kernel's row")
+            raise CannotFuse(f"{describe(node)} goes along other axes than the kernel's row")
         parts = running_recipes(node.op, len(node.inputs), node.dtype.computes_as)
         numbers = [self.converted(self.value(i, index), i.dtype.computes_as) for i in node.inputs]
         lifted = tuple(self.apply(lift, *numbers) for lift in parts.lift)
@@ -405,25 +405,25 @@ class KernelTracer:
 
     def cumulated_axes(self, node: Node) -> set[Axis]:
         """The kernel axes that a cumulative node goes along, without those of size 1."""
-        at, along = self.home(node), node.attrs["axis"]
+        at, along = self.own_index(node), node.attrs["axis"]
         if any(True for index in at for _ in index.divisions()):
-            raise Cut(f"{describe(node)} goes across a reshape")
+            raise CannotFuse(f"{describe(node)} goes across a reshape")
         rest = set().union(*(i.axes for d, i in enumerate(at) if d != along)) if len(at) > 1 else set()
         if rest & at[along].axes:
-            raise Cut(f"{describe(node)} goes across a reshape")
+            raise CannotFuse(f"{describe(node)} goes across a reshape")
         return set(at[along].axes)
 
     def goes_along_row(self, node: Node) -> bool:
         """Whether the places of a cumulative node are those of the row, in its order."""
         place = flatten([Index.of(a) for a in self.row], [a.size for a in self.row])
-        return self.home(node)[node.attrs["axis"]] == place
+        return self.own_index(node)[node.attrs["axis"]] == place
 
     def reduced_axes(self, node: Node) -> tuple[set[Axis], set[Axis]]:
         """The kernel axes that a reduction node runs over, and those it keeps. Axes of size 1 are in neither."""
-        at = self.home(node.inputs[0])
+        at = self.own_index(node.inputs[0])
         reduced = node.attrs["axes"]
         if any(True for index in at for _ in index.divisions()):
-            raise Cut(f"{describe(node)} reduces across a reshape")
+            raise CannotFuse(f"{describe(node)} reduces across a reshape")
         over = set().union(*(at[d].axes for d in reduced)) if reduced else set()
         kept = (
             set().union(*(i.axes for d, i in enumerate(at) if d not in reduced))
@@ -431,12 +431,12 @@ class KernelTracer:
             else set()
         )
         if over & kept:
-            raise Cut(f"{describe(node)} reduces across a reshape")
+            raise CannotFuse(f"{describe(node)} reduces across a reshape")
         return over, kept
 
     def _contraction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
-        if bounds or index != self.home(node):
-            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+        if bounds or index != self.own_index(node):
+            raise CannotFuse(f"{describe(node)} is used at another index than it is computed at")
         lowering = node.op.contraction
         assert lowering is not None
         contracted = tuple(Index.of(a) for a in self.contracted) or (Index(),) * len(contracted_sizes(node))
@@ -469,16 +469,16 @@ class KernelTracer:
 
     def step(self) -> None:
         """Begin with one more member."""
-        self.steps.append((len(self.values), len(self._memo), len(self.slots), len(self.homes)))
+        self.steps.append((len(self.values), len(self._memo), len(self.slots), len(self.own_indices)))
 
     def back(self, steps: int) -> None:
         """Forget everything that was traced after so many steps. Dicts keep insertion order, so the newest go first."""
-        values, memo, slots, homes = self.steps[steps]
+        values, memo, slots, own_indices = self.steps[steps]
         del self.steps[steps:]
         del self.values[values:], self.value_axes[values:], self.slots[slots:]
         del self._levels[values:], self._efforts[values + 1 :]
         for table, size in (
-            (self._numbers, values), (self._memo, memo), (self.slot_numbers, slots), (self.homes, homes),
+            (self._numbers, values), (self._memo, memo), (self.slot_numbers, slots), (self.own_indices, own_indices),
         ):  # fmt: skip
             while len(table) > size:
                 table.popitem()

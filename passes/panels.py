@@ -11,11 +11,11 @@ from graphc import ops
 from graphc.costs import Costs
 from graphc.ir import Graph, Node, located, with_inputs
 
-from .split_prepare import lasting
+from .split_prepare import invariant
 
 
 def in_panels(graph: Graph, costs: Costs) -> tuple[Graph, frozenset[Node]]:
-    """The graph with lasting right factors of products in panels of `costs.panel` columns, where these are larger than
+    """The graph with products' invariant right factors in panels of `costs.panel` columns, where these are larger than
     the cache, and these panels.
 
     Row by row, each tile of columns is a stream with a jump for each k, which is a page if rows are long: 4 × 2048 by
@@ -30,7 +30,7 @@ def in_panels(graph: Graph, costs: Costs) -> tuple[Graph, frozenset[Node]]:
         %3 = reshape(%2) {shape = (8, 2048)} : float32[8, 2048]
     """
     large = [n for n in graph.nodes if n.op is ops.dot_general and _is_better_in_panels(n, costs)]
-    kept = lasting(graph) if large else frozenset()
+    kept = invariant(graph) if large else frozenset()
     chosen = {n for n in large if n.inputs[1] in kept and n.inputs[0] not in kept}
     if not chosen:
         return graph, frozenset()

@@ -31,7 +31,9 @@ class Program:
     """What all graphs of a program share: its constants, what work costs, the order of fusion, what the backend
     refuses, and how steps other than kernels are planned, which have graphs that are planned by scopes."""
 
-    def __init__(self, costs: Costs, order: Order, refuses: Refuses, plan: Callable[[Scope, Node], Plan]) -> None:
+    def __init__(
+        self, costs: Costs, order: Order, refuses: Refuses, plan: Callable[[Scope, Node], ControlPlan]
+    ) -> None:
         self.costs = costs
         self.order = order
         self.refuses = refuses
@@ -54,7 +56,7 @@ class Program:
         return self._with_shared_slots[known]
 
 
-class Plan(Inside, Protocol):
+class ControlPlan(Inside, Protocol):
     """A loop, branch or call that is being planned, in three parts: what of its results has a place of its own kind;
     which of its inputs can be made where it wants them; the task."""
 
@@ -77,7 +79,7 @@ class Scope:
         self.key = self.aliases.key
         self.fused = fuse_steps(graph, program.costs, program.order, program.refuses)
         controls = [f for f in self.fused if isinstance(f, FusedControl)]
-        self.plans: dict[Node, Plan] = {f.node: program.plan(self, f.node) for f in controls}
+        self.plans: dict[Node, ControlPlan] = {f.node: program.plan(self, f.node) for f in controls}
         self.uses = Uses(self.fused, graph.updates, self.plans, self.aliases)
         self.places: dict[Key, Place] = {}
         self.also: dict[Key, list[Place]] = {}  # where kernels write their results a second time

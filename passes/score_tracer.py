@@ -13,7 +13,7 @@ from graphc.ir import Node
 from graphc.kernel import Dot, Reduce, Value, sorted_axes
 from graphc.op import Kind, Piece
 
-from .kernel_tracer import Cut, Domain, Indices, KernelTracer, contracted_sizes, describe, types_of
+from .kernel_tracer import CannotFuse, Domain, Indices, KernelTracer, contracted_sizes, describe, types_of
 from .scores import Region, forwards
 
 
@@ -28,7 +28,7 @@ class ScoreTracer(KernelTracer):
         super().__init__(domain, {*region.nodes, *inside})
         self.region = region
         self.behind = behind
-        self.homes.update(region.homes(self.at))
+        self.own_indices.update(region.own_indices(self.at))
         self.more: list[Axis] = []  # axes that are not the region's
         self._own: dict[Node, tuple[Axis, ...]] = {}
         first, second = (i.tensor_type.ndim for i in region.seed.inputs)
@@ -56,18 +56,18 @@ class ScoreTracer(KernelTracer):
 
     def place(self, node: Node) -> Indices:
         """The index at which a sum's elements are computed, or those of what is elementwise of one that has a place."""
-        found = self.homes.get(node)
+        found = self.own_indices.get(node)
         if found is None:
             if node.op.kind is Kind.REDUCTION:
-                at, axes = self.homes[node.inputs[0]], node.attrs["axes"]
+                at, axes = self.own_indices[node.inputs[0]], node.attrs["axes"]
                 found = tuple(index for d, index in enumerate(at) if d not in axes)
             elif node.op.kind is Kind.ELEMENTWISE:
-                found = next(self.homes[i] for i in node.inputs if i in self.homes)
+                found = next(self.own_indices[i] for i in node.inputs if i in self.own_indices)
             elif node.op.kind is Kind.VIEW:
-                found = forwards(node, node.inputs[0], self.homes[node.inputs[0]])
+                found = forwards(node, node.inputs[0], self.own_indices[node.inputs[0]])
             else:
                 found, _, _ = self._outer(node)
-            self.homes[node] = found
+            self.own_indices[node] = found
         return found
 
     def over(self, node: Node) -> frozenset[Axis]:
@@ -79,13 +79,13 @@ class ScoreTracer(KernelTracer):
 
     def _reduction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         if bounds or index != self.place(node):
-            raise Cut(f"{describe(node)} is used at another index than it is computed at")
+            raise CannotFuse(f"{describe(node)} is used at another index than it is computed at")
         over, _ = self.reduced_axes(node)
         return self.reduced(node, self._ordered(over))
 
     def _contraction(self, node: Node, index: Indices, bounds: tuple[Bound, ...]) -> int:
         if bounds:
-            raise Cut(f"{describe(node)} is used inside a pad or concat")
+            raise CannotFuse(f"{describe(node)} is used inside a pad or concat")
         lowering = node.op.contraction
         assert lowering is not None
         if node in self.region.nodes:
@@ -94,7 +94,7 @@ class ScoreTracer(KernelTracer):
         else:
             place, contracted, pieces = self._outer(node)
             if index != place:
-                raise Cut(f"{describe(node)} is used at another index than it is computed at")
+                raise CannotFuse(f"{describe(node)} is used at another index than it is computed at")
             axes = self._ordered(frozenset[Axis]().union(*(i.axes for i in contracted)))
         return self.product(node, pieces, tuple(a for a in axes if a.size != 1))
 
@@ -103,21 +103,21 @@ class ScoreTracer(KernelTracer):
         from where the scores are; the other operand's free axes are new ones."""
         sides = [side for side, i in enumerate(node.inputs[:2]) if i in self.region.nodes]
         if len(sides) != 1:
-            raise Cut(f"{describe(node)} is a product of scores with scores")
+            raise CannotFuse(f"{describe(node)} is a product of scores with scores")
         lowering, sizes = node.op.contraction, contracted_sizes(node)
         assert lowering is not None
         axes = self._axes_of(node, (*node.shape, *sizes))
         index, contracted = (tuple(map(Index.of, part)) for part in (axes[: len(node.shape)], axes[len(node.shape) :]))
         pieces = lowering.operands(index, contracted, *types_of(node), **node.attrs)
         table: dict[Axis, Index] = {}
-        for own, home in zip(pieces[sides[0]].index, self.homes[node.inputs[sides[0]]], strict=True):
+        for own, own_index in zip(pieces[sides[0]].index, self.own_indices[node.inputs[sides[0]]], strict=True):
             match own.terms:
                 case ((Axis() as axis, 1),) if not own.constant:
-                    table[axis] = home
+                    table[axis] = own_index
                 case () if not own.constant:
                     pass
                 case _:
-                    raise Cut(f"{describe(node)} goes along its scores in steps")
+                    raise CannotFuse(f"{describe(node)} goes along its scores in steps")
         return (
             tuple(i.substitute(table) for i in index),
             tuple(i.substitute(table) for i in contracted),

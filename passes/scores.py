@@ -43,7 +43,7 @@ class Region:
         """The products of matrices that are of its size."""
         return [n for n in self.nodes if n.op.kind is Kind.CONTRACTION]
 
-    def homes(self, at: Indices) -> dict[Node, Indices]:
+    def own_indices(self, at: Indices) -> dict[Node, Indices]:
         """Where each node's elements lie, if those of the seed are at `at`: elements that are made of each other are at
         one place."""
         found = {self.seed: at}

@@ -25,13 +25,13 @@ def split_prepare(
 ) -> tuple[Graph, Graph]:
     """The graphs `prepare` and `main`.
 
-    A node is *lasting* if it depends on nothing but constants and variables that the graph does not update. Of those,
+    A node is *invariant* if it depends on nothing but constants and variables that the graph does not update. Of those,
     `prepare` computes, as its outputs, what the rest asks for and what is worth keeping:
 
-    - sums, products of matrices, gathers of lasting tensors always;
+    - sums, products of matrices, gathers of invariant tensors always;
     - elementwise work, copies (concat, pad) and transpositions if the result takes no more memory than what it is
       made of, so that reading it is no slower, unless it is too small to matter;
-    - elementwise work with dear functions also where the result is larger by what fits the cache (a table of
+    - elementwise work with expensive functions also where the result is larger by what fits the cache (a table of
       sines).
 
     - what is to be `stored` as it is laid out.
@@ -68,7 +68,7 @@ def split_prepare(
     return prepare, Graph((*graph.inputs, *inputs.values()), rest.variables, rest.updates, rest.outputs)
 
 
-def lasting(graph: Graph) -> frozenset[Node]:
+def invariant(graph: Graph) -> frozenset[Node]:
     """The nodes that are the same in every call."""
     changing, found = _changing(graph), set[Node]()
     for node in graph.nodes:
@@ -85,7 +85,7 @@ def _changing(graph: Graph) -> frozenset[Node]:
 
 @dataclass(frozen=True)
 class _Effort:
-    """What computing an element of a lasting node takes, if only the heavy nodes before it are kept."""
+    """What computing an element of a invariant node takes, if only the heavy nodes before it are kept."""
 
     cost: int  # simple instructions
     reads: frozenset[Node]  # constants, variables and heavy nodes
@@ -97,7 +97,7 @@ class _Effort:
 
 
 class Choice:
-    """Which lasting nodes of a graph are worth keeping: of those that depend on none of the sources that change."""
+    """Which invariant nodes of a graph are worth keeping: of those that depend on none of the sources that change."""
 
     def __init__(
         self, graph: Graph, changing: frozenset[Node], costs: Costs = CPU, stored: frozenset[Node] = frozenset()
@@ -105,15 +105,15 @@ class Choice:
         self.graph = graph
         self.costs = costs
         self.stored = stored
-        self.efforts = self._lasting(changing)
+        self.efforts = self._invariant(changing)
 
-    def _lasting(self, changing: frozenset[Node]) -> dict[Node, _Effort]:
-        """All lasting nodes, inputs first, with the effort that they take."""
-        lasting: dict[Node, _Effort] = {}
+    def _invariant(self, changing: frozenset[Node]) -> dict[Node, _Effort]:
+        """All invariant nodes, inputs first, with the effort that they take."""
+        invariant: dict[Node, _Effort] = {}
         for node in self.graph.nodes:
-            if node not in changing and all(i in lasting for i in node.inputs):
-                lasting[node] = self._effort(node, [lasting[i] for i in node.inputs])
-        return lasting
+            if node not in changing and all(i in invariant for i in node.inputs):
+                invariant[node] = self._effort(node, [invariant[i] for i in node.inputs])
+        return invariant
 
     def _effort(self, node: Node, inputs: list[_Effort]) -> _Effort:
         if node.op.kind is Kind.SOURCE or _is_heavy(node):
@@ -146,7 +146,7 @@ class Choice:
             return False
         effort, type_ = self.efforts[node], node.tensor_type
         growth = type_.nbytes - effort.nbytes
-        limit = self.costs.cache if effort.cost >= self.costs.dear else 0
+        limit = self.costs.cache if effort.cost >= self.costs.expensive else 0
         return effort.cost * type_.size >= WORTH and growth <= limit
 
 

@@ -7,10 +7,10 @@ from graphc.ir import Node
 from graphc.op import Kind
 from graphc.ops import scan, switch, while_loop
 
-from .scope import Plan, Scope
+from .scope import ControlPlan, Scope
 
 
-def plan_step(scope: Scope, node: Node) -> Plan:
+def plan_step(scope: Scope, node: Node) -> ControlPlan:
     """The plan of a loop, branch or call of the scope's graph. Raises UnsupportedError for another op with bodies."""
     if node.op.kind is Kind.CALL:
         from .call_plan import CallPlan

@@ -36,7 +36,7 @@ class Stages:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutAxis:
     """An axis in `parts` parts of equal length, and one more with the rest where that is not 0."""
 
     axis: Axis
@@ -61,11 +61,11 @@ class Cut:
             yield one, within, Index.of(within) + self.parts * self.length, Index((), self.parts)
 
 
-def cut(axis: Axis, parts: int) -> Cut:
+def cut(axis: Axis, parts: int) -> CutAxis:
     """Cut into about `parts` parts, evenly if a number of parts near it divides the axis."""
     parts = min(parts, axis.size)
     even = next((p for p in range(parts, max(parts // 2, parts - PARTS), -1) if axis.size % p == 0), parts)
-    return Cut(axis, even, axis.size // even)
+    return CutAxis(axis, even, axis.size // even)
 
 
 def longest(axes: tuple[Axis, ...]) -> Axis:
@@ -185,7 +185,7 @@ class PartialSums:
     """
 
     old: Kernel
-    cut: Cut
+    cut: CutAxis
     scratch: list[Slot]
     slots: dict[State, int] = field(default_factory=dict)  # the first that holds a state
 
@@ -274,7 +274,7 @@ class SpreadSweeps:
     """
 
     old: Kernel
-    cut: Cut
+    cut: CutAxis
     scratch: list[Slot] = field(default_factory=list)
     finished: dict[int, int] = field(
         default_factory=dict

@@ -73,7 +73,7 @@ class LLVMBackend:
             parts = take_apart(program.built, program.target)
             program.cache.put(_program_key(key, program.target), to_bytes(parts))
 
-    def recall(self, key: str, signature: Signature, settings: Settings) -> LLVMProgram | None:
+    def load(self, key: str, signature: Signature, settings: Settings) -> LLVMProgram | None:
         """The program that was kept under the key, with all its kernels."""
         kept = ObjectCache(cache_folder(settings)).get(_program_key(key, host_target()))
         return None if kept is None else self.put_together(from_bytes(kept), signature, settings)
@@ -103,12 +103,12 @@ class LLVMProgram:
     def link(self, path: Path, variables: Sequence[np.ndarray], outputs: Sequence[str]) -> None:
         """Write a standalone program of a function that updates no variable; prepared work is done here and now.
         Raises UnsupportedError where there is no C compiler."""
-        from .link.settle import settle
+        from .link.freeze import freeze
         from .ship.program import link_program
 
         bound = self.bind([Storage(v, type_of(v)) for v in variables])
         flush = self.settings.flush_subnormals
-        settled = settle(self.built, bound.contents)
+        settled = freeze(self.built, bound.contents)
         link_program(path, settled, self.target, self.cache, outputs=outputs, flush=flush)
 
 
@@ -164,7 +164,7 @@ class BoundLLVMProgram:
         return found
 
     def contents(self, buffer: Buffer) -> np.ndarray:
-        """A copy of a lasting buffer's contents, as a call would find them."""
+        """A copy of a invariant buffer's contents, as a call would find them."""
         try:
             return self._instance.contents(buffer)
         except PrepareError as error:

@@ -16,13 +16,13 @@ from graphc.types import float32
 
 from .attention_roles import LEAST, Bounds, Follower, Inner, Outer, Roles, Sweep, roles_of
 from .contraction import dot_operand
-from .plan import Plan, plan_attention, power_of_two
+from .plan import Blocks, plan_attention, power_of_two
 from .primitives import cast, literal, triton_dtype
 from .tile import Coordinates, Dim, Scope, chunk_text
-from .values import Values
+from .values import Statements
 
 
-def lower_attention(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[int, Plan]:
+def lower_attention(kernel: Kernel, values: Statements, plan: Blocks | None) -> tuple[int, Blocks]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for.
 
     Raises UnsupportedError with the reason for what there is no lowering of."""
@@ -32,7 +32,7 @@ def lower_attention(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[
 class _Attention:
     """One kernel's lowering; `scope` is what is known between walks."""
 
-    def __init__(self, roles: Roles, values: Values, plan: Plan | None) -> None:
+    def __init__(self, roles: Roles, values: Statements, plan: Blocks | None) -> None:
         self.roles = roles
         self.kernel = roles.kernel
         self.values = values
@@ -48,7 +48,7 @@ class _Attention:
         self.held: dict[int, str] = {}  # the held operands of inner products that are read once
         self.row_start = ""  # the first of the program's rows, where there are several blocks of them
 
-    def lower(self) -> tuple[int, Plan]:
+    def lower(self) -> tuple[int, Blocks]:
         grid = (self.batch, self.rows)
         programs = self.coordinates.spread(grid, self.scope)
         chunk = chunk_text(self.rows, 1, programs)
@@ -412,7 +412,7 @@ class _Attention:
         return (*self.rows.axes, *(a for c in self.roles.columns if axes & set(c) for a in c))
 
 
-def plan_of(roles: Roles) -> Plan:
+def plan_of(roles: Roles) -> Blocks:
     """The blocks that the backend chooses."""
     columns = [_padded(o.columns) for o in roles.outers if o.columns]
     depths = [_padded(i.depth) for i in roles.inners]

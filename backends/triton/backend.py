@@ -24,13 +24,13 @@ from graphc.storage import ALIGNMENT, Action, Replica, Storage
 
 from .attention_roles import why_refused
 from .control import Code, Control, Memory
-from .program import PREPARED, Program, bind, check_status
+from .program import PREPARED, DeviceProgram, bind, check_status
 
 
 class TritonDevice(Device, Protocol):
     """A device that Triton's kernels run on."""
 
-    def load(self, program: Program) -> Code:
+    def load(self, program: DeviceProgram) -> Code:
         """Its functions, ready to be launched."""
         ...
 
@@ -69,7 +69,7 @@ class TritonProgram:
     """A program with its code on a device."""
 
     schedule: Schedule
-    program: Program
+    program: DeviceProgram
     device: Device
     code: Code
 

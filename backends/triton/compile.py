@@ -17,7 +17,7 @@ from typing import Any
 from graphc.dataclass import dataclass
 from graphc.errors import CompileError, UnsupportedError
 
-from .launches import KernelSource, Launch, Memory, Parameter
+from .launches import KernelSource, Launch, Parameter, Role
 
 DEFAULT_ARCHITECTURE = 90  # Hopper; sm_90
 
@@ -86,7 +86,7 @@ def _compile(function: Any, launch: Launch, architecture: int, loose: Collection
     regions = (
         n
         for n, p in enumerate(launch.parameters)
-        if p.memory is Memory.SCRATCH or (p.memory is Memory.SLOT and p.number not in loose)
+        if p.memory is Role.SCRATCH or (p.memory is Role.SLOT and p.number not in loose)
     )  # statuses lie side by side
     aligned = {(n,): [["tt.divisibility", 16]] for n in regions}
     # Subnormals count, and products are not merged into sums behind a recipe's back.

@@ -16,10 +16,10 @@ from graphc.types import DType, float32
 from ..kernels.sums import sum_of
 from .joining import Join
 from .partials import Partials
-from .plan import Plan, plan_contraction
+from .plan import Blocks, plan_contraction
 from .primitives import cast
 from .tile import Coordinates, Dim, Scope
-from .values import Values
+from .values import Statements
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def uses_dot_instruction(kernel: Kernel) -> bool:
 
 
 def lower_contraction(
-    kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
-) -> tuple[int, Plan]:
+    kernel: Kernel, values: Statements, partials: Partials, plan: Blocks | None
+) -> tuple[int, Blocks]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
     number, dot = next((n, v) for n, v in enumerate(kernel.values) if isinstance(v, Dot))
     found = roles(kernel, dot)
@@ -81,8 +81,8 @@ def lower_contraction(
 
 
 def _product(
-    kernel: Kernel, values: Values, dot: Dot, operands: tuple[int, int, DType], tile: tuple[Dim, Dim], scope: Scope,
-    plan: Plan, part: str,
+    kernel: Kernel, values: Statements, dot: Dot, operands: tuple[int, int, DType], tile: tuple[Dim, Dim], scope: Scope,
+    plan: Blocks, part: str,
 ) -> str:  # fmt: skip
     """Write the loop over the contracted axes; the name of the tile's sum. `part` says which of the plan's parts of
     them is this program's."""
@@ -129,7 +129,7 @@ def _before_widening(kernel: Kernel, number: int) -> int:
 
 
 def dot_operand(
-    kernel: Kernel, values: Values, number: int, scope: Scope, depth: Dim, other: Dim, dtype: DType
+    kernel: Kernel, values: Statements, number: int, scope: Scope, depth: Dim, other: Dim, dtype: DType
 ) -> str:
     """A block of an operand, zero beyond the contracted axes' end."""
     own = values.spans[number]

@@ -20,7 +20,7 @@ from .launches import Launch
 
 
 @dataclass(frozen=True)
-class Place:
+class Region:
     """Elements of `dtype` at a byte offset of a region of memory; or where a window points, by its buffer's number."""
 
     region: int
@@ -35,7 +35,7 @@ class BoundLaunch:
 
     module: int
     launch: Launch
-    places: tuple[Place, ...]
+    places: tuple[Region, ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class HostWindow:
     """A window of a loop, see `graphc.schedule.Window`."""
 
     buffer: int
-    of: Place
+    of: Region
     stride: int
     offset: int
 
@@ -53,9 +53,9 @@ class HostLoop:
     """A loop, see `graphc.schedule.LoopStep`."""
 
     length: int | None
-    limit: Place | None
-    predicate: Place | None
-    counter: Place | None
+    limit: Region | None
+    predicate: Region | None
+    counter: Region | None
     start: tuple[Item, ...]
     condition: tuple[Item, ...]
     body: tuple[Item, ...]
@@ -67,7 +67,7 @@ class HostLoop:
 class HostBranch:
     """A branch, see `graphc.schedule.BranchStep`."""
 
-    index: Place
+    index: Region
     arms: tuple[tuple[Item, ...], ...]
 
 
@@ -128,7 +128,7 @@ class Control:
         self._memory = memory
         self._status = status
         self._statuses = np.zeros(statuses, np.int32)
-        self._windows: dict[int, Place] = {}
+        self._windows: dict[int, Region] = {}
         self._waiting: list[BoundLaunch] = []
 
     def run(self, items: Iterable[Item]) -> None:
@@ -157,13 +157,13 @@ class Control:
                     chosen = self._read(item.index, np.int32)
                     self._block(item.arms[max(0, min(chosen, len(item.arms) - 1))])
 
-    def _place(self, place: Place) -> Place:
+    def _place(self, place: Region) -> Region:
         if place.window is None:
             return place
         at = self._windows[place.window]
-        return Place(at.region, at.offset, place.dtype)
+        return Region(at.region, at.offset, place.dtype)
 
-    def _read(self, place: Place, dtype: type[np.generic]) -> int:
+    def _read(self, place: Region, dtype: type[np.generic]) -> int:
         """A number in memory, after all launches so far."""
         self._flush()
         at, found = self._place(place), np.zeros(1, dtype)

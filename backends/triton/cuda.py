@@ -21,7 +21,7 @@ from graphc.storage import Action
 
 from .compile import Artifact, compile_source
 from .control import BoundLaunch
-from .program import Program
+from .program import DeviceProgram
 
 # Beyond its parameters, Triton's compiled functions take two pointers to scratch memory, which ours never use.
 COMPILER_POINTERS = 2
@@ -156,7 +156,7 @@ class CudaDevice:
         self.use()
         _call(self._driver.cuStreamSynchronize(self._stream), "carry out a program")
 
-    def load(self, program: Program) -> CudaCode:
+    def load(self, program: DeviceProgram) -> CudaCode:
         """Compile a program's modules for this device and load them."""
         self.use()
         functions: Functions = {}

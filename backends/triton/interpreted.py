@@ -22,11 +22,11 @@ from graphc.storage import Action, aligned_empty
 from graphc.types import TensorType, uint8
 
 from .backend import TritonBackend, TritonProgram, expect_schedule, program_on
-from .control import BoundLaunch, Place
+from .control import BoundLaunch, Region
 from .interpret import Interpreter
-from .launches import KernelSource, Memory, Parameter
-from .plan import Plan
-from .program import Program, scratch_places
+from .launches import KernelSource, Parameter, Role
+from .plan import Blocks
+from .program import DeviceProgram, scratch_places
 from .source import kernel_source
 
 
@@ -68,7 +68,7 @@ class InterpretedDevice:
     def synchronize(self) -> None:
         """All is done when it was asked for."""
 
-    def load(self, program: Program) -> InterpretedCode:
+    def load(self, program: DeviceProgram) -> InterpretedCode:
         return InterpretedCode(self._interpreter, [m.source.text for m in program.modules])
 
 
@@ -125,7 +125,7 @@ def interpreted_program(schedule: Schedule, interpreter: Interpreter) -> TritonP
 
 
 def run_kernel_interpreted(
-    kernel: Kernel, arrays: Sequence[np.ndarray], interpreter: Interpreter, plan: Plan | None = None
+    kernel: Kernel, arrays: Sequence[np.ndarray], interpreter: Interpreter, plan: Blocks | None = None
 ) -> bool:
     """Run one kernel on flat arrays, one for each slot, those that it stores to changed in place.
 
@@ -138,12 +138,12 @@ def run_source_interpreted(source: KernelSource, arrays: Sequence[np.ndarray], i
     starts, end = scratch_places(source)
     status = np.zeros(1, np.int32)
     regions = [*(a.view(np.uint8) for a in arrays), np.full(end, 255, np.uint8), status.view(np.uint8)]
-    first = {Memory.SLOT: 0, Memory.SCRATCH: len(arrays), Memory.STATUS: len(arrays) + 1}
+    first = {Role.SLOT: 0, Role.SCRATCH: len(arrays), Role.STATUS: len(arrays) + 1}
 
-    def place(parameter: Parameter) -> Place:
-        if parameter.memory is Memory.SCRATCH:
-            return Place(first[Memory.SCRATCH], starts[parameter.number], parameter.dtype)
-        return Place(first[parameter.memory] + parameter.number, 0, parameter.dtype)
+    def place(parameter: Parameter) -> Region:
+        if parameter.memory is Role.SCRATCH:
+            return Region(first[Role.SCRATCH], starts[parameter.number], parameter.dtype)
+        return Region(first[parameter.memory] + parameter.number, 0, parameter.dtype)
 
     launches = [BoundLaunch(0, x, tuple(map(place, x.parameters))) for x in source.launches]
     interpreter.run([source.text], launches, regions)

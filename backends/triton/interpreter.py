@@ -20,11 +20,11 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter as triton_interpreter
 
-from .control import BoundLaunch, Place
+from .control import BoundLaunch, Region
 from .primitives import triton_dtype
 
 
-class Storage:
+class TensorStorage:
     """The memory of an `Array`, as the interpreter wants to see it."""
 
     def __init__(self, array: np.ndarray) -> None:
@@ -33,10 +33,10 @@ class Storage:
     def data_ptr(self) -> int:
         return self.array.ctypes.data
 
-    def cpu(self) -> Storage:
+    def cpu(self) -> TensorStorage:
         return self
 
-    def copy_(self, other: Storage) -> None:
+    def copy_(self, other: TensorStorage) -> None:
         """Nothing to do: the interpreter works on the memory itself."""
 
     def size(self) -> int:
@@ -53,8 +53,8 @@ class Array:
     def data_ptr(self) -> int:
         return self.array.ctypes.data
 
-    def untyped_storage(self) -> Storage:
-        return Storage(self.array)
+    def untyped_storage(self) -> TensorStorage:
+        return TensorStorage(self.array)
 
     def storage_offset(self) -> int:
         return 0
@@ -68,7 +68,7 @@ class Array:
     def new_empty(self, size: int, device: object = None) -> Array:
         return Array(self.array[:0], self.dtype)
 
-    def set_(self, storage: Storage, offset: int, size: object, stride: object) -> Array:
+    def set_(self, storage: TensorStorage, offset: int, size: object, stride: object) -> Array:
         self.array = storage.array
         return self
 
@@ -84,7 +84,7 @@ def run_launches(
             function[(bound.launch.programs,)](*(_argument(p, regions) for p in bound.places))
 
 
-def _argument(place: Place, regions: Sequence[np.ndarray]) -> Array:
+def _argument(place: Region, regions: Sequence[np.ndarray]) -> Array:
     name = "tl.uint8" if place.dtype.is_bool else triton_dtype(place.dtype)
     return Array(regions[place.region][place.offset :], getattr(tl, name.removeprefix("tl.")))
 

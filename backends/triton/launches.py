@@ -9,7 +9,7 @@ from graphc.kernel import Slot
 from graphc.types import DType
 
 
-class Memory(Enum):
+class Role(Enum):
     """What a launch's parameter points to."""
 
     SLOT = "slot"  # the kernel's slot of that number
@@ -21,7 +21,7 @@ class Memory(Enum):
 class Parameter:
     """One pointer that a device function takes."""
 
-    memory: Memory
+    memory: Role
     number: int
     dtype: DType
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from graphc.index import Axis, axes_size
 from graphc.kernel import Kernel
 
-from .plan import SIDE, Plan, contiguous_axes, plan_loop
+from .plan import SIDE, Blocks, contiguous_axes, plan_loop
 from .tile import Coordinates, Dim, Scope
-from .values import Values
+from .values import Statements
 
 
-def lower_loop(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[int, Plan]:
+def lower_loop(kernel: Kernel, values: Statements, plan: Blocks | None) -> tuple[int, Blocks]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
     square = square_axes(kernel) if plan is None else None
     if square is not None:
-        plan = Plan(SIDE, SIDE)
+        plan = Blocks(SIDE, SIDE)
         rest = tuple(a for a in kernel.parallel if a not in square)
         dims = [Dim("rest", rest), Dim("outer", square[:1], SIDE, 0), Dim("inner", square[1:], SIDE, 1)]
     else:

@@ -15,10 +15,10 @@ from graphc.kernel import Accumulate, Kernel, Load, Reduce, Slot, Store
 from graphc.types import DType
 
 from .joining import Join, joining_kernel
-from .launches import Memory, Parameter
+from .launches import Parameter, Role
 from .primitives import Operand, literal
 from .tile import Dim, Scope, chunk_text
-from .values import Values
+from .values import Statements
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Partials:
     """Collects what one kernel leaves to be finished. `slots` are what its own slots are; its scratch memory is
     numbered from `first`."""
 
-    def __init__(self, values: Values, slots: Sequence[Parameter], first: int) -> None:
+    def __init__(self, values: Statements, slots: Sequence[Parameter], first: int) -> None:
         self.values = values
         self.scratch: list[Slot] = []
         self.parameters: list[Parameter] = []
@@ -46,7 +46,7 @@ class Partials:
     def allocate(self, wanted: str, dtype: DType, size: int) -> str:
         """Scratch memory for `size` elements; the name of its pointer."""
         self.scratch.append(Slot(dtype, size, wanted))
-        self.parameters.append(Parameter(Memory.SCRATCH, self._first + len(self.parameters), dtype))
+        self.parameters.append(Parameter(Role.SCRATCH, self._first + len(self.parameters), dtype))
         self.pointers.append(self.values.names.unique(f"{wanted}_ptr"))
         return self.pointers[-1]
 

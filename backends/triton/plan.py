@@ -26,7 +26,7 @@ def power_of_two(n: int) -> int:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Blocks:
     """Block sizes: `outer` × `inner` points; `depth` along the contracted axes. Where points are few and what is
     reduced is long, that is cut into `parts` for as many programs. Tests set their own."""
 
@@ -55,11 +55,11 @@ def contiguous_axes(kernel: Kernel, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
     return tuple(sorted(found, key=lambda a: -contiguous_bytes(kernel, a)))
 
 
-def plan_loop(points: int) -> Plan:
-    return Plan(1, min(LOOP_BLOCK, power_of_two(points)))
+def plan_loop(points: int) -> Blocks:
+    return Blocks(1, min(LOOP_BLOCK, power_of_two(points)))
 
 
-def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Plan:
+def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Blocks:
     """A tile of `outer` × `inner` points. Where memory is contiguous along the outer axes, as in the sum of a
     matrix's columns, the tile is wide along them; otherwise rows are as long as they can be."""
     tile = _reduction_tile(kernel, outer, inner)
@@ -69,7 +69,7 @@ def plan_reduction(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, .
     return replace(tile, parts=_parts(programs, -(-axes_size(inner) // tile.inner)))
 
 
-def plan_finishing(kernel: Kernel) -> Plan | None:
+def plan_finishing(kernel: Kernel) -> Blocks | None:
     """For a kernel that joins parts: it is not cut again. None where the lowering's own choice never is."""
     if not can_be_cut(kernel):
         return None
@@ -91,21 +91,21 @@ def _parts(programs: int, chunks: int) -> int:
     return max(1, min(PROGRAMS // max(programs, 1), chunks // LEAST_ROUNDS))
 
 
-def _reduction_tile(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Plan:
+def _reduction_tile(kernel: Kernel, outer: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Blocks:
     lines, columns = axes_size(outer), axes_size(inner)
     along_outer = max((contiguous_bytes(kernel, a) for a in outer), default=0)
     along_inner = max((contiguous_bytes(kernel, a) for a in inner), default=0)
     if along_outer > along_inner:
         wide = min(128, power_of_two(lines))
-        return Plan(wide, min(power_of_two(columns), max(1, TILE // wide)))
+        return Blocks(wide, min(power_of_two(columns), max(1, TILE // wide)))
     wide = power_of_two(columns)
     if wide > LONGEST_ROW:
         wide = TILE
     warps = 8 if wide > TILE else 4
-    return Plan(min(power_of_two(lines), max(1, TILE // wide)), wide, warps=warps)
+    return Blocks(min(power_of_two(lines), max(1, TILE // wide)), wide, warps=warps)
 
 
-def plan_contraction(batch: int, m: int, n: int, k: int, narrow: bool) -> Plan:
+def plan_contraction(batch: int, m: int, n: int, k: int, narrow: bool) -> Blocks:
     """A tile of a matrix product. `narrow` operands (16 bits) go to the tensor cores, which want larger tiles."""
     largest = 128 if narrow else 64
     outer, inner = (min(largest, max(16, power_of_two(size))) for size in (m, n))
@@ -113,7 +113,7 @@ def plan_contraction(batch: int, m: int, n: int, k: int, narrow: bool) -> Plan:
     programs = batch * -(-m // outer) * -(-n // inner)
     warps = 8 if outer * inner >= 128 * 128 else 4
     parts = max(_parts(programs, -(-k // depth)), _parts_of_terms(m, n, k))
-    return Plan(outer, inner, depth, parts, warps)
+    return Blocks(outer, inner, depth, parts, warps)
 
 
 def _parts_of_terms(m: int, n: int, k: int) -> int:
@@ -122,7 +122,7 @@ def _parts_of_terms(m: int, n: int, k: int) -> int:
     return 1 if k <= 2 * DOT_TERMS else max(1, min(-(-k // DOT_TERMS), (m + n) * k // (4 * m * n)))
 
 
-def plan_attention(rows: int, walk: int, depths: Sequence[int], columns: Sequence[int], narrow: bool) -> Plan:
+def plan_attention(rows: int, walk: int, depths: Sequence[int], columns: Sequence[int], narrow: bool) -> Blocks:
     """Blocks of rows and of what is walked along. What a program holds are operands of rows by depth, which are read
     once where a block has all of the depth, and totals of rows by columns. `narrow` products of 16 bits are the tensor
     cores' and want large blocks; others take registers for all their operands. What is chosen here neither spills on
@@ -136,4 +136,4 @@ def plan_attention(rows: int, walk: int, depths: Sequence[int], columns: Sequenc
         outer, inner, deepest = 32 if widest < 256 else 16, 32, 64
         warps = 8 if widest > 64 else 4
     outer, inner = (min(block, max(16, power_of_two(size))) for block, size in ((outer, rows), (inner, walk)))
-    return Plan(outer, inner, min(max(depths), deepest), warps=warps, stages=2)
+    return Blocks(outer, inner, min(max(depths), deepest), warps=warps, stages=2)

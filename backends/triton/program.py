@@ -17,8 +17,8 @@ from graphc.kernel import Call, Kernel
 from graphc.schedule import BranchStep, CallStep, KernelStep, LoopStep, Schedule, Space, Step, leaves
 
 from .calls import work_source
-from .control import BoundLaunch, HostBranch, HostLoop, HostWindow, Item, Place
-from .launches import KernelSource, Memory
+from .control import BoundLaunch, HostBranch, HostLoop, HostWindow, Item, Region
+from .launches import KernelSource, Role
 
 STATUS_BYTES = 4
 ARENA, PREPARED = 0, 1  # the first regions
@@ -26,7 +26,7 @@ ALIGNMENT = 64  # of every buffer, in bytes; schedules promise it for the arena
 
 
 @dataclass(frozen=True)
-class Module:
+class SourceModule:
     """The source of a kernel. `loose`: the slots that may start at any element; the others start at multiples of 16
     bytes."""
 
@@ -35,7 +35,7 @@ class Module:
 
 
 @dataclass(frozen=True)
-class Program:
+class DeviceProgram:
     """A schedule in Triton. `sizes` are the regions' bytes; `regions` says which one a caller's buffer is.
 
     `steps` come first, then `last`, whose launches depend on nothing that the host would have to read: they meet no bad
@@ -43,7 +43,7 @@ class Program:
     `reporting`: the steps that may meet a bad index, each with a status of its own, in order.
     """
 
-    modules: tuple[Module, ...]
+    modules: tuple[SourceModule, ...]
     prepare: tuple[Item, ...]
     steps: tuple[Item, ...]
     last: tuple[Item, ...]
@@ -80,7 +80,7 @@ class _Binder:
         self.scratch = self.region(0)
         self.status = self.region(0)
         self.reporting: list[KernelStep | CallStep] = []
-        self.modules: dict[Module, int] = {}
+        self.modules: dict[SourceModule, int] = {}
 
     def region(self, size: int) -> int:
         self.sizes.append(size)
@@ -101,12 +101,12 @@ class _Binder:
                     items.append(HostBranch(self.place(step.index), tuple(map(self.bind, step.arms))))
         return tuple(items)
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> Region:
         """Where a buffer is."""
         buffer = self.buffers[number]
         if buffer.space is Space.WINDOW:
-            return Place(-1, 0, buffer.type.dtype, number)
-        return Place(self.regions[number], buffer.offset, buffer.type.dtype)
+            return Region(-1, 0, buffer.type.dtype, number)
+        return Region(self.regions[number], buffer.offset, buffer.type.dtype)
 
     def _loop(self, step: LoopStep) -> HostLoop:
         limit, predicate, counter = (
@@ -122,7 +122,7 @@ class _Binder:
             self.reporting.append(step)
             self.sizes[self.status] += STATUS_BYTES
         loose = frozenset(s for s, b in enumerate(step.buffers) if self.buffers[b].space is Space.WINDOW)
-        module = self.modules.setdefault(Module(source, loose), len(self.modules))
+        module = self.modules.setdefault(SourceModule(source, loose), len(self.modules))
         starts, end = scratch_places(source)
         self.sizes[self.scratch] = max(self.sizes[self.scratch], end)
         result = []
@@ -130,29 +130,29 @@ class _Binder:
             places = []
             for parameter in launch.parameters:
                 match parameter.memory:
-                    case Memory.SLOT:
+                    case Role.SLOT:
                         places.append(replace(self.place(step.buffers[parameter.number]), dtype=parameter.dtype))
-                    case Memory.SCRATCH:
-                        places.append(Place(self.scratch, starts[parameter.number], parameter.dtype))
-                    case Memory.STATUS:
+                    case Role.SCRATCH:
+                        places.append(Region(self.scratch, starts[parameter.number], parameter.dtype))
+                    case Role.STATUS:
                         number = len(self.reporting) - 1
-                        places.append(Place(self.status, STATUS_BYTES * number, parameter.dtype))
+                        places.append(Region(self.status, STATUS_BYTES * number, parameter.dtype))
             result.append(BoundLaunch(module, launch, tuple(places)))
         return result
 
 
 def reports(source: KernelSource) -> bool:
     """Whether a kernel may meet a bad index."""
-    return any(p.memory is Memory.STATUS for launch in source.launches for p in launch.parameters)
+    return any(p.memory is Role.STATUS for launch in source.launches for p in launch.parameters)
 
 
-def bind(schedule: Schedule) -> Program:
+def bind(schedule: Schedule) -> DeviceProgram:
     """The program of a schedule. Raises UnsupportedError for a kernel or call that the backend has no lowering of."""
     binder = _Binder(schedule)
     last = schedule.steps[len(schedule.steps) - _count_last(schedule.steps) :]
     first = schedule.steps[: len(schedule.steps) - len(last)]
     prepare, steps, ending = map(binder.bind, (schedule.prepare, first, last))
-    return Program(
+    return DeviceProgram(
         tuple(binder.modules),
         prepare,
         steps,
@@ -207,7 +207,7 @@ def _loops(steps: Iterable[Step]) -> Iterator[LoopStep]:
         yield from _loops(chain(*step.blocks))
 
 
-def check_status(program: Program, statuses: np.ndarray) -> None:
+def check_status(program: DeviceProgram, statuses: np.ndarray) -> None:
     """Raise GraphcIndexError for the first step that met a bad index, with the user's line."""
     for step, status in zip(program.reporting, statuses, strict=True):
         if status:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from graphc.scalar import Prim, Recipe, Step
 
 from .primitives import Expression, Operand, expression, literal
-from .text import Code, Names
+from .text import Lines, Names
 
 
 class Recipes:
@@ -56,7 +56,7 @@ class Recipes:
         return name
 
     def _define(self, name: str, recipe: Recipe) -> str:
-        code, names = Code(), Names()
+        code, names = Lines(), Names()
         params = [names.unique(p) for p in _parameter_names(len(recipe.params))]
 
         def emit(step: Step, x: tuple[Operand, ...]) -> Operand:

@@ -18,15 +18,15 @@ from graphc.kernel import Accumulate, Kernel, Reduce, Scan, Store
 from ..kernels.long_sums import cut_loops, rounds
 from .joining import Join
 from .partials import Partials
-from .plan import Plan, plan_reduction
+from .plan import Blocks, plan_reduction
 from .primitives import literal, triton_dtype
 from .tile import Coordinates, Dim, Scope
-from .values import Values
+from .values import Statements
 
 
 def lower_reduction(
-    kernel: Kernel, values: Values, partials: Partials, plan: Plan | None
-) -> tuple[int, Plan]:
+    kernel: Kernel, values: Statements, partials: Partials, plan: Blocks | None
+) -> tuple[int, Blocks]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for."""
     return _Reduction(kernel, values, partials, plan).lower()
 
@@ -34,7 +34,7 @@ def lower_reduction(
 class _Reduction:
     """One kernel's lowering; `scope` is what is known between sweeps."""
 
-    def __init__(self, kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> None:
+    def __init__(self, kernel: Kernel, values: Statements, partials: Partials, plan: Blocks | None) -> None:
         self.kernel = kernel
         self.values = values
         self.code = values.code
@@ -57,7 +57,7 @@ class _Reduction:
         self.carried: dict[int, list[str]] = {}  # the states of cumulative values before a chunk of the row
         values.scan = self._scan
 
-    def lower(self) -> tuple[int, Plan]:
+    def lower(self) -> tuple[int, Blocks]:
         grid = [self.part, self.points, self.lines] if self.sweeps else [self.columns, self.lines]
         programs = self.coordinates.spread(grid, self.scope)
         self.partials.spread(grid, programs)

@@ -11,13 +11,13 @@ from graphc.index import Axis, Gathered, Index, axes_size
 from graphc.kernel import Kernel, Store
 from graphc.types import DType
 
-from .plan import LOOP_BLOCK, Plan, power_of_two
+from .plan import LOOP_BLOCK, Blocks, power_of_two
 from .primitives import Operand, cast
 from .tile import Coordinates, Dim, Scope
-from .values import ALWAYS, Values
+from .values import ALWAYS, Statements
 
 
-def lower_scatter(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[int, Plan]:
+def lower_scatter(kernel: Kernel, values: Statements, plan: Blocks | None) -> tuple[int, Blocks]:
     """Write the kernel's body. Returns the number of programs, and the plan it was written for.
 
     Raises UnsupportedError for a kernel that also reduces or contracts."""
@@ -30,7 +30,7 @@ def lower_scatter(kernel: Kernel, values: Values, plan: Plan | None) -> tuple[in
     lanes = owned_axes(kernel)
     walked = tuple(a for a in kernel.parallel if a not in lanes)
     # One stage: loads must not be moved ahead of the stores of earlier points.
-    plan = plan or Plan(1, min(LOOP_BLOCK, power_of_two(axes_size(lanes))), stages=1)
+    plan = plan or Blocks(1, min(LOOP_BLOCK, power_of_two(axes_size(lanes))), stages=1)
     scope, code = Scope(rank=1), values.code
     coordinates = Coordinates(code, values.used, values.wide)
     programs = coordinates.spread((Dim("outer", lanes, plan.inner, 0),), scope)
@@ -70,7 +70,7 @@ def _is_injective(index: Index, axes: tuple[Axis, ...]) -> bool:
     return not others
 
 
-def _add(store: Store, kernel: Kernel, values: Values, scope: Scope) -> None:
+def _add(store: Store, kernel: Kernel, values: Statements, scope: Scope) -> None:
     """slot[index] += value, at the lanes' own elements."""
     slot = kernel.slots[store.slot]
     dtype = slot.dtype.computes_as
@@ -89,5 +89,5 @@ def _add(store: Store, kernel: Kernel, values: Values, scope: Scope) -> None:
     values.code.line(f"tl.store({address}, {total}{mask})")
 
 
-def _widened(text: str, dtype: DType, values: Values) -> str:
+def _widened(text: str, dtype: DType, values: Statements) -> str:
     return values.recipes.note(cast(Operand(text, dtype), dtype.computes_as))

@@ -13,10 +13,10 @@ from graphc.kernel import Slot
 from graphc.sort import Sort
 from graphc.types import DType, float32, float64, int32, uint32, uint64
 
-from .launches import KernelSource, Launch, Memory, Parameter
+from .launches import KernelSource, Launch, Parameter, Role
 from .plan import power_of_two
 from .primitives import triton_dtype
-from .text import Code
+from .text import Lines
 from .values import INT32_SAFE
 
 BLOCK = 2048  # pairs that a program orders: 8 a thread
@@ -63,7 +63,7 @@ class _Writer:
         self.scratch: list[Slot] = []
         self.texts: list[str] = []
         self.key = uint64 if call.dtype.itemsize == 8 else uint32
-        self.code = Code()
+        self.code = Lines()
         self.inputs: list[str] = []
 
     def module(self) -> str:
@@ -176,8 +176,8 @@ class _Writer:
 
     # What passes begin and end with
 
-    def _begin(self) -> Code:
-        self.code = Code()
+    def _begin(self) -> Lines:
+        self.code = Lines()
         return self.code
 
     def _finish(self, name: str, source: Runs | None, programs: int, warps: int) -> None:
@@ -186,7 +186,7 @@ class _Writer:
         parameters, pointers = self._sources(source)
         if call.values:
             if source is not None:
-                parameters.append(Parameter(Memory.SLOT, 0, call.dtype))
+                parameters.append(Parameter(Role.SLOT, 0, call.dtype))
                 pointers.append("x_ptr")
             code.line(f"value = tl.load(x_ptr + row * {call.size} + place, mask=kept, other=0)")
             code.line(f"tl.store(values_ptr + row * {call.count} + at, value, mask=kept)")
@@ -194,7 +194,7 @@ class _Writer:
         if call.indices:
             code.line(f"tl.store(indices_ptr + row * {call.count} + at, place.to(tl.int64), mask=kept)")
             pointers.append("indices_ptr")
-        parameters += [Parameter(Memory.SLOT, n, s.dtype) for n, s in enumerate(call.slots) if n]
+        parameters += [Parameter(Role.SLOT, n, s.dtype) for n, s in enumerate(call.slots) if n]
         self._function(name, parameters, pointers, programs, warps)
 
     def _keep(self, name: str, source: Runs | None, runs: Runs, programs: int, warps: int) -> Runs:
@@ -209,7 +209,7 @@ class _Writer:
                 self.scratch.append(slot)
             elif self.scratch[number].size < size:
                 self.scratch[number] = slot
-            parameters.append(Parameter(Memory.SCRATCH, number, dtype))
+            parameters.append(Parameter(Role.SCRATCH, number, dtype))
             pointers.append(f"new_{what}_ptr")
             code.line(f"tl.store(new_{what}_ptr + there, {what.removesuffix('s')}, mask=kept)")
         self._function(name, parameters, pointers, programs, warps)
@@ -217,9 +217,9 @@ class _Writer:
 
     def _sources(self, source: Runs | None) -> tuple[list[Parameter], list[str]]:
         if source is None:
-            return [Parameter(Memory.SLOT, 0, self.call.dtype)], ["x_ptr"]
-        keys = Parameter(Memory.SCRATCH, source.keys, self.key)
-        return [keys, Parameter(Memory.SCRATCH, source.places, int32)], ["keys_ptr", "places_ptr"]
+            return [Parameter(Role.SLOT, 0, self.call.dtype)], ["x_ptr"]
+        keys = Parameter(Role.SCRATCH, source.keys, self.key)
+        return [keys, Parameter(Role.SCRATCH, source.places, int32)], ["keys_ptr", "places_ptr"]
 
     def _function(
         self, name: str, parameters: list[Parameter], pointers: list[str], programs: int, warps: int

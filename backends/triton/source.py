@@ -15,24 +15,24 @@ from ..kernels.sums import dots_as_sums
 from .attention import lower_attention
 from .attention_roles import with_rows
 from .contraction import lower_contraction, uses_dot_instruction
-from .launches import KernelSource, Launch, Memory, Parameter
+from .launches import KernelSource, Launch, Parameter, Role
 from .loop import lower_loop
 from .partials import Partials
-from .plan import Plan, plan_finishing
+from .plan import Blocks, plan_finishing
 from .recipes import Recipes
 from .reduction import lower_reduction
 from .scatter import lower_scatter
-from .text import Code, Names
-from .values import Values
+from .text import Lines, Names
+from .values import Statements
 
 
 @lru_cache(maxsize=1024)
-def kernel_source(kernel: Kernel, plan: Plan | None = None) -> KernelSource:
+def kernel_source(kernel: Kernel, plan: Blocks | None = None) -> KernelSource:
     """The Triton source of a kernel. Raises UnsupportedError for what the backend has no lowering of.
 
     `plan` replaces the block sizes that the backend would choose; for tests, and for tuning."""
     writer = _Writer()
-    writer.write(kernel, plan, tuple(Parameter(Memory.SLOT, n, s.dtype) for n, s in enumerate(kernel.slots)))
+    writer.write(kernel, plan, tuple(Parameter(Role.SLOT, n, s.dtype) for n, s in enumerate(kernel.slots)))
     return KernelSource(writer.module(), tuple(writer.launches), tuple(writer.scratch))
 
 
@@ -46,7 +46,7 @@ class _Writer:
         self.launches: list[Launch] = []
         self.scratch: list[Slot] = []
 
-    def write(self, kernel: Kernel, plan: Plan | None, slots: tuple[Parameter, ...]) -> None:
+    def write(self, kernel: Kernel, plan: Blocks | None, slots: tuple[Parameter, ...]) -> None:
         """Write a kernel whose slots are what `slots` says; then the kernels that finish its sums. A kernel that
         stores nothing, as of empty results, has no function."""
         if not kernel.stores:
@@ -62,14 +62,14 @@ class _Writer:
             lowered = dots_as_sums(kernel)
         elif kernel.kind is KernelKind.ATTENTION:
             lowered = with_rows(kernel)
-        code = Code()
-        values = Values(lowered, code, self.recipes)
+        code = Lines()
+        values = Statements(lowered, code, self.recipes)
         partials = Partials(values, slots, len(self.scratch))
         programs, plan = _lower(lowered, values, partials, plan)
         self.scratch += partials.scratch
         parameters, pointers = [*slots, *partials.parameters], [*values.slots, *partials.pointers]
         if values.reports_status:
-            parameters.append(Parameter(Memory.STATUS, 0, int32))
+            parameters.append(Parameter(Role.STATUS, 0, int32))
             pointers.append("status")
         name = self.names.unique(f"{kernel.kind.value}_{kernel.slots[kernel.stores[0].slot].name}")
         self.texts.append(_comment(kernel) + code.function(name, pointers))
@@ -87,7 +87,7 @@ class _Writer:
         return "\n\n".join([head, *self.recipes.texts, *self.texts])
 
 
-def _lower(kernel: Kernel, values: Values, partials: Partials, plan: Plan | None) -> tuple[int, Plan]:
+def _lower(kernel: Kernel, values: Statements, partials: Partials, plan: Blocks | None) -> tuple[int, Blocks]:
     match kernel.kind:
         case KernelKind.LOOP:
             return lower_loop(kernel, values, plan)

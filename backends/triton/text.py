@@ -39,7 +39,7 @@ class Names:
         return name
 
 
-class Code:
+class Lines:
     """The body of a function, line by line."""
 
     def __init__(self) -> None:

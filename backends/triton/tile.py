@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from graphc.dataclass import dataclass, field
 from graphc.index import Axis, axes_size
 
-from .text import Code
+from .text import Lines
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Scope:
 class Coordinates:
     """Writes the coordinates of dims: only of axes that something refers to. `wide` ones are int64."""
 
-    code: Code
+    code: Lines
     used: frozenset[Axis]
     wide: bool
 

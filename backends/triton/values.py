@@ -28,7 +28,7 @@ from graphc.value import closure
 
 from .primitives import Operand, cast, literal
 from .recipes import Recipes
-from .text import Code, Names
+from .text import Lines, Names
 from .tile import Scope
 
 ALWAYS = "True"
@@ -80,10 +80,10 @@ def _parameters_used(recipe: Recipe) -> set[int]:
     return {n for n in found if n < count}
 
 
-class Values:
+class Statements:
     """Writes a kernel's values into `code`."""
 
-    def __init__(self, kernel: Kernel, code: Code, recipes: Recipes) -> None:
+    def __init__(self, kernel: Kernel, code: Lines, recipes: Recipes) -> None:
         self.kernel = kernel
         self.code = code
         self.recipes = recipes

@@ -17,7 +17,7 @@ from .. import random
 from ..creation import full
 from ..random import Generator
 from ..tensor import Tensor
-from ..words import Place, unknown_in
+from ..words import Owner, unknown_in
 
 Initializer: TypeAlias = Callable[[TensorType, Generator | None], Tensor]
 
@@ -89,4 +89,4 @@ def _scaled_normal(deviation: Callable[[int, int], float]) -> Initializer:
 
 
 if not TYPE_CHECKING:  # for which every name would be there
-    __getattr__ = unknown_in(Place.INIT)
+    __getattr__ = unknown_in(Owner.INIT)

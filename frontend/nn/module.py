@@ -24,7 +24,7 @@ from ..signatures import check_call
 from ..tensor import Tensor
 from ..variable import Variable
 from ..watch import Watched, watch_all_attributes, watch_attribute
-from ..words import Place, leading_on, names_of, unknown
+from ..words import Owner, leading_on, names_of, unknown
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class Module(Watched):
         def __getattr__(self, name: str) -> Any:
             if hasattr(type(self), name):  # a property of the user's, whose own error this is about
                 return object.__getattribute__(self, name)
-            unknown(Place.MODULE, name, type(self).__name__, partial(names_of, [*attributes(self)], type(self)))
+            unknown(Owner.MODULE, name, type(self).__name__, partial(names_of, [*attributes(self)], type(self)))
 
     @with_user_line
     def __setattr__(self, name: str, value: Any) -> None:

@@ -20,7 +20,7 @@ from ..hook import call_lock
 from .specialization import Specialization, Traceable
 
 
-class Kind(Enum):
+class ArtifactKind(Enum):
     """What can be built."""
 
     PROGRAM = "program"  # an executable file: arrays as .npy files in, arrays out
@@ -88,7 +88,7 @@ def _named(sizes: Sequence[str | None]) -> str:
 Named: TypeAlias = tuple[str, Specialization]
 
 
-def write(functions: Sequence[Named], path: Path, kind: Kind) -> None:
+def write(functions: Sequence[Named], path: Path, kind: ArtifactKind) -> None:
     """Write the file. Variables start with the values that they have now.
 
     Raises UnsupportedError for what this version, or the backend, can't make.
@@ -104,7 +104,7 @@ def write(functions: Sequence[Named], path: Path, kind: Kind) -> None:
                 hint="take it out, or make the value a result",
             )
     match kind:
-        case Kind.PROGRAM:
+        case ArtifactKind.PROGRAM:
             if len(functions) > 1:
                 raise UnsupportedError(
                     "a program is made of one function for one size of batch, in this version",
@@ -112,7 +112,7 @@ def write(functions: Sequence[Named], path: Path, kind: Kind) -> None:
                     hint='kind="package" keeps several',
                 )
             _build_program(*functions[0], path)
-        case Kind.PACKAGE:
+        case ArtifactKind.PACKAGE:
             from .package import pack
 
             for name, found in functions:
@@ -120,7 +120,7 @@ def write(functions: Sequence[Named], path: Path, kind: Kind) -> None:
                     text = f"the package of {name} will go on drawing random numbers: {forgotten}, unless meant so"
                     warnings.warn(text, stacklevel=stack_level())
             pack(functions).write(path)
-        case Kind.LIBRARY:
+        case ArtifactKind.LIBRARY:
             raise UnsupportedError(
                 "this version builds programs and packages, no libraries yet",
                 got=f"kind={kind.value!r}",

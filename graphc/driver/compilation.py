@@ -124,17 +124,17 @@ class Compilation:
     @alone
     def program(self) -> Program:
         """What runs: built now, or by an earlier process from an equal trace if the backend keeps programs."""
-        from ..backends.backend import Keeper, Signature
+        from ..backends.backend import ProgramCache, Signature
 
         backend = find_backend(self.settings.backend)
-        if not isinstance(backend, Keeper):
+        if not isinstance(backend, ProgramCache):
             return self.built
         if (reason := why_not_kept(self.traced, self.settings)) is not None:
             self._log_cache(f"this program is not kept: {reason}")
             return self.built
         key = traced_hash(self.traced)
-        with self._timed("recall"):
-            found = backend.recall(key, Signature.of(self.traced), self.settings)
+        with self._timed("load"):
+            found = backend.load(key, Signature.of(self.traced), self.settings)
         if found is not None:
             self._log_cache(f"the program of trace {key[:8]} is there: no pass is run")
             return found

@@ -75,7 +75,7 @@ def build(
 
     Raises as `Executable.build`.
     """
-    from .artifacts import Kind, of_all, write
+    from .artifacts import ArtifactKind, of_all, write
 
     if not isinstance(functions, Mapping) or not functions:
         hint = 'gx.build(path, {"predict": predict})'
@@ -89,7 +89,7 @@ def build(
                 got=f"{name}={brief(function)}",
                 hint="gx.compile(function, inputs=[gx.spec(...), ...])",
             )
-    made = option(Kind, kind, "kind of file")
+    made = option(ArtifactKind, kind, "kind of file")
     write(of_all(functions, batch, sizes or {}), Path(path), made)
 
 

@@ -33,7 +33,7 @@ from ..frontend.interrupts import interrupts, run_outside
 from ..frontend.location import present, stack_level, with_user_line
 from ..frontend.signatures import check_call
 from ..frontend.trace import trace_call
-from ..frontend.words import Place, leading_on, unknown
+from ..frontend.words import Owner, leading_on, unknown
 from ..hook import call_lock, tracing
 from ..ir import Graph
 from ..settings import Settings
@@ -134,7 +134,7 @@ class Executable:
 
         @leading_on
         def __getattr__(self, name: str) -> Any:
-            unknown(Place.FUNCTION, name, "a compiled function", functools.partial(dir, type(self)))
+            unknown(Owner.FUNCTION, name, "a compiled function", functools.partial(dir, type(self)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Executable:
         """The copied function, with no trace yet: a trace is about the Variables that it has met."""
@@ -216,11 +216,11 @@ class Executable:
         Raises ShapeError that lists the sizes that are still open, TraceError where inputs are not known,
         UnsupportedError for what can't be built: kind="library" and other targets than this machine, in this version.
         """
-        from .artifacts import Kind, of_one, write
+        from .artifacts import ArtifactKind, of_one, write
 
         if target is not None:
             raise UnsupportedError("this version builds for this machine only", got=f"target={brief(target)}")
-        made = option(Kind, kind, "kind of file")
+        made = option(ArtifactKind, kind, "kind of file")
         write(of_one(self, self.__qualname__, inputs, batch, sizes or {}), Path(path), made)
 
     @with_user_line

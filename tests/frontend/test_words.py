@@ -9,7 +9,7 @@ import pytest
 import graphc as gx
 from graphc import nn, optim
 from graphc.frontend.vocabulary import WORDS
-from graphc.frontend.words import Place
+from graphc.frontend.words import Owner
 
 from ..snippets import FILE, seen
 
@@ -18,18 +18,18 @@ FUNCTION = gx.compile(lambda x: x)
 
 # What the places stand for, and what hints call them.
 HELD = {
-    Place.GX: gx, Place.NN: nn, Place.INIT: nn.init, Place.OPTIM: optim, Place.RANDOM: gx.random,
-    Place.LINALG: gx.linalg, Place.TENSOR: gx.ones((2, 2)), Place.MODULE: MODEL, Place.OPTIMIZER: optim.Adam(MODEL),
-    Place.FUNCTION: FUNCTION,
+    Owner.GX: gx, Owner.NN: nn, Owner.INIT: nn.init, Owner.OPTIM: optim, Owner.RANDOM: gx.random,
+    Owner.LINALG: gx.linalg, Owner.TENSOR: gx.ones((2, 2)), Owner.MODULE: MODEL, Owner.OPTIMIZER: optim.Adam(MODEL),
+    Owner.FUNCTION: FUNCTION,
 }  # fmt: skip
 NAMED = {
-    "gx": gx, "nn": nn, "optim": optim, "np": np, "model": MODEL, "optimizer": HELD[Place.OPTIMIZER], "fn": FUNCTION,
-    "x": HELD[Place.TENSOR], "v": gx.Variable(1.0), "p": gx.Variable(1.0),
+    "gx": gx, "nn": nn, "optim": optim, "np": np, "model": MODEL, "optimizer": HELD[Owner.OPTIMIZER], "fn": FUNCTION,
+    "x": HELD[Owner.TENSOR], "v": gx.Variable(1.0), "p": gx.Variable(1.0),
 }  # fmt: skip
 CHAIN = re.compile(r"\b(gx|nn|optim|np|model|optimizer|fn|x|v|p)((?:\.[a-zA-Z]\w*)+)")
 
 
-@pytest.mark.parametrize("place", Place, ids=lambda place: place.name)
+@pytest.mark.parametrize("place", Owner, ids=lambda place: place.name)
 def test_the_table_is_about_names_that_are_missing_and_leads_to_names_that_exist(place):
     for word, text in WORDS[place].items():
         assert not hasattr(HELD[place], word), f"{place.value} has {word} now: its entry in WORDS can go"
@@ -81,7 +81,7 @@ def test_a_name_that_is_missing_leads_on(source, rule, leads):
 
 
 def test_names_are_missing_as_python_has_it():
-    x = HELD[Place.TENSOR]
+    x = HELD[Owner.TENSOR]
     assert not hasattr(gx, "cat") and not hasattr(x, "mean") and not hasattr(MODEL, "cuda")
     assert getattr(x, "__array_interface__", None) is None
 
@@ -130,7 +130,7 @@ def test_names_of_protocols_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -
     """NumPy asks for several at each conversion, which takes less than a microsecond otherwise."""
     monkeypatch.setattr("graphc.frontend.words.hint", lambda *_: pytest.fail("a hint was looked for"))
     monkeypatch.setattr("graphc.frontend.words.present", lambda *_: pytest.fail("the stack was walked"))
-    x = HELD[Place.TENSOR]
+    x = HELD[Owner.TENSOR]
     assert np.asarray(x).shape == (2, 2) and np.exp(x).shape == (2, 2)
     assert not hasattr(x, "_repr_html_") and not hasattr(gx, "__wrapped__") and not hasattr(MODEL, "_ipython_display_")
 
@@ -141,5 +141,5 @@ def test_hints_are_looked_for_when_they_are_read(monkeypatch: pytest.MonkeyPatch
     assert not any(hasattr(held, "foo") for held in HELD.values())
     monkeypatch.undo()
     with pytest.raises(gx.UnknownNameError) as caught:
-        HELD[Place.TENSOR].mean()
+        HELD[Owner.TENSOR].mean()
     assert pickle.loads(pickle.dumps(caught.value)).hint == caught.value.hint == "gx.mean(x)"

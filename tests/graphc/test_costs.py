@@ -13,11 +13,11 @@ from tests import graphs
 
 
 def test_thresholds_of_a_cpu() -> None:
-    assert (CPU.dear, CPU.cheap, CPU.shared_bytes, CPU.small) == (8, 4, 1 << 12, 1 << 10)
+    assert (CPU.expensive, CPU.cheap, CPU.shared_bytes, CPU.small) == (8, 4, 1 << 12, 1 << 10)
 
 
 def test_thresholds_follow_from_costs() -> None:
-    assert replace(CPU, instruction=CPU.instruction / 4).dear == 4 * CPU.dear
+    assert replace(CPU, instruction=CPU.instruction / 4).expensive == 4 * CPU.expensive
     assert replace(CPU, launch=GPU.launch).small > CPU.small
     assert replace(CPU, meeting=0).shared_bytes == 64
     assert CPU.saved(1000) == CPU.launch + CPU.meeting + 1000 * CPU.byte

@@ -48,7 +48,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_second_process_recalls(cache: Path) -> None:
+def test_a_second_process_loads(cache: Path) -> None:
     first, second = run(MODEL, cache), run(MODEL, cache)
     assert first.splitlines()[0] == second.splitlines()[0]
     assert first.splitlines()[1] == "True" and second.splitlines()[1] == "False"

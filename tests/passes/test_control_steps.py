@@ -181,8 +181,8 @@ def test_what_a_product_reads_is_carried_in_two_places() -> None:
     plan = planned(recurrent, *PROGRAMS["recurrent"][1])
     loop = only(plan.steps, LoopStep)
     (pair,) = loop.swaps
-    homes = {w.buffer: plan.buffers[w.of].space for w in loop.windows}
-    assert {homes[b] for b in pair} == {Space.ARENA, Space.OUTPUT}
+    own_indices = {w.buffer: plan.buffers[w.of].space for w in loop.windows}
+    assert {own_indices[b] for b in pair} == {Space.ARENA, Space.OUTPUT}
     assert len(loop.body) == 1, "slices are read and written where they are"
 
 

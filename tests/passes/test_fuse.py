@@ -106,15 +106,15 @@ def test_a_kernel_of_many_inputs() -> None:
         np.testing.assert_array_equal(got, graphs.evaluate(graph, inputs)[0])
 
 
-@pytest.mark.parametrize("dear", [False, True])
-def test_what_is_read_at_many_indices_stays_small(dear: bool) -> None:
+@pytest.mark.parametrize("expensive", [False, True])
+def test_what_is_read_at_many_indices_stays_small(expensive: bool) -> None:
     """Each concat of a value with itself doubles the indices that it is read at: 2¹² here, if all were one kernel."""
     x = graphs.source((2,))
     y = x
     for _ in range(12):
         y = ops.concat(y, ops.flip(y, axes=(0,)), axis=0)
         y = graphs.scaled(ops.slice(y, start=(1,), stop=(y.shape[0] - 1,), step=(1,)), 0.5)
-        y = ops.tanh(y) if dear else y
+        y = ops.tanh(y) if expensive else y
     graph = graphs.graph([x], [y])
     kernels = fuse(graph)
     assert sum(len(k.kernel.values) for k in kernels) < 2000

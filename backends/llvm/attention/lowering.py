@@ -17,10 +17,9 @@ from graphc.kernel import Load
 
 from ..emit.kernel_code import Lowered, NativeTask, finish_function
 from ..emit.text import Code, register_type
-from ..nests.places import Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Integer, Point
 from ..nests.values import Values
-from ..products.blocking import Cut
+from ..products.blocking import Tiling
 from ..products.microkernel import Strides, TileWriter, sums_in_blocks
 from ..products.units import tile_place, unit_place
 from .panels import Panel, panel_of, reserve, write_panel
@@ -71,7 +70,7 @@ class _Unit:
         self.scores = Scores(parts)
         self.tiles: dict[tuple[object, ...], str] = {}
         self.sources: dict[tuple[int, Axis], _Source] = {}
-        self.reach: Number = 0  # beyond masks
+        self.reach: Integer = 0  # beyond masks
 
     def write(self) -> Code:
         plan, code = self.plan, self.code
@@ -82,7 +81,7 @@ class _Unit:
         leaves = [(p, write_panel(self.parts, p, f"scores{n}")) for n, p in self.scores.panels.items()]
         begin, passes, clear = self.scores.write_begin(), self.scores.write_passes(), self.scores.write_clear()
         look = self.scores.write_look() if plan.known_first else None
-        settle = self.scores.write_settle() if plan.reductions else None
+        freeze = self.scores.write_settle() if plan.reductions else None
         results = write_results(self.parts)
         code.do(f"%memory = getelementptr i8, ptr {code.alloca('i8', self.parts.layout.size)}, i64 0")
         with code.loop("%low", "%high") as unit:
@@ -94,14 +93,14 @@ class _Unit:
             with self._walks() as reach:
                 clear.call(code, frame, reach)
                 self._walk(frame, start, look, held, (walked, others, leaves, passes))
-                if settle:
-                    settle.call(code, frame, start)
+                if freeze:
+                    freeze.call(code, frame, start)
             for part in results:
                 part.call(code, frame, start)
         return code
 
     @contextmanager
-    def _walks(self) -> Iterator[Number]:
+    def _walks(self) -> Iterator[Integer]:
         """A walk as far as masks reach, and then, where it turns out that this was not all, another one: how far beyond
         masks it goes."""
         code = self.code
@@ -117,12 +116,12 @@ class _Unit:
     def _reach(self) -> str:
         return self.code.let(f"load i64, ptr {self._address(('reach',))}")
 
-    def _walk(self, frame: Frame, start: Number, look: Part | None, held: Sequence[Part], made: _Made) -> None:
+    def _walk(self, frame: Point, start: Integer, look: Part | None, held: Sequence[Part], made: _Made) -> None:
         code, plan = self.code, self.plan
         with ExitStack() as stack:
-            frame = Frame(frame)
+            frame = Point(frame)
             for axis in plan.around:
-                frame = Frame(frame, {axis: stack.enter_context(code.loop(0, axis.size)).index})
+                frame = Point(frame, {axis: stack.enter_context(code.loop(0, axis.size)).index})
             for inner, part in zip(plan.inners, held, strict=True):
                 part.call(code, frame, self._address(self._held_panel(inner).key), start, 0, inner.depth.size)
             if look:
@@ -170,7 +169,7 @@ class _Unit:
         self.sources[number, axis] = source
         return source
 
-    def _place(self, source: _Source, frame: Frame, row: Number, first: Number) -> str:
+    def _place(self, source: _Source, frame: Point, row: Integer, first: Integer) -> str:
         """The address of an operand's row. Panels begin with row `first`."""
         code = self.code
         if source.fill:
@@ -186,14 +185,14 @@ class _Unit:
 
     def _block(
         self,
-        frame: Frame,
-        start: Number,
-        tiles: tuple[Number, Number],
+        frame: Point,
+        start: Integer,
+        tiles: tuple[Integer, Integer],
         made: _Made,
     ) -> None:
         """Rows of tiles `tiles` of the walk."""
         code, plan = self.code, self.plan
-        frame = Frame(frame)
+        frame = Point(frame)
         walked, others, leaves, passes = made
         low, high = (self._start_of(t) for t in tiles)
         for source in dict.fromkeys((*walked, *others)):
@@ -208,20 +207,22 @@ class _Unit:
         for outer, source in zip(plan.outers, others, strict=True):
             self._outer(outer, source, frame, start, (low, high))
 
-    def _inner(self, inner: Inner, source: _Source, frame: Frame, tiles: tuple[Number, Number], first: Number) -> None:
+    def _inner(
+        self, inner: Inner, source: _Source, frame: Point, tiles: tuple[Integer, Integer], first: Integer
+    ) -> None:
         code, plan = self.code, self.plan
         held = self._address(self._held_panel(inner).key)
         scores = self._address(("scores", self.scores.buffers[inner.number]))
         names = [self._inner_tile(rows, source.strides, inner.depth.size) for rows in plan.rows.lengths]
         with code.loop(*tiles) as tile:
             row, _ = tile_place(code, plan.rows, tile.index)
-            a = self._place(source, Frame(frame), row, first)
+            a = self._place(source, Point(frame), row, first)
             to = code.element(scores, self.scalar, code.multiply(code.subtract(row, first), plan.width))
             name = self._choose(plan.rows, tile.index, names)
             code.do(f"call void {name}(ptr {a}, ptr {held}, ptr {to}, i64 {inner.depth.size}, i1 true)")
 
     def _outer(
-        self, outer: Outer, source: _Source, frame: Frame, start: Number, walk: tuple[Number, Number]
+        self, outer: Outer, source: _Source, frame: Point, start: Integer, walk: tuple[Integer, Integer]
     ) -> None:
         """Each row of tiles takes in as much of the block as masks leave it."""
         code, plan = self.code, self.plan
@@ -234,12 +235,12 @@ class _Unit:
             place = code.add(start, row)
             is_there = code.let(f"icmp slt i64 {place}, {plan.block.size}")
             with code.when(is_there):
-                here = Frame(frame)
+                here = Point(frame)
                 low, high = self._range(here, place, length, walk) if plan.conditions else walk
                 with code.when(code.let(f"icmp slt i64 {low}, {high}")):
                     line = code.add(code.multiply(code.subtract(low, walk[0]), plan.width), row)
                     a = code.element(scores, self.scalar, line)
-                    b = self._place(source, Frame(here), low, walk[0])
+                    b = self._place(source, Point(here), low, walk[0])
                     depth = code.subtract(high, low)
                     with code.loop(0, columns.count) as panel:
                         x = code.element(b, self.scalar, code.multiply(panel.index, columns.first))
@@ -250,7 +251,7 @@ class _Unit:
                         name = self._choose(columns, panel.index, fitting)
                         code.do(f"call void {name}(ptr {a}, ptr {x}, ptr {to}, i64 {depth}, i1 false)")
 
-    def _choose(self, cut: Cut, tile: Number, names: Sequence[str]) -> str:
+    def _choose(self, cut: Tiling, tile: Integer, names: Sequence[str]) -> str:
         if len(names) == 1 or names[0] == names[-1]:
             return names[0]
         is_first = self.code.let(f"icmp slt i64 {tile}, {cut.firsts}")
@@ -279,7 +280,9 @@ class _Unit:
 
     # ---- places along the walk -------------------------------------------------------------------------------
 
-    def _range(self, frame: Frame, start: Number, length: Number, walk: tuple[Number, Number]) -> tuple[Number, Number]:
+    def _range(
+        self, frame: Point, start: Integer, length: Integer, walk: tuple[Integer, Integer]
+    ) -> tuple[Integer, Integer]:
         """What masks leave of positions `walk` for held elements from `start` on."""
         code, plan = self.code, self.plan
         low, high = walk
@@ -296,7 +299,7 @@ class _Unit:
                 high = code.minimum(high, code.add(rest, 1))
         return low, high
 
-    def _tile(self, position: Number) -> Number:
+    def _tile(self, position: Integer) -> Integer:
         """The tile of scores that a position of the walk is in."""
         code, cut = self.code, self.plan.rows
         tile, _ = code.divide(position, cut.first)
@@ -307,7 +310,7 @@ class _Unit:
         is_first = code.let(f"icmp slt i64 {position}, {ends}")
         return code.let(f"select i1 {is_first}, i64 {tile}, i64 {code.add(behind, cut.firsts)}")
 
-    def _start_of(self, tile: Number) -> Number:
+    def _start_of(self, tile: Integer) -> Integer:
         """Where a tile starts, or for the one behind the last the end of the walk."""
         start, _ = tile_place(self.code, self.plan.rows, tile)
         return self.code.minimum(start, self.plan.walk.size)

@@ -14,8 +14,7 @@ from graphc.types import DType, int32
 from ...kernels.sweeps import needed
 from ..emit.memory import Memory
 from ..emit.text import register_type
-from ..nests.places import Chunk, Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Chunk, Integer, Point
 from ..nests.values import Values
 from ..products.packing import transpose
 from .parts import Part, Parts
@@ -97,18 +96,18 @@ class _Writer:
         valid = code.minimum(code.subtract(str(size), "%start"), panel.width)
         whole = code.let(f"and i64 {valid}, {-lanes}")
         with code.loop("%low", "%high") as row:
-            frame = Frame(self.part.frame, {panel.down: row.index})
+            frame = Point(self.part.frame, {panel.down: row.index})
             values.prepare(frame, self.numbers)
             to = self._row(code.subtract(row.index, "%low"))
             if size >= lanes:
                 some = code.let(f"icmp sgt i64 {whole}, 0")
                 with code.when(some), code.loop(0, whole, lanes) as strip:
-                    chunk = values.chunk(Frame(frame), code.add("%start", strip.index), 0, lanes)
+                    chunk = values.chunk(Point(frame), code.add("%start", strip.index), 0, lanes)
                     self._put(values, chunk, code.element(to, self.scalar, strip.index))
             if rest:
                 last = code.let(f"icmp slt i64 {whole}, {valid}")
                 with code.when(last):
-                    chunk = values.chunk(Frame(frame), code.add("%start", whole), 0, rest)
+                    chunk = values.chunk(Point(frame), code.add("%start", whole), 0, rest)
                     self._put(values, chunk, code.element(to, self.scalar, whole))
 
     def turn(self) -> None:
@@ -122,11 +121,11 @@ class _Writer:
             frames = []
             for lane in range(lanes):
                 place = code.minimum(code.add("%start", code.add(strip.index, lane)), panel.axis.size - 1)
-                frames.append(Frame(self.part.frame, {panel.axis: place}))
+                frames.append(Point(self.part.frame, {panel.axis: place}))
                 values.prepare(frames[-1], self.numbers)
             with code.loop("%low", "%high", lanes) as square:
                 at = square.index if self._is_whole else code.minimum(square.index, panel.down.size - lanes)
-                rows = [self._element(values, values.chunk(Frame(f), at, 0, lanes)) for f in frames]
+                rows = [self._element(values, values.chunk(Point(f), at, 0, lanes)) for f in frames]
                 to = code.element(self._row(code.subtract(at, "%low")), self.scalar, strip.index)
                 for n, x in enumerate(transpose(code, self.dtype, rows)):
                     self._store(x, code.element(to, self.scalar, n * panel.width))
@@ -140,7 +139,7 @@ class _Writer:
     def scalar(self) -> str:
         return register_type(self.dtype, 1)
 
-    def _row(self, number: Number) -> str:
+    def _row(self, number: Integer) -> str:
         return self.code.element("%to", self.scalar, self.code.multiply(number, self.panel.width))
 
     def _put(self, values: Values, chunk: Chunk, to: str) -> None:

@@ -14,8 +14,7 @@ from graphc.types import DType
 
 from ..emit.kernel_code import find_slots
 from ..emit.text import Code
-from ..nests.places import Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Integer, Point
 from ..nests.values import Values
 from .plan import Plan
 
@@ -84,7 +83,7 @@ class Part:
         self.code = Code()
         self.parameters = tuple(parameters)  # such as "i64 %low"
         self.axes = parts.axes if around else parts.plan.outer
-        self.frame = Frame(None, {axis: f"%at{n}" for n, axis in enumerate(self.axes)})
+        self.frame = Point(None, {axis: f"%at{n}" for n, axis in enumerate(self.axes)})
         self.made: list[Values] = []
 
     def values(self, axis: Axis | None, lanes: int) -> Values:
@@ -99,7 +98,7 @@ class Part:
         listed = ", ".join([*_FIXED, *self.parameters, *positions])
         parts.add(code.function(f"internal void @{self.name}({listed})"), code, any(v.reports for v in self.made))
 
-    def call(self, code: Code, frame: Frame, *arguments: Number) -> None:
+    def call(self, code: Code, frame: Point, *arguments: Integer) -> None:
         """Call it from `code` at a place."""
         types = [p.split()[0] for p in self.parameters]
         given = [f"{t} {x}" for t, x in zip(types, arguments, strict=True)]

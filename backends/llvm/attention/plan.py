@@ -24,7 +24,7 @@ from ...kernels.masked import Masked, masked
 from ...kernels.running import Form, Free, Scaled, forms
 from ...kernels.sums import dots_as_sums
 from ...kernels.sweeps import needed
-from ..products.blocking import UNIT_NS, UNIT_WORK, Cut
+from ..products.blocking import UNIT_NS, UNIT_WORK, Tiling
 from ..products.microkernel import MOST_ROWS, Tile, register_tile
 from ..target import Target
 
@@ -123,14 +123,14 @@ class Plan:
         return axes_size(self.outer) * self.blocks
 
     @cached_property
-    def rows(self) -> Cut:
+    def rows(self) -> Tiling:
         """The walked axis as tiles of scores."""
-        return Cut.evenly(self.walk.size, MOST_ROWS)
+        return Tiling.evenly(self.walk.size, MOST_ROWS)
 
     @cached_property
-    def held_rows(self) -> Cut:
+    def held_rows(self) -> Tiling:
         """A unit's block as rows of outer products' tiles."""
-        return Cut.evenly(self.width, MOST_ROWS)
+        return Tiling.evenly(self.width, MOST_ROWS)
 
     @property
     def block_tiles(self) -> int:
@@ -142,8 +142,8 @@ class Plan:
         """The most that a block is long along the walked axis."""
         return self.block_tiles * self.rows.first
 
-    def columns(self, outer: Outer) -> Cut:
-        return Cut.with_rest(outer.columns.size, self.sum_tile.columns)
+    def columns(self, outer: Outer) -> Tiling:
+        return Tiling.with_rest(outer.columns.size, self.sum_tile.columns)
 
     @cached_property
     def walked_axes(self) -> frozenset[Axis]:

@@ -12,8 +12,7 @@ from graphc.kernel import Store
 from ...kernels.sweeps import needed
 from ..emit.memory import Memory
 from ..emit.text import memory_type, register_type
-from ..nests.places import Chunk, Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Chunk, Integer, Point
 from ..nests.values import Values
 from .parts import Part, Parts
 from .scores import held_strips
@@ -50,7 +49,7 @@ class _Results:
             values.prepare(chunk.frame, self.numbers, self.stores)
             values.store_all(chunk, self.stores)
 
-    def _result(self, number: int, at: Number) -> str:
+    def _result(self, number: int, at: Integer) -> str:
         base = self.part.layout.address(self.code, ("result", number))
         return self.code.element(base, memory_type(self.plan.kernel.dtypes[number]), at)
 
@@ -61,7 +60,7 @@ class _Results:
         values.prepare(self.part.frame, self.numbers, self.stores)
         valid = code.minimum(code.subtract(str(plan.block.size), "%start"), plan.width)
         with code.loop(0, valid) as row:
-            frame = Frame(self.part.frame, {plan.block: code.add("%start", row.index)})
+            frame = Point(self.part.frame, {plan.block: code.add("%start", row.index)})
             for number in plan.reductions:
                 if number in self.numbers:
                     dtype = plan.kernel.dtypes[number]
@@ -70,17 +69,17 @@ class _Results:
             whole = size // lanes * lanes
             if whole:
                 with code.loop(0, whole, lanes) as strip:
-                    self._store(values, values.chunk(Frame(frame), strip.index, 0, lanes), row.index, strip.index)
+                    self._store(values, values.chunk(Point(frame), strip.index, 0, lanes), row.index, strip.index)
             if size % lanes:
-                self._store(values, values.chunk(Frame(frame), whole, 0, size % lanes), row.index, whole)
+                self._store(values, values.chunk(Point(frame), whole, 0, size % lanes), row.index, whole)
 
-    def _store(self, values: Values, chunk: Chunk, row: Number, column: Number) -> None:
+    def _store(self, values: Values, chunk: Chunk, row: Integer, column: Integer) -> None:
         for outer in self.plan.outers:
             if outer.columns is values.axis:
                 chunk.known[outer.number] = self._sums(outer.number, row, column)
         values.store_all(chunk, self.stores)
 
-    def _sums(self, number: int, row: Number, column: Number) -> str:
+    def _sums(self, number: int, row: Integer, column: Integer) -> str:
         code, plan = self.code, self.plan
         panel, rest = code.divide(column, plan.sum_tile.columns)
         base = self.part.layout.address(code, ("sums", number))

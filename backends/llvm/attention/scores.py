@@ -29,8 +29,7 @@ from ...kernels.sweeps import needed
 from ..emit.memory import Memory, first_lanes
 from ..emit.primitives import Emitter
 from ..emit.text import constant, memory_type, register_type, suffix, vector_of
-from ..nests.places import Chunk, Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Chunk, Integer, Point
 from ..nests.values import Values
 from .panels import Panel, panel_of, read_panel, reserve
 from .parts import Part, Parts
@@ -159,7 +158,7 @@ class Scores:
         ]
         with code.loop("%low", "%high", carried=carried) as loop:
             row = code.subtract(loop.index, "%low")
-            frame = Frame(part.frame, {plan.walk: loop.index})
+            frame = Point(part.frame, {plan.walk: loop.index})
             here = [chunk.inside(frame) for chunk in chunks]
             for number in numbers:
                 for strip, chunk in enumerate(here):
@@ -343,7 +342,7 @@ class Scores:
 
     def _chunks(self, part: Part, values: Values) -> list[Chunk]:
         lanes = self.plan.lanes
-        return [values.chunk(Frame(part.frame), "%start", n * lanes, lanes) for n in range(self._strips)]
+        return [values.chunk(Point(part.frame), "%start", n * lanes, lanes) for n in range(self._strips)]
 
     def _known_rows(self, part: Part, chunk: Chunk, numbers: Sequence[int], strip: int) -> None:
         for number in self.plan.row_values:
@@ -387,12 +386,12 @@ class Scores:
         return self.parts.layout.address(part.code, key)
 
 
-def held_strips(part: Part, start: str) -> Iterator[tuple[Values, Chunk, Number]]:
+def held_strips(part: Part, start: str) -> Iterator[tuple[Values, Chunk, Integer]]:
     """The unit's valid lanes, vector by vector: (values, chunk, where it is in the unit)."""
     return strips(part, part.plan.block, start, part.plan.width)
 
 
-def strips(part: Part, axis: Axis, start: str, width: int) -> Iterator[tuple[Values, Chunk, Number]]:
+def strips(part: Part, axis: Axis, start: str, width: int) -> Iterator[tuple[Values, Chunk, Integer]]:
     """At most `width` positions of an axis, vector by vector: (values, chunk, how far it is from the start)."""
     code, plan, size = part.code, part.plan, axis.size
     lanes, rest = plan.lanes, size % plan.lanes
@@ -401,11 +400,11 @@ def strips(part: Part, axis: Axis, start: str, width: int) -> Iterator[tuple[Val
     if size >= lanes:
         with code.when(code.let(f"icmp sgt i64 {whole}, 0")), code.loop(0, whole, lanes) as strip:
             values = part.values(axis, lanes)
-            yield values, values.chunk(Frame(part.frame), code.add(start, strip.index), 0, lanes), strip.index
+            yield values, values.chunk(Point(part.frame), code.add(start, strip.index), 0, lanes), strip.index
     if rest:
         with code.when(code.let(f"icmp slt i64 {whole}, {valid}")):
             values = part.values(axis, lanes)
-            yield values, values.chunk(Frame(part.frame), code.add(start, whole), 0, rest), whole
+            yield values, values.chunk(Point(part.frame), code.add(start, whole), 0, rest), whole
 
 
 def sums_size(plan: Plan, number: int) -> int:

@@ -244,34 +244,34 @@ class _Builder:
         native = self.kernels[work].native
         at = step.gathered_at if isinstance(step, KernelStep) else None
         origin = Origin(step.ops, at or next(iter(step.lines), None))
-        homes = {task: self._home(task, step, block) for task in native.tasks}
-        scratch = self._scratch(native, step, work, homes)
+        goes_to = {task: self._block_for(task, step, block) for task in native.tasks}
+        scratch = self._scratch(native, step, work, goes_to)
         buffers = (*step.buffers, *(b.number for b in scratch))
         count = len(work.slots)
         gathers = isinstance(step, KernelStep) and step.kernel.gathers
         for task in native.tasks:
             written = {buffers[s] for s in task.slots if s >= count or s in work.written}
             stored = [buffers[s] for s in task.slots if s in work.written]
-            home = homes[task]
-            if any(map(self._is_lasting, stored)) and home is self.main:
+            into = goes_to[task]
+            if any(map(self._is_invariant, stored)) and into is self.main:
                 raise CompileError("a call writes no memory that is to last", got=f"{task.symbol} of {step.ops}")
             row = _Row(task, tuple(buffers[s] for s in task.slots), frozenset(written), origin, gathers)
-            if not home or not isinstance(home[-1], _Run):
-                home.append(_Run())
-            home[-1].rows.append(row)  # type: ignore[union-attr]
+            if not into or not isinstance(into[-1], _Run):
+                into.append(_Run())
+            into[-1].rows.append(row)  # type: ignore[union-attr]
             self.functions[task.symbol] = _function(task, work, native)
 
-    def _home(self, task: NativeTask, step: KernelStep | CallStep, block: list[_Item]) -> list[_Item]:
+    def _block_for(self, task: NativeTask, step: KernelStep | CallStep, block: list[_Item]) -> list[_Item]:
         """The block that a task goes to."""
         if not task.prepares:
             return block
         made_from = step.buffers[task.slots[0]]
         outside = next((loop for loop in self.loops if made_from not in loop.varying), None)
-        if self._is_lasting(made_from) and (not self.loops or outside is self.loops[0]):
+        if self._is_invariant(made_from) and (not self.loops or outside is self.loops[0]):
             return self.prepare
         return block if outside is None else outside.start
 
-    def _is_lasting(self, buffer: int) -> bool:
+    def _is_invariant(self, buffer: int) -> bool:
         """Whether no call changes the buffer's contents."""
         space = self.buffers[buffer].space
         return (
@@ -281,21 +281,21 @@ class _Builder:
         )
 
     def _scratch(
-        self, native: NativeKernel, step: KernelStep | CallStep, work: Work, homes: Mapping[NativeTask, list[_Item]]
+        self, native: NativeKernel, step: KernelStep | CallStep, work: Work, goes_to: Mapping[NativeTask, list[_Item]]
     ) -> list[Buffer]:
         """Scratch memory: behind the arena, where steps share it; behind that, what a task before a loop fills; or
-        lasting, where a task that prepares fills it."""
+        invariant, where a task that prepares fills it."""
         offset = self.schedule.arena_bytes
         filled_by = {s: t for t in native.tasks if t.prepares for s in t.slots[1:]}
         result = []
         for number, slot in enumerate(native.scratch, len(work.slots)):
             type_ = TensorType(slot.dtype, (slot.size,))
             size = -(-type_.nbytes // ALIGNMENT) * ALIGNMENT
-            home = homes[filled_by[number]] if number in filled_by else None
+            into = goes_to[filled_by[number]] if number in filled_by else None
             place, space = 0, Space.ARENA
-            if home is self.prepare:
+            if into is self.prepare:
                 place, space, self.prepared = self.prepared, Space.PREPARED, self.prepared + size
-            elif any(home is loop.start for loop in self.loops):
+            elif any(into is loop.start for loop in self.loops):
                 self.hoisted.append(len(self.buffers))
             else:
                 place, offset = offset, offset + size

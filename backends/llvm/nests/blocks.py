@@ -14,7 +14,7 @@ from graphc.dataclass import dataclass
 
 from ...kernels.long_sums import LoopCut
 from ..emit.text import Code
-from .places import Operand
+from .places import Integer
 
 
 class Fold(ABC):
@@ -45,7 +45,7 @@ class Blocks:
         stop: int,
         step: int,
         carried: Sequence[tuple[str, str]],
-        body: Callable[[Operand, list[str]], list[str]],
+        body: Callable[[Integer, list[str]], list[str]],
     ) -> list[str]:
         """The loop that is `around` loops from the innermost one. `body(index, carried)` returns what it carries on."""
         cut = self.cuts[-1 - around]
@@ -56,11 +56,11 @@ class Blocks:
         self,
         lengths: Sequence[int],
         level: int,
-        span: tuple[Operand, Operand, int],
+        span: tuple[Integer, Integer, int],
         whole: bool,
         step: int,
         carried: Sequence[tuple[str, str]],
-        body: Callable[[Operand, list[str]], list[str]],
+        body: Callable[[Integer, list[str]], list[str]],
     ) -> list[str]:
         """From span[0] to span[1], which are span[2] or, in a last block that is not `whole`, less."""
         code, (start, stop, size) = self.code, span

@@ -17,7 +17,7 @@ from ..emit.text import memory_type
 from .blocks import Fold
 from .loops import Span, along, carrying_loops, stepping
 from .modes import Mode
-from .places import Chunk, Frame, Operand
+from .places import Chunk, Integer, Point
 from .plan import is_unrolled
 from .states import States
 from .tiles import Tiles
@@ -26,7 +26,7 @@ from .tiles import Tiles
 class Columns(Mode):
     """A few vectors side by side walk down the rows, with states in registers."""
 
-    def emit(self, frame: Frame, span: Span | None) -> None:
+    def emit(self, frame: Point, span: Span | None) -> None:
         along(self.values, self.plan, frame, span, self._body)
 
     @cached_property
@@ -34,7 +34,7 @@ class Columns(Mode):
         """Blocks of the innermost row axis. A kernel may have no row, and accumulating stores only."""
         return Tiles(self.values, self.plan.tile or self.kernel.row[-1]) if self.kernel.row else None
 
-    def _body(self, frame: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+    def _body(self, frame: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
         """All sweeps over the rows of a few vectors side by side."""
         values, rows = self.values, [self._short_row(frame, chunk) for chunk in parts]
         for sweep in self.sweeps:
@@ -47,7 +47,7 @@ class Columns(Mode):
                 self._pass(frame, parts, rows, sweep, numbers)
         return carried
 
-    def _short_row(self, frame: Frame, chunk: Chunk) -> list[list[Chunk]]:
+    def _short_row(self, frame: Point, chunk: Chunk) -> list[list[Chunk]]:
         """The points of a short row, in blocks of lanes: they last for all sweeps. None of a long one."""
         if self.tiles is None or not is_unrolled(self.kernel):
             return []
@@ -58,7 +58,7 @@ class Columns(Mode):
 
     def _pass(
         self,
-        frame: Frame,
+        frame: Point,
         parts: list[Chunk],
         rows: list[list[list[Chunk]]],
         sweep: Sweep,
@@ -78,9 +78,9 @@ class Columns(Mode):
                 states.combine(state, point, copy, masked=False)
             tiles.store_all(points, sweep.row_stores)
 
-        def inner(here: Frame, state: list[str]) -> list[str]:
-            def step(start: Operand, count: int, state: list[str]) -> list[str]:
-                state, block = list(state), Frame(here)
+        def inner(here: Point, state: list[str]) -> list[str]:
+            def step(start: Integer, count: int, state: list[str]) -> list[str]:
+                state, block = list(state), Point(here)
                 frames = tiles.frames(block, start, count)
                 for each in frames:
                     values.prepare(each, ahead, sweep.row_stores)
@@ -129,10 +129,10 @@ class WideColumns(Mode):
         if key not in self._buffers:
             length = min(self.plan.block, -(-self.plan.length // self.values.lanes) * self.values.lanes)
             self._buffers[key] = code.alloca(element, length)
-        at: Operand = chunk.start if span is None else code.subtract(chunk.start, span.start)
+        at: Integer = chunk.start if span is None else code.subtract(chunk.start, span.start)
         return code.element(self._buffers[key], element, code.add(at, chunk.offset))
 
-    def emit(self, frame: Frame, span: Span | None) -> None:
+    def emit(self, frame: Point, span: Span | None) -> None:
         for sweep in self.sweeps:
             numbers = self.numbers(sweep)
             self.values.prepare(frame, numbers, sweep.stores)
@@ -141,8 +141,8 @@ class WideColumns(Mode):
             if sweep.passes:
                 self._pass(frame, span, sweep, numbers)
 
-    def _outside(self, frame: Frame, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
-        def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+    def _outside(self, frame: Point, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
+        def body(here: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
             for chunk in parts:
                 self._recall(chunk, span, numbers)
                 self.values.store_all(chunk, sweep.outer_stores)
@@ -157,7 +157,7 @@ class WideColumns(Mode):
                 dtype = self.kernel.dtypes[number]
                 chunk.known[number] = self.values.memory.load(self.place(chunk, span, number, dtype), dtype)
 
-    def _pass(self, frame: Frame, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
+    def _pass(self, frame: Point, span: Span | None, sweep: Sweep, numbers: Sequence[int]) -> None:
         values, states = self.values, States(self.values, sweep.reduces, 1)
         around = [a for a in self.kernel.row if a != self.tiles.axis]
         counts = [*(a.size for a in around), self.tiles.axis.size // self.plan.rows_at_once]
@@ -165,14 +165,14 @@ class WideColumns(Mode):
         blocks = states.blocks(counts, fold=memory)
         rest = blocks.cuts[-1].top if blocks else 0  # the level of lines that come after all blocks
 
-        def lines(outer: Frame, carried: list[str]) -> list[str]:
-            def step(start: Operand, count: int, carried: list[str]) -> list[str]:
-                block, level = Frame(outer), 0 if count == self.plan.rows_at_once else rest
+        def lines(outer: Point, carried: list[str]) -> list[str]:
+            def step(start: Integer, count: int, carried: list[str]) -> list[str]:
+                block, level = Point(outer), 0 if count == self.plan.rows_at_once else rest
                 frames = self.tiles.frames(block, start, count)
                 for each in frames:
                     values.prepare(each, numbers, sweep.row_stores)
 
-                def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+                def body(here: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
                     for chunk in parts:
                         self._recall(chunk, span, numbers)
                         self._visit(chunk, frames, memory, level)
@@ -186,7 +186,7 @@ class WideColumns(Mode):
         carrying_loops(values, frame, around, numbers, (), lines, blocks)
         memory.finish(top)
 
-    def _visit(self, chunk: Chunk, frames: Sequence[Frame], memory: _Lines, level: int) -> None:
+    def _visit(self, chunk: Chunk, frames: Sequence[Point], memory: _Lines, level: int) -> None:
         """Take the lines at `frames` into a chunk's states of a level: first with one another, then with those."""
         state: list[str] = []
         for point in self.tiles.points(chunk, frames, ()):
@@ -204,7 +204,7 @@ class _Lines(Fold):
     """The states of a block of columns, in memory, for each level of blocks of lines."""
 
     mode: WideColumns
-    frame: Frame
+    frame: Point
     span: Span | None
     sweep: Sweep
     states: States
@@ -228,7 +228,7 @@ class _Lines(Fold):
     def _each(self, visit: Callable[[Chunk], None]) -> list[str]:
         """Visit every chunk of the block, if there are states."""
 
-        def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+        def body(here: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
             for chunk in parts:
                 visit(chunk)
             return carried

@@ -15,12 +15,12 @@ from graphc.kernel import Store
 
 from ...kernels.sweeps import needed
 from .blocks import Blocks
-from .places import Chunk, Frame, Operand
-from .plan import Plan
+from .places import Chunk, Integer, Point
+from .plan import NestPlan
 from .tiles import Tiles
 from .values import Values
 
-Body = Callable[[Frame, list[Chunk], list[str]], list[str]]
+Body = Callable[[Point, list[Chunk], list[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Span:
     None in its place is the whole axis, about which everything is known while generating.
     """
 
-    start: Operand
-    stop: Operand
+    start: Integer
+    stop: Integer
     last: str
 
 
@@ -39,39 +39,39 @@ class Span:
 class Unit:
     """Where a work unit is: its frame, and its part of the vector axis and of the tile axis."""
 
-    frame: Frame
+    frame: Point
     span: Span | None
     tile: Span | None
 
 
 @contextmanager
-def unit_loop(values: Values, plan: Plan) -> Iterator[Unit]:
+def unit_loop(values: Values, plan: NestPlan) -> Iterator[Unit]:
     """The loop over this call's units. Where only the vector axis makes units, neighbouring ones are one span, unless
     each block has its own states in memory."""
     code, main = values.code, plan.length // plan.step * plan.step
     if plan.units == 1:
-        yield Unit(Frame(), None, None)
+        yield Unit(Point(), None, None)
         return
     if plan.blocks == plan.units and not plan.rows_at_once:
         start, stop = code.multiply("%low", plan.block), code.multiply("%high", plan.block)
         last = code.let(f"icmp eq i64 %high, {plan.blocks}")
-        yield Unit(Frame(), Span(start, code.minimum(stop, main), last), None)
+        yield Unit(Point(), Span(start, code.minimum(stop, main), last), None)
         return
     with code.loop("%low", "%high") as loop:
         rest, block = code.divide(loop.index, plan.blocks)
         rest, tile_block = code.divide(rest, plan.tile_blocks)
-        axes: dict[Axis, Operand] = {}
+        axes: dict[Axis, Integer] = {}
         for axis in reversed(plan.outer):
             rest, axes[axis] = code.divide(rest, axis.size) if axis != plan.outer[0] else (0, rest)
         tile_length = plan.tile.size if plan.tile else 1
         yield Unit(
-            Frame(None, axes),
+            Point(None, axes),
             block_span(values, block, plan.block, plan.length, plan.step),
             block_span(values, tile_block, plan.tile_block, tile_length, plan.lanes),
         )
 
 
-def block_span(values: Values, number: Operand, block: int, length: int, step: int) -> Span | None:
+def block_span(values: Values, number: Integer, block: int, length: int, step: int) -> Span | None:
     """The part of an axis that a block is. Blocks are whole steps, but for the last."""
     if block >= length:
         return None
@@ -83,22 +83,22 @@ def block_span(values: Values, number: Operand, block: int, length: int, step: i
 
 @contextmanager
 def axis_loops(
-    values: Values, frame: Frame, axes: Sequence[Axis], numbers: Sequence[int], stores: Sequence[Store]
-) -> Iterator[Frame]:
+    values: Values, frame: Point, axes: Sequence[Axis], numbers: Sequence[int], stores: Sequence[Store]
+) -> Iterator[Point]:
     """Loops over axes, outermost first; what is needed of `numbers` and `stores` is computed as far out as it can."""
     values.prepare(frame, numbers, stores)
     with ExitStack() as stack:
         for axis in axes:
             loop = stack.enter_context(values.code.loop(0, axis.size))
-            frame = Frame(frame, {axis: loop.index})
+            frame = Point(frame, {axis: loop.index})
             values.prepare(frame, numbers, stores)
         yield frame
 
 
 def along(
     values: Values,
-    plan: Plan,
-    frame: Frame,
+    plan: NestPlan,
+    frame: Point,
     span: Span | None,
     body: Body,
     carried: Sequence[tuple[str, str]] = (),
@@ -108,8 +108,8 @@ def along(
     lanes. `body(frame, chunks, carried)` returns what it carries on. Only whole axes can carry, maybe in blocks.
     """
 
-    def steps(start: Operand, length: int, state: list[str]) -> list[str]:
-        here = Frame(frame)
+    def steps(start: Integer, length: int, state: list[str]) -> list[str]:
+        here = Point(frame)
         return body(here, chunks(values, here, start, length), state)
 
     return stepping(values, plan.length, plan.step, span, steps, carried, blocks)
@@ -120,7 +120,7 @@ def stepping(
     length: int,
     step: int,
     span: Span | None,
-    body: Callable[[Operand, int, list[str]], list[str]],
+    body: Callable[[Integer, int, list[str]], list[str]],
     carried: Sequence[tuple[str, str]] = (),
     blocks: Blocks | None = None,
 ) -> list[str]:
@@ -128,7 +128,7 @@ def stepping(
     code, main = values.code, length // step * step
     state = [first for _, first in carried]
 
-    def loop(start: Operand, stop: Operand) -> list[str]:
+    def loop(start: Integer, stop: Integer) -> list[str]:
         with code.loop(start, stop, step, carried) as inner:
             inner.next = body(inner.index, step, inner.carried)
         return inner.results
@@ -150,7 +150,7 @@ def stepping(
     return []
 
 
-def chunks(values: Values, frame: Frame, start: Operand, length: int) -> list[Chunk]:
+def chunks(values: Values, frame: Point, start: Integer, length: int) -> list[Chunk]:
     """The vectors that cover `length` positions."""
     lanes = values.lanes
     return [values.chunk(frame, start, k, min(lanes, length - k)) for k in range(0, length, lanes)]
@@ -158,19 +158,19 @@ def chunks(values: Values, frame: Frame, start: Operand, length: int) -> list[Ch
 
 def carrying_loops(
     values: Values,
-    frame: Frame,
+    frame: Point,
     axes: Sequence[Axis],
     numbers: Sequence[int],
     carried: Sequence[tuple[str, str]],
-    inner: Callable[[Frame, list[str]], list[str]],
+    inner: Callable[[Point, list[str]], list[str]],
     blocks: Blocks | None = None,
 ) -> list[str]:
     """Loops over axes that carry registers along; `inner(frame, carried)` returns what it carries on."""
     if not axes:
         return inner(frame, [first for _, first in carried])
 
-    def body(index: Operand, state: list[str]) -> list[str]:
-        here = Frame(frame, {axes[0]: index})
+    def body(index: Integer, state: list[str]) -> list[str]:
+        here = Point(frame, {axes[0]: index})
         values.prepare(here, numbers)
         now = [(t, x) for (t, _), x in zip(carried, state, strict=True)]
         return carrying_loops(values, here, axes[1:], numbers, now, inner, blocks)
@@ -182,23 +182,23 @@ def carrying_loops(
     return loop.results
 
 
-def emit_loop(values: Values, plan: Plan) -> None:
+def emit_loop(values: Values, plan: NestPlan) -> None:
     """A kernel without reductions: every store at every point."""
     stores = values.kernel.stores
     numbers = needed(values.kernel, values.kernel.stored(stores))
 
-    def body(frame: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+    def body(frame: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
         for chunk in parts:
             values.store_all(chunk, stores)
         return carried
 
-    def tile_body(start: Operand, count: int, carried: list[str]) -> list[str]:
+    def tile_body(start: Integer, count: int, carried: list[str]) -> list[str]:
         assert tiles is not None
         frames = tiles.frames(frame, start, count)
         for here in frames:
             values.prepare(here, numbers, stores)
 
-        def blocks(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+        def blocks(here: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
             assert tiles is not None
             for chunk in parts:
                 values.prepare_chunk(chunk, numbers)

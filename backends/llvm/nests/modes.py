@@ -13,8 +13,8 @@ from graphc.kernel import Kernel
 
 from ...kernels.sweeps import Sweep, behind_scans, needed_in, sweeps_of
 from .loops import Span
-from .places import Frame
-from .plan import Plan
+from .places import Point
+from .plan import NestPlan
 from .running import Runs
 from .values import Values
 
@@ -24,7 +24,7 @@ class Mode(ABC):
     """A way to sweep over rows."""
 
     values: Values
-    plan: Plan
+    plan: NestPlan
 
     @property
     def kernel(self) -> Kernel:
@@ -54,5 +54,5 @@ class Mode(ABC):
         return tuple(n for n in self.numbers(sweep) if n not in found)
 
     @abstractmethod
-    def emit(self, frame: Frame, span: Span | None) -> None:
+    def emit(self, frame: Point, span: Span | None) -> None:
         """All sweeps over the rows of a unit, or of a point of its loops."""

@@ -1,6 +1,6 @@
 """Where in a kernel's iteration space code is, and index arithmetic there: positions, bounds, gathered indices.
 
-A `Frame` knows positions on axes and remembers the scalars computed there; a `Chunk` is one vector's worth of the
+A `Point` knows positions on axes and remembers the scalars computed there; a `Chunk` is one vector's worth of the
 vector axis inside a frame. Each value is computed in the outermost frame that knows its axes, so loop-invariant
 code is hoisted by construction. Knows nothing of memory, loop orders, sweeps or tiles.
 """
@@ -21,12 +21,12 @@ from ..emit.primitives import Emitter
 from ..emit.text import Code
 from ..target import Target
 
-Operand: TypeAlias = str | int  # of type i64; a number where it is known while generating
+Integer: TypeAlias = str | int  # of type i64; a number where it is known while generating
 Terms: TypeAlias = tuple[tuple[Term, int], ...]
 Key: TypeAlias = int | tuple[object, ...]
 
 
-class Frame:
+class Point:
     """A place in the code: positions on some axes, and what has been computed there.
 
     Whoever opens a block that does not dominate what follows it (a loop, a branch) makes a new frame for it.
@@ -34,14 +34,14 @@ class Frame:
 
     __slots__ = ("axes", "known", "parent")
 
-    def __init__(self, parent: Frame | None = None, axes: Mapping[Axis, Operand] | None = None) -> None:
+    def __init__(self, parent: Point | None = None, axes: Mapping[Axis, Integer] | None = None) -> None:
         self.parent = parent
-        self.axes: dict[Axis, Operand] = {**(parent.axes if parent else {}), **(axes or {})}
-        self.known: dict[Key, Operand] = {}
+        self.axes: dict[Axis, Integer] = {**(parent.axes if parent else {}), **(axes or {})}
+        self.known: dict[Key, Integer] = {}
 
-    def find(self, key: Key) -> Operand | None:
+    def find(self, key: Key) -> Integer | None:
         """What was computed under `key` here or further out."""
-        frame: Frame | None = self
+        frame: Point | None = self
         while frame is not None:
             if key in frame.known:
                 return frame.known[key]
@@ -61,7 +61,7 @@ class Chunk:
     __slots__ = ("count", "frame", "known", "offset", "parent", "start")
 
     def __init__(
-        self, frame: Frame, start: Operand, offset: int, count: int, parent: Chunk | None = None
+        self, frame: Point, start: Integer, offset: int, count: int, parent: Chunk | None = None
     ) -> None:
         self.frame = frame
         self.start = start
@@ -70,7 +70,7 @@ class Chunk:
         self.parent = parent
         self.known: dict[Key, str] = {}
 
-    def inside(self, frame: Frame) -> Chunk:
+    def inside(self, frame: Point) -> Chunk:
         """The same lanes, deeper in."""
         return Chunk(frame, self.start, self.offset, self.count, self)
 
@@ -102,22 +102,22 @@ class Places(ABC):
         self.reports = False  # whether the module must define @report
 
     @abstractmethod
-    def scalar(self, frame: Frame, number: int) -> str:
+    def scalar(self, frame: Point, number: int) -> str:
         """A value that does not differ between lanes."""
 
     @abstractmethod
     def vector(self, chunk: Chunk, number: int) -> str:
         """A value in all lanes."""
 
-    def chunk(self, frame: Frame, start: Operand, offset: int, count: int) -> Chunk:
+    def chunk(self, frame: Point, start: Integer, offset: int, count: int) -> Chunk:
         """The vector at start + offset, of which `count` lanes are valid."""
         if self.lanes == 1 and self.axis is not None:
-            frame = Frame(frame, {self.axis: self.code.add(start, offset)})
+            frame = Point(frame, {self.axis: self.code.add(start, offset)})
         return Chunk(frame, start, offset, count)
 
     # ---- the same in all lanes -------------------------------------------------------------------------------
 
-    def index(self, frame: Frame, index: Index, bounds: tuple[Bound, ...] = ()) -> Operand:
+    def index(self, frame: Point, index: Index, bounds: tuple[Bound, ...] = ()) -> Integer:
         """The value of an index. Gathered terms are checked where `bounds` hold."""
         total = self._sum(frame, frame, plain_terms(index))
         for term, factor in index.terms:
@@ -125,7 +125,7 @@ class Places(ABC):
                 total = self.code.add(total, self.code.multiply(self._term(frame, term, bounds), factor))
         return self.code.add(total, index.constant)
 
-    def prepare_index(self, frame: Frame, index: Index, bounds: tuple[Bound, ...] = ()) -> None:
+    def prepare_index(self, frame: Point, index: Index, bounds: tuple[Bound, ...] = ()) -> None:
         """Compute here what of an index is known here. Terms along the lanes are left out."""
         self._sum(frame, frame, tuple(t for t in plain_terms(index) if frame.knows(t[0])))
         for term in index.gathered():
@@ -136,7 +136,7 @@ class Places(ABC):
             ):
                 self._gathered(frame, term, bounds)
 
-    def _sum(self, home: Frame, level: Frame, terms: Terms) -> Operand:
+    def _sum(self, home: Point, level: Point, terms: Terms) -> Integer:
         """The sum of terms, computed at `home`. Each frame on the way out adds the terms that only it knows, so
         that inner ones find the sums of outer ones."""
         if not terms:
@@ -156,7 +156,7 @@ class Places(ABC):
         home.known[key] = total
         return total
 
-    def _term(self, frame: Frame, term: Term, bounds: tuple[Bound, ...]) -> Operand:
+    def _term(self, frame: Point, term: Term, bounds: tuple[Bound, ...]) -> Integer:
         if isinstance(term, Axis):
             return frame.axes[term]
         if isinstance(term, Gathered):
@@ -167,7 +167,7 @@ class Places(ABC):
             found = frame.known[key] = self._divide(self.index(frame, term.index, bounds), term, 1, 64)
         return found
 
-    def _divide(self, x: Operand, term: Floor | Mod, lanes: int, bits: int) -> Operand:
+    def _divide(self, x: Integer, term: Floor | Mod, lanes: int, bits: int) -> Integer:
         """x // divisor or x % divisor, rounding down."""
         code, k, is_floor = self.code, term.divisor, isinstance(term, Floor)
         if isinstance(x, int):
@@ -185,7 +185,7 @@ class Places(ABC):
             return modulus
         return code.let(f"sdiv exact {t} {code.let(f'sub {t} {x}, {modulus}')}, {divisor}")
 
-    def _gathered(self, frame: Frame, term: Gathered, bounds: tuple[Bound, ...]) -> Operand:
+    def _gathered(self, frame: Point, term: Gathered, bounds: tuple[Bound, ...]) -> Integer:
         """A gathered index, checked: one outside is reported where `bounds` hold, and counts as 0."""
         key = ("gathered", term, bounds)
         found = frame.find(key)
@@ -197,7 +197,7 @@ class Places(ABC):
             frame.known[key] = found
         return found
 
-    def _judged(self, frame: Frame, term: Gathered) -> tuple[str, str, str]:
+    def _judged(self, frame: Point, term: Gathered) -> tuple[str, str, str]:
         """A gathered index as it is, whether it is outside, and 0 in place of one that is."""
         value = self.scalars.cast(self.scalar(frame, term.value), self.kernel.dtypes[term.value], int64)
         bad = self.code.let(f"icmp uge i64 {value}, {term.size}")
@@ -231,7 +231,7 @@ class Places(ABC):
         self.reports = True
         self.code.do(f"call void @report(ptr %context, i64 %task, i64 {value})")
 
-    def holds(self, frame: Frame, bounds: tuple[Bound, ...]) -> str | None:
+    def holds(self, frame: Point, bounds: tuple[Bound, ...]) -> str | None:
         """Whether all bounds hold, as i1; None if they always do."""
         tests = []
         for bound in bounds:
@@ -258,7 +258,7 @@ class Places(ABC):
         assert self.axis is not None
         return index.coefficient(self.axis) if index.is_linear_in(self.axis) else None
 
-    def first(self, chunk: Chunk, index: Index, bounds: tuple[Bound, ...] = ()) -> tuple[Operand, int]:
+    def first(self, chunk: Chunk, index: Index, bounds: tuple[Bound, ...] = ()) -> tuple[Integer, int]:
         """The position of lane 0 for an index with a stride, in two parts: a register and a number."""
         assert self.axis is not None
         self._check_in(chunk, index, bounds)
@@ -308,7 +308,7 @@ class Places(ABC):
             total = part if total is None else self.code.let(f"add {t} {total}, {part}")
         return integer(0, bits, self.lanes) if total is None else total
 
-    def _splat(self, x: Operand, bits: int) -> str | None:
+    def _splat(self, x: Integer, bits: int) -> str | None:
         """A position in all lanes; None for 0, which need not be added."""
         if isinstance(x, int):
             return integer(x, bits, self.lanes) if x else None

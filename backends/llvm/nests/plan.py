@@ -35,7 +35,7 @@ KEEP_BYTES = 1 << 16  # the most a row buffer may take of a thread's stack
 
 
 @dataclass(frozen=True)
-class Plan:
+class NestPlan:
     """How a kernel is carried out.
 
     A work unit is one point of the axes `outer`, times one block of `block` positions on the vector axis and one of
@@ -241,7 +241,7 @@ def side_by_side(kernel: Kernel) -> int:
     return 4 if cost < 16 else 2 if cost < 64 else 1
 
 
-def plan_loop(kernel: Kernel, target: Target) -> Plan:
+def plan_loop(kernel: Kernel, target: Target) -> NestPlan:
     """The plan of a kernel without reductions."""
     axis, tile = choose_axes(kernel, target)
     if axis is None:
@@ -252,21 +252,21 @@ def plan_loop(kernel: Kernel, target: Target) -> Plan:
     if tile is None:
         unroll = side_by_side(kernel)
         block = block_size(axis, lanes * unroll, axes_size(outer), cost)
-        return Plan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
+        return NestPlan(axis, lanes, unroll, outer, inner, block, cost_ns=cost)
     # Whole cache lines along the tile axis, and few pages at a time along the other.
     block, tile_block = (TILE_BLOCK // lanes * lanes if cost > SERIAL_NS else a.size for a in (axis, tile))
-    return Plan(axis, lanes, 1, outer, inner, block, tile, tile_block, cost_ns=cost)
+    return NestPlan(axis, lanes, 1, outer, inner, block, tile, tile_block, cost_ns=cost)
 
 
-def plan_scalars(kernel: Kernel, target: Target) -> Plan:
+def plan_scalars(kernel: Kernel, target: Target) -> NestPlan:
     """The plan of a kernel that no vectors suit."""
     cost = Estimate(kernel, target).ns(1)
     ordered = ordered_axes(kernel)
     outer, _ = split_units([a for a in kernel.parallel if a not in ordered], cost)
-    return Plan(None, 1, 1, outer, tuple(a for a in kernel.parallel if a not in outer), 1, cost_ns=cost)
+    return NestPlan(None, 1, 1, outer, tuple(a for a in kernel.parallel if a not in outer), 1, cost_ns=cost)
 
 
-def plan_reduction(kernel: Kernel, target: Target) -> Plan:
+def plan_reduction(kernel: Kernel, target: Target) -> NestPlan:
     """The plan of a kernel with row axes, that accumulates or scatters."""
     axis, tile = choose_axes(kernel, target)
     if axis is None:
@@ -278,7 +278,7 @@ def plan_reduction(kernel: Kernel, target: Target) -> Plan:
     inner = tuple(a for a in kernel.parallel if a != axis and a not in outer)
     if axis in kernel.row:
         unroll = max(side_by_side(kernel), 4 if axis.size >= 8 * lanes else 1)
-        return Plan(axis, lanes, unroll, outer, inner, axis.size, kept=kept_in_rows(kernel), cost_ns=cost)
+        return NestPlan(axis, lanes, unroll, outer, inner, axis.size, kept=kept_in_rows(kernel), cost_ns=cost)
     states = max(1, sum(len(v.init) for v in kernel.values if isinstance(v, Reduce | Scan)))
     unroll = max(1, target.vector_registers // 2 // states)
     if tile is not None:
@@ -287,9 +287,9 @@ def plan_reduction(kernel: Kernel, target: Target) -> Plan:
         unroll = max(1, min(unroll, target.vector_registers // 2 // axes_size(kernel.row)))
     if tile is None and is_wide(kernel, axis, lanes * unroll):
         block = wide_block(kernel, target, axis, 2 * lanes)
-        return Plan(axis, lanes, 2, outer, inner, block, rows_at_once=WIDE_ROWS, cost_ns=cost)
+        return NestPlan(axis, lanes, 2, outer, inner, block, rows_at_once=WIDE_ROWS, cost_ns=cost)
     block = block_size(axis, lanes * unroll, axes_size(outer), cost)
-    return Plan(axis, lanes, unroll, outer, inner, block, tile, tile.size if tile else 1, cost_ns=cost)
+    return NestPlan(axis, lanes, unroll, outer, inner, block, tile, tile.size if tile else 1, cost_ns=cost)
 
 
 def is_wide(kernel: Kernel, axis: Axis, step: int) -> bool:

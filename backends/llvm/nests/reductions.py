@@ -10,13 +10,13 @@ from graphc.kernel import Store
 from .columns import Columns, WideColumns
 from .loops import Span, along, axis_loops, unit_loop
 from .modes import Mode
-from .places import Chunk, Frame
-from .plan import Plan
+from .places import Chunk, Point
+from .plan import NestPlan
 from .rows import Rows
 from .values import Values
 
 
-def emit_reduction(values: Values, plan: Plan) -> None:
+def emit_reduction(values: Values, plan: NestPlan) -> None:
     """The whole function."""
     mode = mode_of(values, plan)
     first = mode.numbers(mode.sweeps[0])
@@ -29,11 +29,11 @@ def emit_reduction(values: Values, plan: Plan) -> None:
             mode.emit(frame, unit.span)
 
 
-def clear(values: Values, plan: Plan, frame: Frame, span: Span | None, store: Store) -> None:
+def clear(values: Values, plan: NestPlan, frame: Point, span: Span | None, store: Store) -> None:
     """Store neutral elements wherever this unit will accumulate something."""
     axes = [a for a in (*plan.inner, *values.kernel.row) if a in store.index.axes and a != plan.axis]
 
-    def body(here: Frame, parts: list[Chunk], carried: list[str]) -> list[str]:
+    def body(here: Point, parts: list[Chunk], carried: list[str]) -> list[str]:
         for chunk in parts:
             values.clear(chunk, store)
         return carried
@@ -45,7 +45,7 @@ def clear(values: Values, plan: Plan, frame: Frame, span: Span | None, store: St
             values.clear(Chunk(here, 0, 0, 1), store)
 
 
-def mode_of(values: Values, plan: Plan) -> Mode:
+def mode_of(values: Values, plan: NestPlan) -> Mode:
     if plan.axis is None or plan.axis in values.kernel.row:
         return Rows(values, plan)
     return WideColumns(values, plan) if plan.rows_at_once else Columns(values, plan)

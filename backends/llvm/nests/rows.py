@@ -17,7 +17,7 @@ from ...kernels.sweeps import Sweep
 from ..emit.text import register_type
 from .loops import Span, along, carrying_loops
 from .modes import Mode
-from .places import Chunk, Frame
+from .places import Chunk, Point
 from .states import States
 
 LINE = 64  # bytes that memory moves at a time
@@ -39,7 +39,7 @@ class Rows(Mode):
     def _type(self, number: int) -> str:
         return self.values.vectors.type(self.kernel.dtypes[number])
 
-    def emit(self, frame: Frame, span: Span | None) -> None:
+    def emit(self, frame: Point, span: Span | None) -> None:
         for sweep in self.sweeps:
             numbers = self.numbers(sweep)
             if sweep.level:
@@ -48,7 +48,7 @@ class Rows(Mode):
             if sweep.passes:
                 self._pass(frame, sweep, numbers)
 
-    def _pass(self, frame: Frame, sweep: Sweep, numbers: Sequence[int]) -> None:
+    def _pass(self, frame: Point, sweep: Sweep, numbers: Sequence[int]) -> None:
         """One pass over the row; the reductions of the sweep are known in `frame` afterwards."""
         values = self.values
         states = States(self.values, sweep.reduces, self.plan.unroll, self.runs(sweep, 1))
@@ -58,7 +58,7 @@ class Rows(Mode):
         recalled = [n for n in self.kept_before(sweep.level) if n in numbers]
         keeping = [n for n, first in self.plan.kept if first == sweep.level]
 
-        def body(here: Frame, parts: list[Chunk], state: list[str]) -> list[str]:
+        def body(here: Point, parts: list[Chunk], state: list[str]) -> list[str]:
             state = list(state)
             for copy, chunk in enumerate(parts):
                 for number in recalled:
@@ -75,7 +75,7 @@ class Rows(Mode):
         counts = [*(a.size for a in self.around), self.plan.length // self.plan.step]
         blocks = states.blocks(counts)
 
-        def inner(here: Frame, state: list[str]) -> list[str]:
+        def inner(here: Point, state: list[str]) -> list[str]:
             return along(values, self.plan, here, None, body, list(zip(types, state, strict=True)), blocks)
 
         result = carrying_loops(values, frame, self.around, self.ahead(sweep), carried, inner, blocks)

@@ -14,7 +14,7 @@ from graphc.kernel import Load, Store
 from graphc.types import DType
 
 from ..emit.text import register_type
-from .places import Chunk, Frame, Operand
+from .places import Chunk, Integer, Point
 from .plan import is_tiled
 from .values import Values
 
@@ -52,13 +52,13 @@ class Tiles:
         assert self.values.axis is not None
         return self.values.lanes > 1 and is_tiled(index, self.values.axis, self.axis)
 
-    def frames(self, frame: Frame, start: Operand, count: int) -> list[Frame]:
+    def frames(self, frame: Point, start: Integer, count: int) -> list[Point]:
         """The frames of `count` positions of the tile axis, at most as many as lanes."""
-        return [Frame(frame, {self.axis: self.values.code.add(start, q)}) for q in range(count)]
+        return [Point(frame, {self.axis: self.values.code.add(start, q)}) for q in range(count)]
 
-    def points(self, parent: Chunk, frames: Sequence[Frame], numbers: Sequence[int]) -> list[Chunk]:
+    def points(self, parent: Chunk, frames: Sequence[Point], numbers: Sequence[int]) -> list[Chunk]:
         """The chunks at those frames; those of the tile's loads that are among `numbers` are known in them."""
-        chunks = [parent.inside(Frame(f)) for f in frames]
+        chunks = [parent.inside(Point(f)) for f in frames]
         for number, load in self.loads.items():
             if number in numbers:
                 rows = self._rows(chunks[0], load, len(frames))

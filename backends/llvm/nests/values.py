@@ -1,6 +1,6 @@
 """The values of a kernel as LLVM operands, scalar or vector: recipes, loads, stores.
 
-In: a kernel, its vector axis, and a place (`Frame` or `Chunk`). Out: operands, each computed once per place.
+In: a kernel, its vector axis, and a place (`Point` or `Chunk`). Out: operands, each computed once per place.
 What this must not know: loop orders, sweeps, tiles; whoever writes loops opens the frames and calls `prepare`
 before an inner loop, so that nothing is computed again inside it.
 """
@@ -17,7 +17,7 @@ from graphc.types import DType, bool_
 from ..emit.memory import Memory, first_lanes
 from ..emit.primitives import Emitter
 from ..emit.text import constant, memory_type, register_type
-from .places import Chunk, Frame, Operand, Places
+from .places import Chunk, Integer, Places, Point
 
 
 class Values(Places):
@@ -29,7 +29,7 @@ class Values(Places):
 
     # ---- computing ahead -------------------------------------------------------------------------------------
 
-    def prepare(self, frame: Frame, numbers: Sequence[int], stores: Sequence[Store] = ()) -> None:
+    def prepare(self, frame: Point, numbers: Sequence[int], stores: Sequence[Store] = ()) -> None:
         """Compute here what of `numbers`, and of the addresses of `stores`, is known here."""
         splats = {i for n in numbers if self.varies(n) for i in dependencies(self.kernel.values[n])}
         splats.update(self.kernel.stored([s for s in stores if self.axis in s.index.axes]))
@@ -52,7 +52,7 @@ class Values(Places):
             if self.varies(number) and self._is_known(chunk.frame, number):
                 self.vector(chunk, number)
 
-    def _is_known(self, frame: Frame, number: int) -> bool:
+    def _is_known(self, frame: Point, number: int) -> bool:
         """Whether a value can be computed in a frame, or in a chunk there."""
         value = self.kernel.values[number]
         return isinstance(value, _POINTWISE) and self.kernel.axes[number] - {self.axis} <= frame.axes.keys()
@@ -71,7 +71,7 @@ class Values(Places):
             elif not known(last := pending.pop()):
                 compute(last)
 
-    def scalar(self, frame: Frame, number: int) -> str:
+    def scalar(self, frame: Point, number: int) -> str:
         def compute(n: int) -> None:
             frame.known[n] = self._scalar(frame, self.kernel.values[n])
 
@@ -79,7 +79,7 @@ class Values(Places):
             self._in_order(number, lambda n: frame.find(n) is not None, compute)
         return str(frame.find(number))
 
-    def _scalar(self, frame: Frame, value: Value) -> str:
+    def _scalar(self, frame: Point, value: Value) -> str:
         match value:
             case Const(bits=bits, dtype=dtype):
                 return constant(bits, dtype, 1)
@@ -110,7 +110,7 @@ class Values(Places):
             self._in_order(number, known, compute)
         return str(chunk.find(number))
 
-    def splat(self, frame: Frame, number: int) -> str:
+    def splat(self, frame: Point, number: int) -> str:
         """A value that does not differ between lanes, in all of them."""
         key = ("splat", number)
         found = frame.find(key)
@@ -133,12 +133,12 @@ class Values(Places):
 
     # ---- loads -----------------------------------------------------------------------------------------------
 
-    def address(self, slot: int, at: Operand, constant: int = 0) -> str:
+    def address(self, slot: int, at: Integer, constant: int = 0) -> str:
         """The address of an element; `constant` becomes the displacement of the access."""
         type_ = memory_type(self.kernel.slots[slot].dtype)
         return self.code.element(self.code.element(f"%s{slot}", type_, at), type_, constant)
 
-    def _scalar_load(self, frame: Frame, load: Load) -> str:
+    def _scalar_load(self, frame: Point, load: Load) -> str:
         where = self.holds(frame, load.bounds)
         at = self.index(frame, load.index, load.bounds)
         zero = constant(0, load.dtype, 1)
@@ -249,13 +249,13 @@ class Values(Places):
             x, source = self.sum(self.vectors, old, x, source, dtype), dtype
         self.store_lanes(chunk, store.slot, store.index, self.vectors.cast(x, source, dtype))
 
-    def store_scalars(self, frame: Frame, stores: Sequence[Store]) -> None:
+    def store_scalars(self, frame: Point, stores: Sequence[Store]) -> None:
         """Store values that do not differ between lanes."""
         for number in self.kernel.stored(stores):
             self.scalar(frame, number)
         self._store_scalars(frame, stores)
 
-    def _store_scalars(self, frame: Frame, stores: Sequence[Store]) -> None:
+    def _store_scalars(self, frame: Point, stores: Sequence[Store]) -> None:
         memory = Memory(self.code, 1)
         for store in stores:
             if not self.kernel.accumulated(store):

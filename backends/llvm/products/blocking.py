@@ -32,7 +32,7 @@ UNITS = 128  # as many units as this need no smaller ones
 
 
 @dataclass(frozen=True)
-class Cut:
+class Tiling:
     """An axis cut into `firsts` tiles of `first` elements and then `seconds` tiles of `second`, not longer ones."""
 
     first: int
@@ -59,23 +59,23 @@ class Cut:
         return tile * self.first - max(0, tile - self.firsts) * (self.first - self.second)
 
     @staticmethod
-    def evenly(size: int, most: int) -> Cut:
+    def evenly(size: int, most: int) -> Tiling:
         """Tiles of at most `most` whose lengths differ by one at most: no narrow tile is left at the end."""
         count = -(-size // most)
         length, longer = divmod(size, count)
-        return Cut(length + 1, longer, length, count - longer) if longer else Cut(length, count)
+        return Tiling(length + 1, longer, length, count - longer) if longer else Tiling(length, count)
 
     @staticmethod
-    def with_rest(size: int, length: int) -> Cut:
+    def with_rest(size: int, length: int) -> Tiling:
         """Tiles of `length`, and what is left."""
         full, rest = divmod(size, length)
         if not full:
-            return Cut(rest, 1)
-        return Cut(length, full, rest, 1 if rest else 0)
+            return Tiling(rest, 1)
+        return Tiling(length, full, rest, 1 if rest else 0)
 
 
 @dataclass(frozen=True)
-class Operand:
+class Factor:
     """One side of the product.
 
     `free` is the tiled axis that only it varies over, `outer` are its other axes that are not contracted.
@@ -89,7 +89,7 @@ class Operand:
     free: Axis
     outer: tuple[Axis, ...]
     strides: Strides | None
-    cut: Cut
+    cut: Tiling
     lanes: int
     vectors: bool
     packed: bool = False
@@ -129,8 +129,8 @@ class Blocking:
     dtype: DType
     outer: tuple[Axis, ...]
     contracted: tuple[Axis, ...]
-    rows: Operand
-    columns: Operand
+    rows: Factor
+    columns: Factor
     tile: Tile
     chunk: int
     row_tiles: int
@@ -138,7 +138,7 @@ class Blocking:
     words: Words | None = None
 
     @property
-    def operands(self) -> tuple[Operand, Operand]:
+    def operands(self) -> tuple[Factor, Factor]:
         return self.rows, self.columns
 
     @property
@@ -197,7 +197,7 @@ class Blocking:
         return max(1, self.units // max(1, min(UNITS, self.work // UNIT_WORK)))
 
     def __str__(self) -> str:
-        def side(operand: Operand) -> str:
+        def side(operand: Factor) -> str:
             lengths = " + ".join(f"{n}·{length}" for n, length in operand.cut.parts)
             return f"{operand.free.name}:{lengths} {'packed' if operand.packed else 'in place'}"
 
@@ -223,20 +223,20 @@ def block(kernel: Kernel, target: Target) -> Blocking | None:
     elements = words.elements if words else (dot.dtype, dot.dtype)
     if words and words.tiles:
         tile = matrix_tile(row_axis.size, column_axis.size)
-        row_cut = Cut.with_rest(row_axis.size, tile.rows)
+        row_cut = Tiling.with_rest(row_axis.size, tile.rows)
     else:
-        row_cut = Cut.evenly(row_axis.size, MOST_ROWS)
+        row_cut = Tiling.evenly(row_axis.size, MOST_ROWS)
         tile = register_tile(target, dot.dtype, row_cut.first)
-    column_cut = Cut.with_rest(column_axis.size, tile.columns)
+    column_cut = Tiling.with_rest(column_axis.size, tile.columns)
     outer = tuple(a for a in kernel.parallel if a not in (row_axis, column_axis))
 
-    def operand(value: int, free: Axis, cut: Cut, vectors: bool) -> Operand:
+    def operand(value: int, free: Axis, cut: Tiling, vectors: bool) -> Factor:
         mine = tuple(a for a in outer if a in kernel.axes[value])
         in_vectors = vectors or (words is not None and words.tiles)
         lanes = tile.lanes if in_vectors else min(tile.lanes, PANEL_ROWS)
         element = elements[vectors]
         strides = _strides(kernel, value, element, free, dot.axes, words)
-        return Operand(value, element, free, mine, strides, cut, lanes, vectors)
+        return Factor(value, element, free, mine, strides, cut, lanes, vectors)
 
     rows, columns = operand(left, row_axis, row_cut, False), operand(right, column_axis, column_cut, True)
     if column_axis.size <= FEW_COLUMNS and rows.lies_along_k and columns.lies_along_k and not words:
@@ -266,7 +266,7 @@ def _sides(kernel: Kernel, dot: Dot) -> tuple[tuple[int, Axis], tuple[int, Axis]
     return (left, row_axis), (right, column_axis)
 
 
-def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType, target: Target) -> bool:
+def _is_worth_packing(operand: Factor, other: Factor, depth: int, dtype: DType, target: Target) -> bool:
     """Whether tiles should read the operand from panels.
 
     Rows that lie along k are as many streams, which caches follow well. What lies across k touches a line, and soon a
@@ -282,7 +282,7 @@ def _is_worth_packing(operand: Operand, other: Operand, depth: int, dtype: DType
     return other.cut.count >= PACKED_REUSE and _span(operand, depth, dtype) > 2 * target.l1
 
 
-def _span(operand: Operand, depth: int, dtype: DType) -> int:
+def _span(operand: Factor, depth: int, dtype: DType) -> int:
     """Bytes between the first and the last of what an operand in place reads across k."""
     assert operand.strides is not None
     return depth * max(abs(operand.strides.depth), operand.free.size) * dtype.itemsize

@@ -18,12 +18,11 @@ from graphc.kernel import Kernel, Load, Slot
 from ..emit.kernel_code import Lowered, NativeTask, finish_function
 from ..emit.shared import Shared
 from ..emit.text import Code, register_type
-from ..nests.places import Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Integer, Point
 from ..nests.plan import BYTE_NS
 from ..nests.values import Values
 from ..target import Target
-from .blocking import Blocking, Cut, Operand
+from .blocking import Blocking, Factor, Tiling
 from .epilogue import Epilogue
 from .matrix_tile import configure, release, shared_matrix_tiles
 from .microkernel import SIGNATURE, shared_tiles, sums_in_blocks
@@ -88,7 +87,7 @@ class Parts:
         self.reports |= reports
 
 
-def write_packing(parts: Parts, operand: Operand) -> None:
+def write_packing(parts: Parts, operand: Factor) -> None:
     """The task that packs an operand, and the memory for its panels."""
     kernel, blocking = parts.kernel, parts.blocking
     slot = len(kernel.slots) + len(parts.scratch)
@@ -107,7 +106,7 @@ def write_packing(parts: Parts, operand: Operand) -> None:
     parts.tasks.append(NativeTask(symbol, (*reads, slot), units, grain, blocking.serial, prepares, cost))
 
 
-def _packing(operand: Operand, blocking: Blocking) -> type[Packing | TilePacking]:
+def _packing(operand: Factor, blocking: Blocking) -> type[Packing | TilePacking]:
     """What writes the panels of an operand."""
     if operand.vectors or blocking.words is None or not blocking.words.tiles:
         return Packing
@@ -163,8 +162,8 @@ def _epilogue_name(parts: Parts) -> str:
 class _Chunk:
     """A chunk of k: from `start`, `depth` long. `last` is empty where there is only one."""
 
-    start: Number
-    depth: Number
+    start: Integer
+    depth: Integer
     first: str
     last: str
 
@@ -174,9 +173,9 @@ class Place:
     """A tile of one operand: where it starts on the free axis, the address of its first element, its length, and
     whether it is one of the cut's `firsts` (empty: it always is)."""
 
-    start: Number
+    start: Integer
     address: str
-    length: Number
+    length: Integer
     is_first: str
 
 
@@ -219,16 +218,16 @@ class Product:
         """Elements of memory that a unit's sums take."""
         return self.blocking.sums_size
 
-    def _tiles(self, block: Number, tiles: int, cut: Cut) -> tuple[Number, Number]:
+    def _tiles(self, block: Integer, tiles: int, cut: Tiling) -> tuple[Integer, Integer]:
         """The range of tiles of a block."""
         low = self.code.multiply(block, tiles)
         return low, self.code.minimum(self.code.add(low, tiles), cut.count)
 
-    def _base(self, operand: Operand, frame: Frame) -> str:
+    def _base(self, operand: Factor, frame: Point) -> str:
         """The address of an operand's first element at the outer axes' positions."""
         code = self.code
         if operand.packed:
-            place: Number = 0
+            place: Integer = 0
             for axis in operand.outer:
                 place = code.add(code.multiply(place, axis.size), frame.axes[axis])
             offset = code.multiply(place, operand.packed_size(self.blocking.depth))
@@ -251,7 +250,7 @@ class Product:
             last = code.let(f"icmp sle i64 {rest}, {blocking.chunk}")
             yield _Chunk(k.index, code.minimum(rest, blocking.chunk), first, last)
 
-    def _place(self, operand: Operand, base: str, tile: Number, k: Number) -> Place:
+    def _place(self, operand: Factor, base: str, tile: Integer, k: Integer) -> Place:
         code, cut = self.code, operand.cut
         start, length = tile_place(code, cut, tile)
         is_first = code.let(f"icmp slt i64 {tile}, {cut.firsts}") if cut.seconds else ""
@@ -263,7 +262,7 @@ class Product:
             offset = code.add(code.multiply(start, strides.free), offset)
         return Place(start, code.element(base, self.parts.scalar, offset), length, is_first)
 
-    def sums(self, memory: str, row: tuple[Number, Number, Place], column: tuple[Number, Number, Place]) -> str:
+    def sums(self, memory: str, row: tuple[Integer, Integer, Place], column: tuple[Integer, Integer, Place]) -> str:
         """The memory of one tile. Rows and columns come with the first of their block, and where they are."""
         code, blocking = self.code, self.blocking
         if blocking.chunks == 1:
@@ -288,7 +287,7 @@ class Product:
             f"i64 {chunk.depth}, i1 {chunk.first}, {strides})"
         )
 
-    def finish_tile(self, frame: Frame, left: Place, right: Place, sums: str) -> None:
+    def finish_tile(self, frame: Point, left: Place, right: Place, sums: str) -> None:
         """What a tile's sums become."""
         outer = "".join(f", i64 {frame.axes[a]}" for a in self.blocking.outer)
         self.code.do(
@@ -296,7 +295,7 @@ class Product:
             f"i64 {left.length}, i64 {right.length}, i64 {left.start}, i64 {right.start}{outer})"
         )
 
-    def finish_unit(self, frame: Frame, unit: Number, row_block: Number, memory: str) -> None:
+    def finish_unit(self, frame: Point, unit: Integer, row_block: Integer, memory: str) -> None:
         """What is left to do when a unit has all of its sums."""
 
     def _choose(self, place: Place, names: Sequence[str]) -> str:

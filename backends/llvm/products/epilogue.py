@@ -15,8 +15,7 @@ from ...kernels.sweeps import needed
 from ..emit.kernel_code import find_slots
 from ..emit.memory import Memory
 from ..emit.text import Code, register_type
-from ..nests.places import Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Integer, Point
 from ..nests.values import Values
 from ..target import Target
 from .blocking import Blocking
@@ -37,7 +36,7 @@ class Epilogue:
     def write(self, name: str, slots: Sequence[int]) -> str:
         code, lanes, lengths = self.code, self.blocking.tile.lanes, self.blocking.columns.cut.lengths
         if lengths[0] >= lanes:
-            whole: Number = lengths[0] // lanes * lanes
+            whole: Integer = lengths[0] // lanes * lanes
             if len(lengths) > 1:
                 whole = code.let(f"and i64 %columns, {-lanes}")
             is_any = "" if lengths[-1] >= lanes else code.let(f"icmp ne i64 {whole}, 0")
@@ -57,7 +56,7 @@ class Epilogue:
             f"i64 %rows, i64 %columns, i64 %row, i64 %column{positions})"
         )
 
-    def _strip(self, lanes: int, at: Number) -> None:
+    def _strip(self, lanes: int, at: Integer) -> None:
         """`lanes` columns from `at` on in the tile, maybe one."""
         code, rows, columns = self.code, self.blocking.rows.free, self.blocking.columns.free
         start = code.add("%column", at)
@@ -65,12 +64,12 @@ class Epilogue:
         if lanes == 1:
             axes[columns] = start
         values = Values(self.kernel, columns if lanes > 1 else None, lanes, code, self.target)
-        frame = Frame(None, axes)
+        frame = Point(None, axes)
         values.prepare(frame, self.numbers, self.kernel.stores)
         strip = values.chunk(frame, start, 0, lanes)
         values.prepare_chunk(strip, self.numbers)
         with code.loop(0, "%rows") as loop:
-            inner = Frame(frame, {rows: code.add("%row", loop.index)})
+            inner = Point(frame, {rows: code.add("%row", loop.index)})
             chunk = strip.inside(inner)
             known = inner.known if lanes == 1 else chunk.known
             known[self.blocking.dot] = self._sums(lanes, loop.index, at)
@@ -78,7 +77,7 @@ class Epilogue:
             values.store_all(chunk, self.kernel.stores)
         self.reports |= values.reports
 
-    def _sums(self, lanes: int, row: Number, at: Number) -> str:
+    def _sums(self, lanes: int, row: Integer, at: Integer) -> str:
         """The sums of one row of a strip."""
         dtype, scalar = self.blocking.dtype, register_type(self.blocking.dtype, 1)
         place = self.code.element("%tile", scalar, self.code.multiply(row, self.blocking.tile.columns))

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ..emit.shared import Shared
 from ..emit.text import Code
-from ..nests.places import Operand as Number
+from ..nests.places import Integer
 from .microkernel import Lying, Tile, finish_tile, written
 from .words import TILE_SIDE, Words
 
@@ -103,7 +103,7 @@ class MatrixTileWriter:
             for j in across:
                 self._move(code, "tileloadd64", self._sum(i, j), "%tile", self._place(i, j), self.tile.columns)
 
-    def _move(self, code: Code, instruction: str, register: int, base: str, place: int, row: Number) -> None:
+    def _move(self, code: Code, instruction: str, register: int, base: str, place: int, row: Integer) -> None:
         """A register from or to memory at `place` words behind `base`, from one row to the next `row` words."""
         address, stride = code.element(base, "i32", place), str(code.multiply(row, WORD))
         code.call("void", f"llvm.x86.{instruction}", ("i8", str(register)), ("ptr", address), ("i64", stride))

@@ -19,11 +19,10 @@ from graphc.types import DType
 from ...kernels.sweeps import needed
 from ..emit.memory import Memory
 from ..emit.text import Code, register_type
-from ..nests.places import Frame
-from ..nests.places import Operand as Number
+from ..nests.places import Integer, Point
 from ..nests.values import Values
 from ..target import Target
-from .blocking import Blocking, Operand
+from .blocking import Blocking, Factor
 from .microkernel import pad
 from .units import tile_place, unit_loop, unit_place
 from .words import as_words
@@ -32,16 +31,16 @@ GROUP = 64  # elements of a unit along the free axis: runs long enough to read, 
 GRAIN = 1 << 14  # elements, about 5 µs
 
 
-def packing_units(operand: Operand) -> int:
+def packing_units(operand: Factor) -> int:
     return axes_size(operand.outer) * -(-operand.cut.count // _group(operand))
 
 
-def packing_grain(operand: Operand, depth: int) -> int:
+def packing_grain(operand: Factor, depth: int) -> int:
     """Units to hand out at a time."""
     return max(1, GRAIN // (_group(operand) * operand.width * depth))
 
 
-def _group(operand: Operand) -> int:
+def _group(operand: Factor) -> int:
     """Panels of a unit."""
     return max(1, GROUP // operand.cut.first)
 
@@ -50,7 +49,7 @@ def _group(operand: Operand) -> int:
 class _Neighbour:
     """An element of a word, or a single one: the frame at its k, and whether there is one (empty: there is)."""
 
-    frame: Frame
+    frame: Point
     is_there: str = ""
 
 
@@ -58,7 +57,7 @@ class Packing:
     """Writes the body of the task that packs one operand into the memory at `scratch`."""
 
     def __init__(
-        self, kernel: Kernel, target: Target, blocking: Blocking, operand: Operand, code: Code
+        self, kernel: Kernel, target: Target, blocking: Blocking, operand: Factor, code: Code
     ) -> None:
         self.kernel = kernel
         self.target = target
@@ -89,7 +88,7 @@ class Packing:
             base = code.element(scratch, self.scalar, code.multiply(place, operand.packed_size(depth)))
             self._fill(frame, base, panels)
 
-    def _fill(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
+    def _fill(self, frame: Point, base: str, panels: tuple[Integer, Integer]) -> None:
         """Write these panels, at one point of the outer axes."""
         if self._lies_along_k:
             self._transpose(frame, base, panels)
@@ -110,7 +109,7 @@ class Packing:
             self.by_lanes[lanes] = Values(self.kernel, axis, lanes, self.code, self.target)
         return self.by_lanes[lanes]
 
-    def _row(self, base: str, panel: Number, k: Number) -> str:
+    def _row(self, base: str, panel: Integer, k: Integer) -> str:
         """The address of a panel's row."""
         code, width = self.code, self.operand.width
         row = code.add(code.multiply(panel, width * self.blocking.depth), code.multiply(k, width))
@@ -122,7 +121,7 @@ class Packing:
 
     # ---- copying: panels inside k, so that what lies side by side is read together ---------------------------
 
-    def _copy(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
+    def _copy(self, frame: Point, base: str, panels: tuple[Integer, Integer]) -> None:
         """Whole vectors as far as there are that many elements. What is left of one is a vector of odd length."""
         code, operand = self.code, self.operand
         cut, size = operand.cut, operand.free.size
@@ -135,11 +134,11 @@ class Packing:
             if first < last:
                 low, high = code.maximum(panels[0], first), code.minimum(panels[1], last)
                 enter = code.when(code.let(f"icmp slt i64 {low}, {high}"))
-                with enter, self._depths(Frame(frame)) as (inner, k), code.loop(low, high) as panel:
+                with enter, self._depths(Point(frame)) as (inner, k), code.loop(low, high) as panel:
                     start, _ = tile_place(code, cut, panel.index)
                     self._copy_row(inner, start, length, self._row(base, panel.index, k))
 
-    def _copy_row(self, frames: Sequence[_Neighbour], start: Number, length: int, to: str) -> None:
+    def _copy_row(self, frames: Sequence[_Neighbour], start: Integer, length: int, to: str) -> None:
         """A row of elements, or of words of those at all `frames`. Where a vector is put together of single elements,
         which is much code, it is written once, in a loop over the row."""
         code, lanes, strides = self.code, self.operand.lanes, self.operand.strides
@@ -151,16 +150,16 @@ class Packing:
         for at in range(looped if looped > lanes else 0, length, lanes):
             self._copy_vector(frames, start, at, min(lanes, length - at), code.element(to, self.scalar, at))
 
-    def _copy_vector(self, frames: Sequence[_Neighbour], start: Number, at: int, count: int, to: str) -> None:
+    def _copy_vector(self, frames: Sequence[_Neighbour], start: Integer, at: int, count: int, to: str) -> None:
         code = self.code
         parts = [self._element(frame, start, at, count) for frame in frames]
         x = parts[0] if len(parts) == 1 else as_words(code, parts, self.operand.element, self.dtype, count)
         self._put(pad(code, self.dtype, x, count, self.operand.lanes), to)
 
-    def _element(self, neighbour: _Neighbour, start: Number, at: int, count: int) -> str:
+    def _element(self, neighbour: _Neighbour, start: Integer, at: int, count: int) -> str:
         """The operand at so many places from start + at on."""
         code, number, element, values = self.code, self.operand.value, self.operand.element, self._values(count)
-        here = Frame(neighbour.frame, {self.operand.free: code.add(start, at)} if count == 1 else None)
+        here = Point(neighbour.frame, {self.operand.free: code.add(start, at)} if count == 1 else None)
         x = values.vector(values.chunk(here, start, at, count), number)
         x = values.vectors.cast(x, self.kernel.dtypes[number], element)
         if not neighbour.is_there:
@@ -169,10 +168,10 @@ class Packing:
         return code.let(f"select i1 {neighbour.is_there}, {type_} {x}, {type_} {zero}")
 
     @contextmanager
-    def _depths(self, frame: Frame) -> Iterator[tuple[list[_Neighbour], Number]]:
+    def _depths(self, frame: Point) -> Iterator[tuple[list[_Neighbour], Integer]]:
         """Loops over the contracted axes: what lies side by side at a step of k, and the number of the step."""
         code, word = self.code, self.blocking.word
-        place: Number = 0
+        place: Integer = 0
         with ExitStack() as stack:
             for axis in self.blocking.contracted:
                 self._values(1).prepare(frame, self.needed)
@@ -183,11 +182,11 @@ class Packing:
                 if is_last and word > 1:
                     yield [self._neighbour(frame, axis, loop.index, n) for n in range(word)], place
                     return
-                frame = Frame(frame, {axis: loop.index})
+                frame = Point(frame, {axis: loop.index})
             self._values(1).prepare(frame, self.needed)
             yield [_Neighbour(frame)], place
 
-    def _neighbour(self, frame: Frame, axis: Axis, step: Number, number: int) -> _Neighbour:
+    def _neighbour(self, frame: Point, axis: Axis, step: Integer, number: int) -> _Neighbour:
         """Element `number` of a word. Beyond the axis' end it is the last one, which does not count."""
         code, word = self.code, self.blocking.word
         k = code.add(code.multiply(step, word), number)
@@ -195,13 +194,13 @@ class Packing:
         if axis.size < self.blocking.steps * word:
             is_there = code.let(f"icmp slt i64 {k}, {axis.size}")
             k = code.minimum(k, axis.size - 1)
-        inner = Frame(frame, {axis: k})
+        inner = Point(frame, {axis: k})
         self._values(1).prepare(inner, self.needed)
         return _Neighbour(inner, is_there)
 
     # ---- transposing: squares of lanes × lanes go through registers ------------------------------------------
 
-    def _transpose(self, frame: Frame, base: str, panels: tuple[Number, Number]) -> None:
+    def _transpose(self, frame: Point, base: str, panels: tuple[Integer, Integer]) -> None:
         """Lanes beyond a tile's end repeat its last one; the last square of k overlaps the one before."""
         code, operand, depth, lanes = self.code, self.operand, self.blocking.depth, self.operand.lanes
         load, strides = self.kernel.values[operand.value], operand.strides

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from graphc.index import Axis
 
 from ..emit.text import Code, Loop
-from ..nests.places import Frame, Operand
-from .blocking import Cut
+from ..nests.places import Integer, Point
+from .blocking import Tiling
 
 
 def unit_loop(code: Code, units: int) -> AbstractContextManager[Loop]:
@@ -18,18 +18,18 @@ def unit_loop(code: Code, units: int) -> AbstractContextManager[Loop]:
 
 
 def unit_place(
-    code: Code, unit: Operand, inner: int, outer: Sequence[Axis]
-) -> tuple[Operand, Frame, Operand]:
+    code: Code, unit: Integer, inner: int, outer: Sequence[Axis]
+) -> tuple[Integer, Point, Integer]:
     """unit = place · inner + rest, and `place` counts the points of the outer axes, the last one fastest:
     (rest, the frame of that point, place)."""
     place, rest = code.divide(unit, inner)
     left, positions = place, {}
     for axis in reversed(outer):
         left, positions[axis] = code.divide(left, axis.size)
-    return rest, Frame(None, positions), place if outer else 0
+    return rest, Point(None, positions), place if outer else 0
 
 
-def tile_place(code: Code, cut: Cut, tile: Operand) -> tuple[Operand, Operand]:
+def tile_place(code: Code, cut: Tiling, tile: Integer) -> tuple[Integer, Integer]:
     """Where a tile of a cut starts, and how long it is."""
     start = code.multiply(tile, cut.first)
     if not cut.seconds:

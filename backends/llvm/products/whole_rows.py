@@ -15,18 +15,17 @@ from graphc.index import Index, axes_size, flatten
 from graphc.kernel import Dot, Kernel, Load, Reduce, Scan, Slot
 
 from ...kernels.rewrite import Rewrite
-from ...kernels.spread import Cut as Parted
+from ...kernels.spread import CutAxis as Parted
 from ...kernels.spread import PartialSums, state_of
 from ...kernels.sweeps import needed
 from ..emit.kernel_code import PARAMETERS, Lowered, NativeTask, find_slots, finish_function
 from ..emit.text import Code
-from ..nests.places import Frame
-from ..nests.places import Operand as Number
-from ..nests.plan import Estimate, Plan, choose_axes, kept_in_rows, kernel_lanes, side_by_side
+from ..nests.places import Integer, Point
+from ..nests.plan import Estimate, NestPlan, choose_axes, kept_in_rows, kernel_lanes, side_by_side
 from ..nests.reductions import emit_reduction
 from ..nests.values import Values
 from ..target import Target
-from .blocking import DOT_TERMS, UNIT_WORK, Blocking, Cut, block
+from .blocking import DOT_TERMS, UNIT_WORK, Blocking, Tiling, block
 from .contraction import Parts, Place, Product, lowered, take_tiles, write_packing
 from .microkernel import MOST_ROWS, register_tile
 
@@ -59,7 +58,7 @@ class RowPlan:
     target: Target
 
     @property
-    def nests(self) -> tuple[Plan, ...]:
+    def nests(self) -> tuple[NestPlan, ...]:
         return tuple(_plan_sweeps(k, self.blocking, self.target) for k in self.sweeps)
 
     @property
@@ -133,10 +132,10 @@ def _row_tiles(blocking: Blocking, pitch: int, target: Target) -> int:
     return min(most, -(-cut.count // wanted))
 
 
-def _cut(size: int, cut: Cut, tiles: int) -> Cut:
+def _cut(size: int, cut: Tiling, tiles: int) -> Tiling:
     """Rows as tiles of which all units but the last have as many of full length."""
     left = cut.count - (cut.count - 1) // tiles * tiles
-    return cut if cut.seconds <= left or cut.count <= tiles else Cut.with_rest(size, cut.first)
+    return cut if cut.seconds <= left or cut.count <= tiles else Tiling.with_rest(size, cut.first)
 
 
 def plan_rows(kernel: Kernel, made: Rows, target: Target) -> RowPlan:
@@ -163,19 +162,19 @@ def plan_rows(kernel: Kernel, made: Rows, target: Target) -> RowPlan:
     )  # fmt: skip
 
 
-def _plan_sweeps(kernel: Kernel, blocking: Blocking, target: Target) -> Plan:
+def _plan_sweeps(kernel: Kernel, blocking: Blocking, target: Target) -> NestPlan:
     """How the rows of a unit are swept: vectors go along a row, or across short ones."""
     part, *_, within = kernel.parallel
     outer, row = (*blocking.outer, part), kernel.row[0]
     axis, tile = choose_axes(kernel, target, (within, row))
     if axis is None:
-        return Plan(None, 1, 1, outer, (within,), 1, cost_ns=Estimate(kernel, target).ns(1))
+        return NestPlan(None, 1, 1, outer, (within,), 1, cost_ns=Estimate(kernel, target).ns(1))
     lanes = kernel_lanes(kernel, target, axis)
     cost = Estimate(kernel, target).ns(lanes)
     if axis == row:
         unroll = max(side_by_side(kernel), 4 if axis.size >= 8 * lanes else 1)
-        return Plan(axis, lanes, unroll, outer, (within,), axis.size, kept=kept_in_rows(kernel), cost_ns=cost)
-    return Plan(axis, lanes, 1, outer, (), axis.size, tile, tile.size if tile else 1, cost_ns=cost)
+        return NestPlan(axis, lanes, unroll, outer, (within,), axis.size, kept=kept_in_rows(kernel), cost_ns=cost)
+    return NestPlan(axis, lanes, 1, outer, (), axis.size, tile, tile.size if tile else 1, cost_ns=cost)
 
 
 def lower_rows(plan: RowPlan, name: str) -> Lowered:
@@ -223,15 +222,15 @@ class _Rows(Product):
     def sums_size(self) -> int:
         return self.plan.parted.length * self.plan.pitch
 
-    def sums(self, memory: str, row: tuple[Number, Number, Place], column: tuple[Number, Number, Place]) -> str:
+    def sums(self, memory: str, row: tuple[Integer, Integer, Place], column: tuple[Integer, Integer, Place]) -> str:
         code, (_, first, left), (*_, right) = self.code, row, column
         down = code.subtract(left.start, code.multiply(first, self.blocking.rows.cut.first))
         return code.element(memory, self.parts.scalar, code.add(code.multiply(down, self.plan.pitch), right.start))
 
-    def finish_tile(self, frame: Frame, left: Place, right: Place, sums: str) -> None:
+    def finish_tile(self, frame: Point, left: Place, right: Place, sums: str) -> None:
         """Nothing: rows are not complete yet."""
 
-    def finish_unit(self, frame: Frame, unit: Number, row_block: Number, memory: str) -> None:
+    def finish_unit(self, frame: Point, unit: Integer, row_block: Integer, memory: str) -> None:
         code, parted = self.code, self.plan.parted
         first = code.multiply(row_block, -parted.length * self.plan.pitch)
         rows = code.element(memory, self.parts.scalar, first)  # where row 0 would be
@@ -243,7 +242,7 @@ class _Rows(Product):
         with code.when(code.let(f"icmp eq i64 {row_block}, {parted.parts}")):
             self._sweep(self.names[1], place, rows)
 
-    def _sweep(self, name: str, unit: Number, rows: str) -> None:
+    def _sweep(self, name: str, unit: Integer, rows: str) -> None:
         end = self.code.add(unit, 1)
         self.code.do(
             f"call void @{name}(ptr %buffers, ptr %slots, i64 {unit}, i64 {end}, i64 %task, ptr %context, ptr {rows})"

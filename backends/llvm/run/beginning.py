@@ -32,14 +32,14 @@ def _finish(settings: Settings) -> None:
         return
 
 
-def shared(settings: Settings) -> tuple[Team, jit.Code]:
+def shared(settings: Settings) -> tuple[Team, jit.LoadedCode]:
     """The team, of as many threads as the settings say, and the code of calls. The caller holds the call lock."""
     with opening:  # waits for who is at it
         runtime, calls = _shared(settings)
     return process_team(runtime, settings.threads), calls
 
 
-def _shared(settings: Settings) -> tuple[bytes, jit.Code]:
+def _shared(settings: Settings) -> tuple[bytes, jit.LoadedCode]:
     """Made once, with the settings of who comes first, which say where code is kept."""
     if not _made:
         target = host_target()
@@ -50,4 +50,4 @@ def _shared(settings: Settings) -> tuple[bytes, jit.Code]:
     return _made[0]
 
 
-_made: list[tuple[bytes, jit.Code]] = []
+_made: list[tuple[bytes, jit.LoadedCode]] = []

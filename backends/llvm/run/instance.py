@@ -144,7 +144,7 @@ class Instance:
         return [max(0.0, taken - empty) for taken in found]
 
     def contents(self, buffer: Buffer) -> np.ndarray:
-        """A copy of what a lasting buffer holds, as a call would find it."""
+        """A copy of what a invariant buffer holds, as a call would find it."""
         if not self._call.is_ready([v.version for v in self._watched]) and (failed := self.prepare()):
             raise PrepareError(failed)
         data = ctypes.string_at(self._pointers[buffer.number], buffer.type.nbytes)

@@ -58,7 +58,7 @@ def emit_assembly(ir: str, target: Target, *, level: int = 1) -> str:
         return library.machine_code(_header(target) + ir, machine, as_text=True).decode()
 
 
-class Code(Mapping[str, int]):
+class LoadedCode(Mapping[str, int]):
     """Loaded machine code: symbol → address. The memory is given back when the last reference dies."""
 
     def __init__(self, handle: int, addresses: Mapping[str, int]) -> None:
@@ -75,7 +75,7 @@ class Code(Mapping[str, int]):
         return len(self._addresses)
 
 
-def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
+def load(objects: Iterable[bytes], symbols: Iterable[str]) -> LoadedCode:
     """Link object files with each other and with this process (libc, libm) and give the addresses of `symbols`.
     Raises CompileError for a symbol that nothing defines and for bytes that are no object file."""
     names = tuple(symbols)
@@ -83,7 +83,7 @@ def load(objects: Iterable[bytes], symbols: Iterable[str]) -> Code:
         number = next(_numbers)
         linker = _linker(number // LIBRARIES)
         handle, addresses = library.link(linker.pointer, f"graphc{number}", objects, names)
-        return Code(handle, dict(zip(names, addresses, strict=True)))
+        return LoadedCode(handle, dict(zip(names, addresses, strict=True)))
 
 
 _numbers = itertools.count()  # LLVM never takes the name of a library twice

@@ -28,7 +28,7 @@ LOOK_NS = 0.2
 WORDS: dict[int, DType] = {8: uint8, 16: uint16, 32: uint32, 64: uint64}
 
 
-class Stage(Enum):
+class Phase(Enum):
     """A task of a pass, where rows are cut into chunks: count digits, find where each digit goes, move elements;
     and in the end, see `restore.py`."""
 
@@ -38,7 +38,7 @@ class Stage(Enum):
     RESTORE = "restore"
 
 
-PASS = (Stage.COUNT, Stage.PLACE, Stage.MOVE)
+PASS = (Phase.COUNT, Phase.PLACE, Phase.MOVE)
 
 
 @dataclass(frozen=True)
@@ -200,11 +200,11 @@ class _Radix:
         texts, tasks, declarations = [], [], set()
         for number in range(len(self.digits)):
             last = number == len(self.digits) - 1 and self._restores
-            for stage in (*PASS, *((Stage.RESTORE,) if last else ())):
+            for stage in (*PASS, *((Phase.RESTORE,) if last else ())):
                 code, symbol = Code(), f"{self.name}_{stage.value}{number}"
                 with code.loop("%low", "%high") as loop:
                     self._stage(code, stage, number, str(loop.index))
-                units = self.places * (1 if stage in (Stage.PLACE, Stage.RESTORE) else self.chunks)
+                units = self.places * (1 if stage in (Phase.PLACE, Phase.RESTORE) else self.chunks)
                 cost = self._cost(stage)
                 used = self._slots(stage, number)
                 texts.append(finish_function(symbol, code, used))
@@ -212,11 +212,11 @@ class _Radix:
                 declarations |= code.declarations
         return self._kernel(texts, tasks, declarations, f", rows in {self.chunks} chunks")
 
-    def _cost(self, stage: Stage) -> float:
+    def _cost(self, stage: Phase) -> float:
         elements = self.sort.rows * self.sort.size
-        if stage is Stage.PLACE:
+        if stage is Phase.PLACE:
             return 2.0 * self.places * self.chunks * self.counters
-        return LOOK_NS * elements if stage is Stage.RESTORE else PASS_NS * elements
+        return LOOK_NS * elements if stage is Phase.RESTORE else PASS_NS * elements
 
     @property
     def _restores(self) -> bool:
@@ -228,25 +228,25 @@ class _Radix:
             to = code.element("%s1", self.keys.type, code.multiply(row, self.sort.count))
             restore(code, self.keys, self._source(code, row, "0"), to, self.sort.size, self.sort.count)
 
-    def _slots(self, stage: Stage, number: int) -> tuple[int, ...]:
+    def _slots(self, stage: Phase, number: int) -> tuple[int, ...]:
         """What a stage touches."""
-        if stage is Stage.PLACE:
+        if stage is Phase.PLACE:
             return (self.counts,)
-        if stage is Stage.RESTORE:
+        if stage is Phase.RESTORE:
             return 0, 1
         last = number == len(self.digits) - 1
         read = self.pairs[(number - 1) % 2] if number else ()
         results = tuple(range(1, len(self.sort.slots)))
-        written = () if stage is Stage.COUNT else results if last else self.pairs[number % 2]
-        source = (0,) if number == 0 or (last and stage is Stage.MOVE) else ()
+        written = () if stage is Phase.COUNT else results if last else self.pairs[number % 2]
+        source = (0,) if number == 0 or (last and stage is Phase.MOVE) else ()
         return (*source, *sorted({*read, *written, self.counts}))
 
-    def _stage(self, code: Code, stage: Stage, number: int, unit: str) -> None:
+    def _stage(self, code: Code, stage: Phase, number: int, unit: str) -> None:
         whole = self.chunks * self.counters
-        if stage is Stage.PLACE:
+        if stage is Phase.PLACE:
             self._sum(code, number, code.element(f"%s{self.counts}", "i64", code.multiply(unit, whole)))
             return
-        if stage is Stage.RESTORE:
+        if stage is Phase.RESTORE:
             self._restore(code, unit)
             return
         row, chunk = code.divide(unit, self.chunks)
@@ -254,7 +254,7 @@ class _Radix:
         start, stop = (
             str(code.divide(code.multiply(c, self.sort.size), self.chunks)[0]) for c in (chunk, code.add(chunk, 1))
         )
-        make = self._count if stage is Stage.COUNT else self._move
+        make = self._count if stage is Phase.COUNT else self._move
         make(code, number, str(row), str(row), counts, start, stop)
 
     def _kernel(

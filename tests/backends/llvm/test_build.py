@@ -43,7 +43,7 @@ def mlp(size: int, between: Any = nn.relu) -> Any:
     [
         (lambda x: x + 1, gx.spec((100,)), True),
         (mlp(32), gx.spec((32, 32)), True),
-        (mlp(96, nn.softmax), gx.spec((64, 96)), True),  # as much between the products as in them
+        (mlp(96, lambda x: nn.softmax(x, axis=0)), gx.spec((64, 96)), True),  # as much between the products as in them
         (mlp(256), gx.spec((256, 256)), False),
         (mlp(256, nn.softmax), gx.spec((256, 256)), False),
         (lambda x: gx.exp(x), gx.spec((1000, 1000)), False),

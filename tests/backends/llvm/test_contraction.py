@@ -10,7 +10,7 @@ import pytest
 from graphc.backends.llvm import stages
 from graphc.backends.llvm.lower import assemble
 from graphc.backends.llvm.products import microkernel
-from graphc.backends.llvm.products.blocking import Blocking, Cut, block
+from graphc.backends.llvm.products.blocking import Blocking, Tiling, block
 from graphc.backends.llvm.products.contraction import lower_contraction
 from graphc.backends.llvm.run import jit
 from graphc.backends.llvm.target import describe, host_target
@@ -250,14 +250,14 @@ def test_results_do_not_depend_on_how_units_are_handed_out() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 6, 7, 11, 13, 16, 128, 1024])
 def test_even_cuts_differ_by_one(size: int) -> None:
-    cut = Cut.evenly(size, 6)
+    cut = Tiling.evenly(size, 6)
     assert sum(n * length for n, length in cut.parts) == size
     assert max(cut.lengths) <= 6 and max(cut.lengths) - min(cut.lengths) <= 1
 
 
 @pytest.mark.parametrize("size, parts", [(3, ((1, 3),)), (16, ((1, 16),)), (40, ((2, 16), (1, 8)))])
 def test_cuts_with_a_rest(size: int, parts: tuple[tuple[int, int], ...]) -> None:
-    assert Cut.with_rest(size, 16).parts == parts
+    assert Tiling.with_rest(size, 16).parts == parts
 
 
 @pytest.mark.parametrize("shape", [(40, 4096, 1024), (600, 9000, 20_000), (3, 100_000, 5000)])

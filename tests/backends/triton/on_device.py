@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.backends.triton.backend import TritonDevice
-from graphc.backends.triton.control import BoundLaunch, Memory, Place
-from graphc.backends.triton.launches import KernelSource, Parameter
-from graphc.backends.triton.launches import Memory as Kind
-from graphc.backends.triton.program import Module, Program, scratch_places
+from graphc.backends.triton.control import BoundLaunch, Memory, Region
+from graphc.backends.triton.launches import KernelSource, Parameter, Role
+from graphc.backends.triton.program import DeviceProgram, SourceModule, scratch_places
 
 
 def run_source(source: KernelSource, arrays: Sequence[np.ndarray], device: TritonDevice) -> bool:
@@ -21,19 +20,19 @@ def run_source(source: KernelSource, arrays: Sequence[np.ndarray], device: Trito
     contents = [*arrays, np.full(end, 255, np.uint8), np.zeros(1, np.int32)]
     scratch, status = len(arrays), len(arrays) + 1
 
-    def place(parameter: Parameter) -> Place:
+    def place(parameter: Parameter) -> Region:
         match parameter.memory:
-            case Kind.SLOT:
-                return Place(parameter.number, 0, parameter.dtype)
-            case Kind.SCRATCH:
-                return Place(scratch, starts[parameter.number], parameter.dtype)
-            case Kind.STATUS:
-                return Place(status, 0, parameter.dtype)
+            case Role.SLOT:
+                return Region(parameter.number, 0, parameter.dtype)
+            case Role.SCRATCH:
+                return Region(scratch, starts[parameter.number], parameter.dtype)
+            case Role.STATUS:
+                return Region(status, 0, parameter.dtype)
 
     launches = tuple(BoundLaunch(0, x, tuple(map(place, x.parameters))) for x in source.launches)
     sizes = tuple(a.nbytes for a in contents)
-    program = Program(
-        (Module(source, frozenset()),), (), launches, (), frozenset(), sizes, {}, status, ()
+    program = DeviceProgram(
+        (SourceModule(source, frozenset()),), (), launches, (), frozenset(), sizes, {}, status, ()
     )  # fmt: skip
     blocks = [device.allocate(max(1, size)) for size in sizes]
     memory = Memory(device, device.load(program), blocks)

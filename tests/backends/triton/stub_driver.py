@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from graphc.backends.triton.compile import Artifact, Resources
-from graphc.backends.triton.control import BoundLaunch, Place
+from graphc.backends.triton.control import BoundLaunch, Region
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.launches import KernelSource
 
@@ -168,7 +168,7 @@ class StubDriver:
         places = []
         for parameter, address in zip(launch.parameters, values, strict=False):
             start, offset = self.find(address)
-            places.append(Place(starts.index(start), offset, parameter.dtype))
+            places.append(Region(starts.index(start), offset, parameter.dtype))
         self.interpreter.run([text], [BoundLaunch(0, launch, tuple(places))], list(self.memory.values()))
 
 

@@ -14,7 +14,7 @@ from graphc.backends.triton.attention_roles import roles_of, why_refused
 from graphc.backends.triton.compile import compile_source
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import InterpretedDevice, run_kernel_interpreted
-from graphc.backends.triton.plan import Plan
+from graphc.backends.triton.plan import Blocks
 from graphc.backends.triton.source import kernel_source
 from graphc.errors import UnsupportedError
 from graphc.kernel import Dot, Kernel
@@ -24,12 +24,12 @@ from tests.kernel_interpreter import run_kernel
 
 from .on_device import run_source
 
-SMALL = Plan(16, 16, 16)
+SMALL = Blocks(16, 16, 16)
 TOLERANCE = {"float32": 3e-5, "float16": 4e-3, "bfloat16": 4e-2}
 
 
 def compare(
-    case: Attention, kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None
+    case: Attention, kernel: Kernel, interpreter: Interpreter, plan: Blocks | None = None
 ) -> dict[str, np.ndarray]:
     """What the kernel stores is what it means; that, by the slots' names."""
     return agrees(case, kernel, lambda arrays: run_kernel_interpreted(kernel, arrays, interpreter, plan))

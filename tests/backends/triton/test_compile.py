@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from graphc.backends.triton.compile import Artifact, compile_source
-from graphc.backends.triton.plan import Plan
+from graphc.backends.triton.plan import Blocks
 from graphc.backends.triton.source import kernel_source
 from graphc.kernel import Kernel
 from graphc.types import float16
@@ -39,7 +39,7 @@ def test_every_kind_compiles(name: str) -> None:
 
 
 def test_sums_in_blocks_of_blocks_compile() -> None:
-    (artifact,) = compile_source(kernel_source(kernels.total(1 << 20), Plan(1, 64)))
+    (artifact,) = compile_source(kernel_source(kernels.total(1 << 20), Blocks(1, 64)))
     assert artifact.resources.stack == 0
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from graphc.backends.triton.control import BoundLaunch, Place
+from graphc.backends.triton.control import BoundLaunch, Region
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.launches import Launch
 from graphc.errors import CompileError
@@ -11,7 +11,7 @@ from graphc.types import float32
 
 HEAD = "import triton\nimport triton.language as tl\n\n\n@triton.jit\ndef double(x_ptr):\n"
 DOUBLE = HEAD + "    i = tl.arange(0, 4)\n    tl.store(x_ptr + i, 2 * tl.load(x_ptr + i))\n"
-LAUNCH = BoundLaunch(0, Launch("double", (), 1, 4, 1), (Place(0, 0, float32),))
+LAUNCH = BoundLaunch(0, Launch("double", (), 1, 4, 1), (Region(0, 0, float32),))
 
 
 def run(text: str, interpreter: Interpreter) -> np.ndarray:

@@ -11,7 +11,7 @@ from graphc import ops
 from graphc.backends.kernels import long_sums
 from graphc.backends.triton.interpret import Interpreter
 from graphc.backends.triton.interpreted import run_kernel_interpreted
-from graphc.backends.triton.plan import Plan
+from graphc.backends.triton.plan import Blocks
 from graphc.backends.triton.source import kernel_source
 from graphc.ir import Graph
 from graphc.kernel import Kernel
@@ -25,7 +25,7 @@ from . import kernels
 from .on_device import run_source
 
 
-def compare(kernel: Kernel, interpreter: Interpreter, plan: Plan | None = None) -> None:
+def compare(kernel: Kernel, interpreter: Interpreter, plan: Blocks | None = None) -> None:
     check(kernel, lambda arrays: run_kernel_interpreted(kernel, arrays, interpreter, plan))
 
 
@@ -52,15 +52,17 @@ def test_kernel_computes_what_it_means(name: str, interpreter: Interpreter) -> N
 @pytest.mark.parametrize(
     ("name", "plan"),
     [
-        ("softmax", Plan(4, 32)), ("layer_norm", Plan(4, 32)), ("layer_norm_gradient", Plan(8, 32)),
-        ("column_sum_accumulated", Plan(16, 32)), ("argmax", Plan(4, 16)), ("log_sum_exp", Plan(2, 16)),
-        ("any_and_all", Plan(2, 16)), ("sum_of_constant", Plan(2, 16)), ("sum_over_two_axes", Plan(2, 32)),
-        ("sums_over_different_axes", Plan(8, 16)), ("transposed_sum", Plan(1, 256)), ("pad_and_concat", Plan(1, 256)),
-        ("linear_gelu", Plan(16, 16, 16)), ("product_with_sums", Plan(16, 16, 16)), ("convolution", Plan(16, 16, 16)),
-        ("scatter_rows", Plan(1, 8)), ("row_sums_with_update", Plan(2, 8)),
+        ("softmax", Blocks(4, 32)), ("layer_norm", Blocks(4, 32)), ("layer_norm_gradient", Blocks(8, 32)),
+        ("column_sum_accumulated", Blocks(16, 32)), ("argmax", Blocks(4, 16)), ("log_sum_exp", Blocks(2, 16)),
+        ("any_and_all", Blocks(2, 16)), ("sum_of_constant", Blocks(2, 16)), ("sum_over_two_axes", Blocks(2, 32)),
+        ("sums_over_different_axes", Blocks(8, 16)), ("transposed_sum", Blocks(1, 256)),
+        ("pad_and_concat", Blocks(1, 256)),
+        ("linear_gelu", Blocks(16, 16, 16)), ("product_with_sums", Blocks(16, 16, 16)),
+        ("convolution", Blocks(16, 16, 16)),
+        ("scatter_rows", Blocks(1, 8)), ("row_sums_with_update", Blocks(2, 8)),
     ],
 )  # fmt: skip
-def test_small_tiles_compute_the_same(name: str, plan: Plan, interpreter: Interpreter) -> None:
+def test_small_tiles_compute_the_same(name: str, plan: Blocks, interpreter: Interpreter) -> None:
     """Tiles that leave tails, and rows longer than a tile."""
     compare(kernels.KERNELS[name](), interpreter, plan)
 
@@ -68,15 +70,16 @@ def test_small_tiles_compute_the_same(name: str, plan: Plan, interpreter: Interp
 @pytest.mark.parametrize(
     ("name", "plan"),
     [
-        ("sum_of_all", Plan(1, 64, parts=7)), ("column_sum_of_rows", Plan(32, 16, parts=3)),
-        ("argmax", Plan(4, 16, parts=2)), ("log_sum_exp", Plan(2, 16, parts=3)), ("any_and_all", Plan(4, 16, parts=2)),
-        ("sum_of_constant", Plan(2, 16, parts=2)), ("sum_over_two_axes_only", Plan(2, 32, parts=3)),
-        ("linear_gelu", Plan(16, 16, 16, parts=3)), ("batched_product", Plan(16, 32, 16, parts=2)),
-        ("product_with_sums", Plan(16, 16, 16, parts=2)), ("weight_update", Plan(32, 32, 16, parts=2)),
-        ("convolution", Plan(32, 32, 16, parts=2)), ("gather_one", Plan(1, 4, parts=2)),
+        ("sum_of_all", Blocks(1, 64, parts=7)), ("column_sum_of_rows", Blocks(32, 16, parts=3)),
+        ("argmax", Blocks(4, 16, parts=2)), ("log_sum_exp", Blocks(2, 16, parts=3)),
+        ("any_and_all", Blocks(4, 16, parts=2)),
+        ("sum_of_constant", Blocks(2, 16, parts=2)), ("sum_over_two_axes_only", Blocks(2, 32, parts=3)),
+        ("linear_gelu", Blocks(16, 16, 16, parts=3)), ("batched_product", Blocks(16, 32, 16, parts=2)),
+        ("product_with_sums", Blocks(16, 16, 16, parts=2)), ("weight_update", Blocks(32, 32, 16, parts=2)),
+        ("convolution", Blocks(32, 32, 16, parts=2)), ("gather_one", Blocks(1, 4, parts=2)),
     ],
 )  # fmt: skip
-def test_parts_join_to_the_same(name: str, plan: Plan, interpreter: Interpreter) -> None:
+def test_parts_join_to_the_same(name: str, plan: Blocks, interpreter: Interpreter) -> None:
     """Long reductions cut into parts for several programs, and joined by a second kernel."""
     kernel = kernels.KERNELS[name]()
     assert len(kernel_source(kernel, plan).launches) >= 2
@@ -94,7 +97,7 @@ def _running() -> dict[str, Graph]:
 @pytest.mark.parametrize("name", _running())
 def test_rows_in_order_longer_than_a_tile(name: str, interpreter: Interpreter) -> None:
     (fused,) = fuse(_running()[name])
-    compare(fused.kernel, interpreter, Plan(4, 16))
+    compare(fused.kernel, interpreter, Blocks(4, 16))
 
 
 @pytest.mark.parametrize("kernel", [kernels.total(1 << 22), kernels.linear_gelu(16, 1 << 16, 16, float16)])
@@ -106,12 +109,14 @@ def test_long_reductions_of_few_points_are_cut(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("name", "plan"),
     [
-        ("softmax", Plan(4, 8)), ("layer_norm", Plan(4, 8)), ("log_sum_exp", Plan(2, 8)), ("argmax", Plan(4, 8)),
-        ("sum_over_two_axes", Plan(2, 8)), ("sum_of_all", Plan(1, 16, parts=3)), ("column_sum_of_rows", Plan(32, 2)),
+        ("softmax", Blocks(4, 8)), ("layer_norm", Blocks(4, 8)),
+        ("log_sum_exp", Blocks(2, 8)), ("argmax", Blocks(4, 8)),
+        ("sum_over_two_axes", Blocks(2, 8)), ("sum_of_all", Blocks(1, 16, parts=3)),
+        ("column_sum_of_rows", Blocks(32, 2)),
     ],
 )  # fmt: skip
 def test_sums_in_blocks_of_blocks_are_the_same(
-    name: str, plan: Plan, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+    name: str, plan: Blocks, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(long_sums, "MOST", 3)
     monkeypatch.setattr(long_sums, "BLOCK", 2)
@@ -122,7 +127,7 @@ def test_sums_in_blocks_of_blocks_are_the_same(
 
 def test_long_sums_keep_their_digits(interpreter: Interpreter) -> None:
     x, y = np.full(20_003, 0.1, np.float32), np.zeros(1, np.float32)
-    assert run_kernel_interpreted(kernels.total(x.size), [x, y], interpreter, Plan(1, 16))
+    assert run_kernel_interpreted(kernels.total(x.size), [x, y], interpreter, Blocks(1, 16))
     assert abs(y[0] - x.astype(np.float64).sum()) <= 8 * np.spacing(y[0])
 
 

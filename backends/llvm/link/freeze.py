@@ -20,7 +20,7 @@ from .tables import BuiltProgram, Origin
 LASTING = (Space.CONSTANT, Space.PREPARED, Space.VARIABLE)
 
 
-def settle(built: BuiltProgram, contents: Callable[[Buffer], np.ndarray]) -> NativeProgram:
+def freeze(built: BuiltProgram, contents: Callable[[Buffer], np.ndarray]) -> NativeProgram:
     """The program with every buffer that its tasks read, and no call changes, as a constant.
 
     `contents`: what such a buffer holds after the prepare tasks. The program must update no variable.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Place(Enum):
+class Owner(Enum):
     """Where a name is looked for: a module of graphc's, by its name, or something that users hold."""
 
     GX = "graphc"
@@ -22,6 +22,6 @@ class Place(Enum):
 
 # What each module is called in examples, the most likely home of a name first.
 SPELLED = {
-    Place.GX: "gx", Place.NN: "nn", Place.OPTIM: "optim", Place.RANDOM: "gx.random", Place.LINALG: "gx.linalg",
-    Place.INIT: "nn.init",
+    Owner.GX: "gx", Owner.NN: "nn", Owner.OPTIM: "optim", Owner.RANDOM: "gx.random", Owner.LINALG: "gx.linalg",
+    Owner.INIT: "nn.init",
 }  # fmt: skip
