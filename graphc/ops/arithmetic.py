@@ -43,8 +43,6 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 # a − b, but 0 also where both are the same infinity: how far numbers are below the largest of them.
-
-
 @binary(FLOATS, _difference, vjp=lambda g, y, a, b: (g, negative(g)))
 def difference(s: Builder, a: Scalar, b: Scalar) -> Scalar:
     return s.select(s.eq(a, b), 0, a - b)
@@ -144,8 +142,6 @@ def _steep_at_zero(y: Node, x: Node) -> Node:
 
 # The slope at ±0 is ±inf, as the derivative is; but 0 for an x that is never negative by its making, like a sum of
 # squares: √(x²) is |x|, whose subgradient at 0 is 0.
-
-
 @unary(FLOATS, np.sqrt, vjp=lambda g, y, x: (divide(scaled(g, 0.5), _steep_at_zero(y, x)),))
 def sqrt(s: Builder, x: Scalar) -> Scalar:
     return s.sqrt(x)
@@ -200,8 +196,6 @@ hypot = binary(FLOATS, np.hypot, vjp=_hypot_vjp)(functions.hypot)
 
 
 # At 0 the subgradient 0.
-
-
 @unary(NUMBERS, np.abs, slope=lambda y, x: sign(x))
 def abs(s: Builder, x: Scalar) -> Scalar:
     return functions.absolute(s, x)

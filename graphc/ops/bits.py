@@ -34,8 +34,6 @@ def bitwise_invert(s: Builder, x: Scalar) -> Scalar:
 
 # As NumPy's: amounts are taken as unsigned. From the width on, nothing remains but the sign of a signed number
 # shifted right.
-
-
 @binary(INTEGERS, np.left_shift)
 def left_shift(s: Builder, x: Scalar, amount: Scalar) -> Scalar:
     return x << amount

@@ -112,8 +112,6 @@ def _placed(nodes: Sequence[Node], slots: Sequence[Node]) -> dict[Node, Node]:
 #
 # The index, an int32, is taken as the nearest branch's. A condition is a switch between what to do if it is false, the
 # first branch, and if it is true.
-
-
 @op(Kind.CONTROL, _switch_type, _switch_vjp)
 def switch(index: np.ndarray, *arrays: np.ndarray, **branches: Graph) -> tuple[np.ndarray, ...]:
     chosen = min(max(int(index), 0), len(branches) - 1)

@@ -151,8 +151,6 @@ def _at(roles: _Roles, batch: Indices, free: Indices, contracted: Indices) -> In
 
 # The product of a and b over pairs of `batch` axes, summed over pairs of `contract` axes.
 # Result axes: batch, free axes of a, free axes of b. `result` is its dtype, left out where it is that of the inputs.
-
-
 @op(Kind.CONTRACTION, _dot_general_type, _dot_general_vjp, contraction=Contraction(_sizes, _operands))
 def dot_general(
     a: np.ndarray, b: np.ndarray, contract: Pair, batch: Pair, result: DType | None = None

@@ -19,16 +19,12 @@ def _item_type(x: Type, index: int) -> TensorType:
 
 
 # One result of an op that has several. The differentiate pass hands its gradient to the tuple.
-
-
 @op(Kind.ITEM, _item_type)
 def item(x: tuple[np.ndarray, ...], index: int) -> np.ndarray:
     return x[index]
 
 
 # x, through which no gradient flows.
-
-
 @unary(ANY, lambda x: x)
 def stop_gradient(s: Builder, x: Scalar) -> Scalar:
     return x

@@ -149,8 +149,6 @@ def _extreme_vjp(reaches: Callable[[Node, Node], Node]) -> Callable[..., tuple[N
 
 
 # NaN from the first NaN on.
-
-
 @_cumulative(
     ANY,
     _running(lambda dtype: dtype.min, functions.maximum),

@@ -77,8 +77,6 @@ def _gather_pull(
 
 
 # x at the index tensors' elements along `axes`. Result axes: the indices', then those of x that are not in `axes`.
-
-
 @op(Kind.INDEXED, _gather_type, _gather_vjp, pull=_gather_pull)
 def gather(x: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
     where = _checked(x, indices, axes)
@@ -117,8 +115,6 @@ def _scatter_add_push(
 
 
 # x with the updates added at the positions that gather would read; those that meet are summed.
-
-
 @op(Kind.INDEXED, _scatter_add_type, _scatter_add_vjp, push=_scatter_add_push)
 def scatter_add(x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: Axes) -> np.ndarray:
     where = _checked(x, indices, axes)
@@ -145,8 +141,6 @@ def _pick_vjp(g: Node, y: Node, x: Node, index: Node) -> tuple[Node, None]:
 
 
 # One element of each row: x[..., index[...]].
-
-
 @op(
     Kind.INDEXED,
     _pick_type,

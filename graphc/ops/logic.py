@@ -124,8 +124,6 @@ def _select_vjp(g: Node, y: Node, mask: Node, a: Node, b: Node) -> tuple[None, N
 
 
 # a where the mask holds, b elsewhere; the other one's value does not matter, NaN included.
-
-
 @elementwise(_select_type, _select, _select_vjp)
 def select(s: Builder, mask: Scalar, a: Scalar, b: Scalar) -> Scalar:
     return s.select(mask, a, b)

@@ -61,8 +61,6 @@ def _stacks(body: Graph, carries: int, length: int) -> list[np.ndarray]:
 #
 # Iterations take the rows 0, 1, …, steps − 1, or from steps − 1 down to 0 if `reverse`. Without iterations, carries are
 # what they were at the start. Rows of ys that no iteration has made are 0. `steps`, an int64, is taken as 0 … length.
-
-
 @op(Kind.CONTROL, _scan_type, scan_vjp)
 def scan(
     *arrays: np.ndarray, body: Graph, consts: int, carries: int, length: int, reverse: bool, counted: bool
@@ -107,8 +105,6 @@ def _while_type(
 #
 # `steps`, an int64, is the number of iterations that there were. Only with `max_steps`, which is then the number of
 # their rows, there may be ys; iteration i makes row i, and rows that none has made are 0.
-
-
 @op(Kind.CONTROL, _while_type, while_vjp)
 def while_loop(
     *arrays: np.ndarray, cond: Graph, body: Graph, consts: int, carries: int, max_steps: int | None

@@ -99,8 +99,6 @@ def _philox_reference(
 
 
 # Word 0 to 3 (others count as 3) of the block that the counter (counter, 0, 0, 0) gives under the key.
-
-
 @elementwise(_philox_type, _philox_reference)
 def philox(s: Builder, key_low: Scalar, key_high: Scalar, counter: Scalar, word: Scalar) -> Scalar:
     zero = s.const(0, uint32)

@@ -22,8 +22,6 @@ def _delay_type(x: TensorType, token: TensorType) -> TensorType:
 
 
 # x, but not the same node: what is computed of it is computed once more, and not before there is a token.
-
-
 @op(
     Kind.VIEW,
     _delay_type,
@@ -61,8 +59,6 @@ def _checkpoint_vjp(
 
 
 # checkpoint(*inputs) {body} → (*results): the body's, which for all that is no gradient is simply in its place.
-
-
 @op(Kind.CONTROL, _checkpoint_type, _checkpoint_vjp)
 def checkpoint(*arrays: np.ndarray, body: Graph) -> tuple[np.ndarray, ...]:
     return tuple(evaluate_graph(body, arrays)[0])

@@ -94,8 +94,6 @@ def _extreme_vjp(g: Node, y: Node, x: Node, axes: Axes) -> tuple[Node]:
 
 
 # NaN if any element is NaN.
-
-
 @reduction(ANY, _monoid(lambda dtype: dtype.min, functions.maximum), vjp=_extreme_vjp, of_nothing=False)
 def max(x: np.ndarray, axes: Axes) -> np.ndarray:
     return np.maximum.reduce(x, axes)

@@ -52,8 +52,6 @@ def _sort_type(x: TensorType, descending: bool) -> TupleType:
 
 
 # x with each row in order, and the positions in the row that its elements come from.
-
-
 @op(Kind.CALL, _sort_type, _vjp, call=lambda wanted, x, descending: _call(wanted, x, x.shape[-1], descending))
 def sort(x: np.ndarray, descending: bool) -> tuple[np.ndarray, np.ndarray]:
     return _first(x, x.shape[-1], descending)
@@ -69,8 +67,6 @@ def _top_k_type(x: TensorType, k: int) -> TupleType:
 
 
 # The k greatest elements of each row, the greatest first, and their positions in the row.
-
-
 @op(Kind.CALL, _top_k_type, _vjp, call=lambda wanted, x, k: _call(wanted, x, k, True))
 def top_k(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return _first(x, k, True)

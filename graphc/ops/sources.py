@@ -44,8 +44,6 @@ def _iota_position(index: tuple[Index, ...], type: TensorType, axis: int) -> Ind
 
 
 # An element's position along `axis`, in the dtype of `type` (wrapped where that is too narrow).
-
-
 @op(Kind.POSITION, _iota_type, vjp=lambda g, y, type, axis: (), position=_iota_position)
 def iota(type: TensorType, axis: int) -> np.ndarray:
     along = [1] * type.ndim

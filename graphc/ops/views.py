@@ -53,8 +53,6 @@ def _inverse(axes: Shape) -> Shape:
 
 
 # Output axis i is input axis axes[i].
-
-
 @op(
     Kind.VIEW,
     _permute_type,
@@ -85,8 +83,6 @@ def _broadcast_vjp(g: Node, y: Node, x: Node, shape: Shape, dims: Shape) -> tupl
 
 
 # Input axis i is output axis dims[i], of equal size; the other output axes repeat it.
-
-
 @op(
     Kind.VIEW,
     _broadcast_type,
@@ -188,8 +184,6 @@ def _pad_pull(index: Indices, x: TensorType, fill: TensorType, low: Shape, high:
 
 
 # `low` and `high` elements of the scalar `fill` before and after each axis.
-
-
 @op(Kind.VIEW, _pad_type, _pad_vjp, pull=_pad_pull)
 def pad(x: np.ndarray, fill: np.ndarray, low: Shape, high: Shape) -> np.ndarray:
     from builtins import slice
