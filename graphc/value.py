@@ -8,7 +8,7 @@ wants what they are computed from asks `closure`: nobody else goes through the k
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from .dataclass import dataclass
 from .index import Axis, Bound, Gathered, Index
@@ -207,8 +207,35 @@ class Apply(BaseValue):
         return f"{self.recipe.name}({_names(self.inputs)})"
 
 
+class Joined(BaseValue):
+    """What joins states along axes: from `init` on, by `combine`, and finishes the last one to a value."""
+
+    __slots__ = ()
+
+    combine: Recipe
+    init: tuple[Const, ...]
+    finish: Recipe
+    inputs: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.finish.dtype
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        return self.combine, self.finish
+
+    @property
+    def constants(self) -> tuple[Const, ...]:
+        return self.init
+
+    def mapped(self, to: Mapper) -> Self:
+        return type(self)(self.combine, self.init, self.finish, to.numbers(self.inputs), to.axes(self.axes))  # type: ignore[call-arg]
+
+
 @dataclass(frozen=True, slots=True)
-class Reduce(BaseValue):
+class Reduce(Joined):
     """Combine a tuple of values over axes, from `init`, and finish the combined tuple to one value.
 
     `combine` maps (state, state) to state and is associative and commutative, with `init` as its neutral element;
@@ -223,33 +250,18 @@ class Reduce(BaseValue):
     axes: tuple[Axis, ...]
 
     @property
-    def dtype(self) -> DType:
-        return self.finish.dtype
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        return self.combine, self.finish
-
-    @property
-    def constants(self) -> tuple[Const, ...]:
-        return self.init
-
-    @property
     def finishes(self) -> bool:
         return True
 
     def varies(self, inner: frozenset[Axis]) -> frozenset[Axis]:
         return inner.difference(self.axes)
 
-    def mapped(self, to: Mapper) -> Reduce:
-        return Reduce(self.combine, self.init, self.finish, to.numbers(self.inputs), to.axes(self.axes))
-
     def __str__(self) -> str:
         return f"{self.finish.name}({_names(self.inputs)}) over {', '.join(a.name for a in self.axes)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Scan(BaseValue):
+class Scan(Joined):
     """At each point of its axes, in row-major order, what all points up to it combine to, finished to one value.
 
     `combine` maps (state, state) to state and is associative, but need not be commutative; `init` is its neutral
@@ -263,23 +275,8 @@ class Scan(BaseValue):
     inputs: tuple[int, ...]
     axes: tuple[Axis, ...]
 
-    @property
-    def dtype(self) -> DType:
-        return self.finish.dtype
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        return self.combine, self.finish
-
-    @property
-    def constants(self) -> tuple[Const, ...]:
-        return self.init
-
     def varies(self, inner: frozenset[Axis]) -> frozenset[Axis]:
         return inner.union(self.axes)
-
-    def mapped(self, to: Mapper) -> Scan:
-        return Scan(self.combine, self.init, self.finish, to.numbers(self.inputs), to.axes(self.axes))
 
     def __str__(self) -> str:
         return f"{self.finish.name}({_names(self.inputs)}) along {', '.join(a.name for a in self.axes)}"
@@ -309,7 +306,7 @@ class Dot(BaseValue):
 
 
 @dataclass(frozen=True, slots=True)
-class Accumulate(BaseValue):
+class Accumulate(Joined):
     """A reduction over parallel axes, as `Reduce` is one over the row: complete when the kernel has ended, so that only
     stores take it. It lies in memory meanwhile, where each point takes in its own."""
 
@@ -319,23 +316,8 @@ class Accumulate(BaseValue):
     inputs: tuple[int, ...]
     axes: tuple[Axis, ...]
 
-    @property
-    def dtype(self) -> DType:
-        return self.finish.dtype
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        return self.combine, self.finish
-
-    @property
-    def constants(self) -> tuple[Const, ...]:
-        return self.init
-
     def varies(self, inner: frozenset[Axis]) -> frozenset[Axis]:
         return inner.difference(self.axes)
-
-    def mapped(self, to: Mapper) -> Accumulate:
-        return Accumulate(self.combine, self.init, self.finish, to.numbers(self.inputs), to.axes(self.axes))
 
     def __str__(self) -> str:
         return f"{self.finish.name}({_names(self.inputs)}) accumulated over {', '.join(a.name for a in self.axes)}"
