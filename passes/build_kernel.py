@@ -34,7 +34,7 @@ def build_kernel(
 ) -> tuple[Kernel, tuple[Node, ...]]:
     """The kernel that computes `members` and stores `stored`, and the node that each of its slots holds.
 
-    `absorbed` are nodes that are traced through and never stored. Raises Cut where the group is no loop nest.
+    `absorbed` are nodes that are traced through and never stored. Raises CannotFuse where the group is no loop nest.
     """
     inside = {*members, *absorbed}
     for _ in range(MOST_SPLITS):
@@ -51,7 +51,7 @@ def build_kernel(
 
 
 def store_of(tracer: KernelTracer, node: Node) -> PlannedStore:
-    """What storing a member takes. Raises Cut where the kernel can't compute it."""
+    """What storing a member takes. Raises CannotFuse where the kernel can't compute it."""
     at = tracer.own_index(node)
     position = flatten(at, node.shape)
     if node.op.kind is Kind.REDUCTION:

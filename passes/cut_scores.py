@@ -89,7 +89,7 @@ class Part:
         return [self.slots[s] for s in self.kernel.written]
 
     def build(self, behind: Behind) -> None:
-        """Make the kernel that stores all that it could. Raises Cut where it can't be one."""
+        """Make the kernel that stores all that it could. Raises CannotFuse where it can't be one."""
         domain = Domain.over(self.region.seed.shape)
         for _ in range(MOST_SPLITS):
             tracer = ScoreTracer(domain, self.region, {*self.sums, *self.between, *self.after}, behind)
@@ -203,7 +203,7 @@ class _Cutting:
     # Which sums share a kernel
 
     def _parts(self, region: Region) -> list[Part]:
-        """The region's sums by kernels. Raises Cut where the backend refuses one."""
+        """The region's sums by kernels. Raises CannotFuse where the backend refuses one."""
         tracer = ScoreTracer(Domain.over(region.seed.shape), region, region.sums, self.behind)
         over = {node: tracer.over(node) for node in region.sums}
         parts: list[Part] = []

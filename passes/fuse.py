@@ -16,13 +16,13 @@ from graphc.dataclass import dataclass
 from graphc.decision import NO_DECISIONS, Decisions
 from graphc.index import Axis
 from graphc.ir import Graph, Node, is_tuple
-from graphc.kernel import Accumulate, Kernel, KernelKind
+from graphc.kernel import Kernel
 from graphc.op import Kind
 from graphc.types import TensorType, TupleType
 
 from .absorb import absorbed, stored_behind
 from .aliases import STEERS, Aliases
-from .build_kernel import build_kernel, find_split, finish_kernel, store_of, trace_members
+from .build_kernel import find_split, store_of, trace_members
 from .cut_scores import Part, Refuses, cut_scores, no_backend
 from .decided import Joined, Met, decisions, touched
 from .fusion_order import Order
@@ -31,6 +31,7 @@ from .kernel_tracer import CannotFuse, Domain, Effort, KernelTracer, contracted_
 from .lower_groups import Lowering
 from .merge import merge
 from .pattern import Likeness, Pattern
+from .product_rows import gathers_from, is_news, require_lowering
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,6 @@ def stored_anyway(graph: Graph, aliases: Aliases) -> set[Node]:
     """What is stored whoever reads it: results, and what loops, branches and calls take."""
     given = (i for n in graph.nodes if n.op.kind in STEERS for i in aliases.read(n))
     return {*map(aliases.base, graph.results), *given}
-
-
-POINTWISE = frozenset({Kind.ELEMENTWISE, Kind.REDUCTION, Kind.VIEW})  # whose elements are found row by row
-MOST_LOOKED_AT = 64  # nodes behind a product, to see how it is used
 
 
 class _Fusion:
@@ -229,7 +226,7 @@ class _Fusion:
     # Joining
 
     def join(self, group: Group, node: Node) -> None:
-        """Make the node a member, or raise Cut and leave the group as it was."""
+        """Make the node a member, or raise CannotFuse and leave the group as it was."""
         if group.steers:
             raise CannotFuse(f"{describe(node)} reads what a {group.members[0].op.name} makes")
         if group.part is not None:
@@ -267,8 +264,8 @@ class _Fusion:
             else:
                 grown = tracer
                 tracer.value(node, tracer.own_index(node))
-            if group.contracts and grown.row_axes and _is_news(group, node, grown):
-                self._ask_for_rows(group, node, grown)
+            if group.contracts and grown.row_axes and is_news(group, node, grown):
+                require_lowering(group, node, grown, self.refuses)
             if group.members and len(grown.slots) > self.costs.buffers:
                 raise CannotFuse(f"the kernel would touch more than {self.costs.buffers} buffers")
         except CannotFuse as cut:
@@ -301,7 +298,7 @@ class _Fusion:
             except CannotFuse:
                 if not accumulates:
                     raise
-        store_of(tracer, node)  # raises Cut where its axes cross the row's
+        store_of(tracer, node)  # raises CannotFuse where its axes cross the row's
         return tracer
 
     def _with_rows_of_a_product(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
@@ -315,35 +312,11 @@ class _Fusion:
         if not row:
             if over != tracer.own_index(group.members[0])[-1].axes:
                 raise CannotFuse(f"{describe(node)} reduces other axes of a contraction's result than its columns")
-            if picked := self._picked_from(group.members[0]):
+            if picked := gathers_from(self.graph, group.members[0]):
                 gatherer = describe(picked)
                 raise CannotFuse(f"{describe(node)} reduces a contraction's result, which {gatherer} gathers from")
             tracer = self._with_row(group, node, over, tracer)
         return tracer
-
-    def _ask_for_rows(self, group: Group, node: Node, tracer: KernelTracer) -> None:
-        """Raise Cut where the backend has no lowering for a product with reduced rows that the node has joined."""
-        members = (*group.members, node)
-        stored = [n for n in members if n is node or n.op.kind in (Kind.REDUCTION, Kind.CONTRACTION)]
-        if any(find_split(tracer, v.indices) for v in tracer.values):
-            kernel, _ = build_kernel(tracer.domain, members, tracer.members, stored)
-        else:
-            kernel, _ = finish_kernel(tracer, [store_of(tracer, n) for n in stored])
-        if kernel.kind is KernelKind.ATTENTION and (reason := self.refuses(kernel)):
-            raise CannotFuse(f"{describe(node)} reduces a contraction's result, or reads that: {reason}")
-
-    def _picked_from(self, product: Node) -> Node | None:
-        """What gathers from a product, or from what is computed of it in rows: that reads it where it is not computed,
-        so it is stored anyway, and kernels that load it do all at once."""
-        found, pending = {product}, [product]
-        while pending and len(found) < MOST_LOOKED_AT:
-            for user in self.graph.users[pending.pop()]:
-                if user.op.kind is Kind.INDEXED and user.inputs[0] in found:
-                    return user
-                if user not in found and user.op.kind in POINTWISE:
-                    found.add(user)
-                    pending.append(user)
-        return None
 
     def _with_cumulation(self, group: Group, node: Node, tracer: KernelTracer) -> KernelTracer:
         """Give the group the axes that a cumulative node goes along as its row, unless they are."""
@@ -358,7 +331,7 @@ class _Fusion:
                 raise CannotFuse(f"{describe(node)} goes along other axes than the kernel's row")
             tracer = self._with_row(group, node, along, tracer)
         for member in (*group.members, node):
-            store_of(tracer, member)  # raises Cut where a reduction is not over the row
+            store_of(tracer, member)  # raises CannotFuse where a reduction is not over the row
         return tracer
 
     def _is_spread_again(self, node: Node) -> bool:
@@ -420,7 +393,7 @@ class _Fusion:
         return node.op.kind is not Kind.CONTRACTION, self.number[node]
 
     def _grown(self, wide: Group, other: Group) -> Group:
-        """One group with the members of the other, at the cost of what is added; or Cut, and nothing changed."""
+        """One group with the members of the other, at the cost of what is added; or CannotFuse, and nothing changed."""
         mark = wide.mark()
         try:
             for node in sorted(other.members, key=self._place):
@@ -520,16 +493,6 @@ def _traced_again(tracer: KernelTracer, domain: Domain, members: Sequence[Node])
 def results_of(node: Node) -> tuple[TensorType, ...]:
     """The types of all that it computes."""
     return node.type.items if isinstance(node.type, TupleType) else (node.type,)
-
-
-def _is_news(group: Group, node: Node, tracer: KernelTracer) -> bool:
-    """Whether a node that joins a product with reduced rows may matter to a backend: it reduces anew, or the axes are
-    no longer those of the product."""
-    if node.op.kind is Kind.REDUCTION and tracer.reduced_axes(node)[0] - tracer.row_axes:
-        return True
-    first = len(tracer.values) if tracer.domain != group.domain else tracer.steps[-1][0]
-    split = any(True for v in tracer.values[first:] for i in v.indices for _ in i.divisions())
-    return tracer.domain != group.domain or split or any(isinstance(v, Accumulate) for v in tracer.values)
 
 
 def _reduces_a_contraction(node: Node) -> CannotFuse:

@@ -85,7 +85,7 @@ class Effort(NamedTuple):
     passes: int
 
     def check(self, costs: Costs) -> None:
-        """Raise Cut beyond what one kernel may take."""
+        """Raise CannotFuse beyond what one kernel may take."""
         if self.values > costs.values:
             raise CannotFuse(f"the kernel would compute more than {costs.values} values")
         if self.cost > costs.instructions:
@@ -112,7 +112,7 @@ class KernelTracer:
         self.values: list[Value] = []
         self._levels: list[int] = []  # of each value: how many reductions must have finished
         self._efforts = [NO_EFFORT]  # of the first values
-        self.limits: Costs | None = None  # what more would cost too much raises Cut
+        self.limits: Costs | None = None  # what more would cost too much raises CannotFuse
         self.value_axes: list[frozenset[Axis]] = []
         self.slots: list[Node] = []
         self.own_indices: dict[Node, Indices] = {}

@@ -68,7 +68,7 @@ class LLVMBackend:
         return LLVMProgram(put_together(parts, host, signature), {}, host, cache, settings)
 
     def keep(self, key: str, program: Program, settings: Settings) -> None:
-        """Keep the program in the object cache; see `Keeper`."""
+        """Keep the program in the object cache; see `ProgramCache`."""
         if isinstance(program, LLVMProgram):
             parts = take_apart(program.built, program.target)
             program.cache.put(_program_key(key, program.target), to_bytes(parts))
